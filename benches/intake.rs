@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use genflow::contract::avro;
-use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::dev::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use genflow::domain::{
     Common, EventType, ImageSpec, Priority, Request, Single, Targets, fingerprint,
 };
@@ -48,7 +48,7 @@ async fn main() {
         cache: default_cache(),
         data: data.clone(),
         guard: env!("CARGO_BIN_EXE_genflow").into(),
-        ports: Ports::Free,
+        ports: EnginePorts::Free,
         existing: Existing::default(),
         progress: Arc::new(|line: &str| println!("engines: {line}")),
     })
@@ -205,7 +205,7 @@ async fn consume(
         left: AtomicUsize::new(records),
         stop: stop.clone(),
     };
-    let options = consumer::Options {
+    let options = consumer::ConsumerOptions {
         role: "bench",
         topic: config.kafka.topics.requests.clone(),
         group: group.to_owned(),

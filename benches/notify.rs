@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
-use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::dev::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -60,7 +60,7 @@ async fn main() {
         cache: default_cache(),
         data: data.clone(),
         guard: env!("CARGO_BIN_EXE_genflow").into(),
-        ports: Ports::Free,
+        ports: EnginePorts::Free,
         existing: Existing::default(),
         progress: Arc::new(|line: &str| println!("engines: {line}")),
     })

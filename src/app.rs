@@ -15,7 +15,7 @@ use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
 use crate::engines::health::{self, Health};
 use crate::engines::kafka::consumer;
-use crate::engines::kafka::consumer::{Handler, Options};
+use crate::engines::kafka::consumer::{ConsumerOptions, Handler};
 use crate::engines::kafka::producer::Producer;
 use crate::engines::open_files;
 use crate::engines::publisher::Publisher;
@@ -61,7 +61,7 @@ const WORKER: &str = "worker";
 const NOTIFIER: &str = "notifier";
 const DELIVERIES: &str = "deliveries";
 
-/// Commands are rare, and each takes only one or two calls.
+/// Commands are rare, and each takes only a few calls.
 const COMMAND_CONCURRENCY: usize = 8;
 
 /// Runs `roles` until `stop`, or until one of them ends; then the others stop too. Serves health and metrics on
@@ -79,7 +79,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     open_files::allow_many();
-    let process = Process::new(config, stop)?;
+    let process = ProcessParts::new(config, stop)?;
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
     let pages = health::serve(listener, process.health.clone(), metrics, served.clone());
@@ -93,7 +93,7 @@ pub async fn run(
 }
 
 /// Shared by the roles of a process.
-struct Process {
+struct ProcessParts {
     config: Arc<Config>,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -103,7 +103,7 @@ struct Process {
     limits: Option<Arc<RateLimits>>,
 }
 
-impl Process {
+impl ProcessParts {
     fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
@@ -217,7 +217,7 @@ impl Process {
         handler: impl Handler,
     ) -> anyhow::Result<()> {
         let kafka = &self.config.kafka;
-        let options = Options {
+        let options = ConsumerOptions {
             role,
             topic: topic.to_owned(),
             group: format!("{}-{role}", kafka.group),
@@ -228,7 +228,7 @@ impl Process {
         let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());
         // The consumer gets a task of its own, which is aborted when this future is dropped. The Temporal worker is not
-        // `Send` and stays on the main task: while it runs workflow code there, a consumer beside it would not run.
+        // `Send` and stays on the main task: while it runs workflow code there, nothing else on that task runs.
         let mut task = JoinSet::new();
         task.spawn(
             async move { consumer::run(&kafka, options, producer, handler, health, stop).await },
@@ -241,7 +241,7 @@ impl Process {
     }
 }
 
-async fn intake(process: &Process) -> anyhow::Result<()> {
+async fn intake(process: &ProcessParts) -> anyhow::Result<()> {
     let config = &process.config;
     let Some(temporal) = process.connected(INTAKE).await else {
         return Ok(());
@@ -266,7 +266,7 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     }
 }
 
-async fn commands(process: &Process) -> anyhow::Result<()> {
+async fn commands(process: &ProcessParts) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(COMMANDS).await else {
         return Ok(());
     };
@@ -278,7 +278,7 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
         .await
 }
 
-async fn work(process: &Process) -> anyhow::Result<()> {
+async fn work(process: &ProcessParts) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(WORKER).await else {
         return Ok(());
     };
@@ -287,7 +287,7 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     Box::pin(process.host(WORKER, &temporal, worker)).await
 }
 
-async fn notifier(process: &Process) -> anyhow::Result<()> {
+async fn notifier(process: &ProcessParts) -> anyhow::Result<()> {
     let config = &process.config;
     let deliverer = Arc::new(Deliverer::new(
         config,
@@ -318,7 +318,7 @@ async fn notifier(process: &Process) -> anyhow::Result<()> {
 
 /// Runs the workflows of handed-over deliveries, once Temporal answers.
 async fn deliveries(
-    process: &Process,
+    process: &ProcessParts,
     deliverer: Arc<Deliverer>,
     handover: &Handover,
 ) -> anyhow::Result<()> {

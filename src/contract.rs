@@ -1,4 +1,5 @@
-//! What crosses a durable boundary: inputs and outputs of workflows and activities, receipts, headers, Avro, sealed targets.
+//! Everything that crosses a durable boundary: inputs and outputs of workflows and activities, receipts, headers, Avro,
+//! sealed targets.
 //!
 //! These types are stored: add fields only with a default (an `Option` has one), and never remove or retype one.
 

@@ -1,11 +1,11 @@
-//! `genflow dev`: everything on this machine. Starts the engines and all roles in this process, sends a request of
+//! `genflow dev`: everything on this machine. Starts the engines, runs all roles in this process, sends a request of
 //! each kind, and shows its events and notifications.
 //!
-//! Only results and installed engines outlive a run: topics, schemas and histories are new each time. If the
+//! Only results and installed engines outlive a successful run: topics, schemas and histories are new each time. If the
 //! environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
 //! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
 //!
-//! All of this, and the code that only this needs, is only in builds with the feature `dev`.
+//! This module, and all code that only it needs, is only in builds with the feature `dev`.
 
 mod bench;
 pub mod child_guard;
@@ -18,7 +18,7 @@ mod settings;
 pub mod simulator;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::engines::{Engines, Existing, Options, Ports, default_cache};
+use self::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use self::simulator::Simulator;
@@ -46,7 +46,7 @@ struct DevRun {
     once: bool,
     here: Here,
     config: Config,
-    /// The folder of this run.
+    /// The folder of this run, for engines' files and logs.
     data: PathBuf,
     temporal_ui: Option<String>,
     receiver: Receiver,
@@ -61,7 +61,7 @@ const SAMPLES_TIME: Duration = Duration::from_secs(120);
 /// The port on which mail catchers usually serve their web page.
 const PAGES_PORT: u16 = 8025;
 
-/// Runs a command until `stop`, or `dev --once` and `test` until the sample requests have ended.
+/// Runs a command until `stop`. `dev --once` and `test` also end when the sample requests have.
 ///
 /// # Errors
 /// An engine could not be installed or started ([`engines::Error`] is the cause), settings are at fault, a role
@@ -77,7 +77,7 @@ pub async fn run(
         Local::BareWorker(options) => bench::run_bare(options, stop).await,
         Local::Test { here } => start_all(true, here, lookup, stop).await,
         Local::ProviderSim { listen, job_time } => {
-            let options = simulator::Options { listen, job_time };
+            let options = simulator::SimulatorOptions { listen, job_time };
             let simulator = Simulator::bind(options).await.context("--listen")?;
             say(&format!(
                 "provider simulator on http://{}",
@@ -145,7 +145,7 @@ async fn start_all(
 }
 
 fn options(
-    ports: Ports,
+    ports: EnginePorts,
     data: &Path,
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Options> {
@@ -165,14 +165,20 @@ fn options(
     })
 }
 
-/// Listens on the port of health and metrics.
-async fn listen(ports: Ports, config: &Config) -> anyhow::Result<TcpListener> {
+/// Listens for requests for health and metrics: at `HTTP_ADDR`, or on a free port.
+async fn listen(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http_addr;
     match ports {
-        Ports::Fixed => TcpListener::bind(address).await.with_context(|| {
-            format!("HTTP_ADDR {address} is taken; stop the program there, set another address, or use --ports free")
+        EnginePorts::Fixed => TcpListener::bind(address).await.map_err(|error| {
+            let remedy = "set another address, or use --ports free";
+            let problem = if error.kind() == ErrorKind::AddrInUse {
+                format!("HTTP_ADDR {address} is taken; stop the program there, {remedy}")
+            } else {
+                format!("HTTP_ADDR: cannot listen on {address}; {remedy}")
+            };
+            anyhow::Error::new(error).context(problem)
         }),
-        Ports::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
+        EnginePorts::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
     }
 }
 
@@ -187,10 +193,10 @@ fn addresses(engines: &Engines) -> BTreeMap<&'static str, String> {
 }
 
 /// Listens for webhooks and for browsers that show the mails.
-async fn listen_for_pages(ports: Ports) -> anyhow::Result<TcpListener> {
+async fn listen_for_pages(ports: EnginePorts) -> anyhow::Result<TcpListener> {
     let usual = match ports {
-        Ports::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
-        Ports::Free => None,
+        EnginePorts::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
+        EnginePorts::Free => None,
     };
     match usual {
         Some(usual) => Ok(usual),
@@ -226,7 +232,9 @@ async fn run_all(
     let showing =
         axum::serve(pages, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
     let (served, watched, shown) = tokio::join!(serving, watching, showing.into_future());
-    watched.and(served).and(shown.context("the pages"))
+    watched
+        .and(served)
+        .and(shown.context("the server of webhooks and mails failed"))
 }
 
 async fn run_roles(
@@ -282,14 +290,16 @@ fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
         Some(_) => format!("mail is shown at {}", dev_run.receiver.base()),
         None => "mail goes to     the server of SMTP_URL".to_owned(),
     };
+    let ui = dev_run.temporal_ui.as_ref();
+    let ui = ui.map(|ui| format!("\n  Temporal UI      {ui}"));
     for line in [
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
         format!("  schema registry  {}", config.schema_registry_url.shown()),
-        format!("  Temporal         {}", shown(&config.temporal.url)),
         format!(
-            "  Temporal UI      {}",
-            dev_run.temporal_ui.as_deref().unwrap_or_default()
+            "  Temporal         {}{}",
+            shown(&config.temporal.url),
+            ui.unwrap_or_default()
         ),
         format!("  metrics          http://{}/metrics", http.local_addr()?),
         format!("  webhooks go to   {}", dev_run.receiver.webhook_url()),

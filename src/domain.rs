@@ -33,7 +33,7 @@ pub(crate) use fingerprint::{content_hash, hex, spelled};
 pub use fold::Latest;
 pub(crate) use http_url::{input_url, parse_http_url};
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
-pub use invalid::{Faults, Invalid};
+pub use invalid::{Invalid, InvalidFields};
 pub use item_counts::{ItemCounts, ItemOutcome};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Priority, Request, Targets};

@@ -13,7 +13,7 @@ use crate::dev;
 use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Faults};
 use crate::engines::telemetry;
-use crate::operate::cli::{self, Cli, Command, Dlq, USAGE};
+use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -23,33 +23,33 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     match cli.command {
         #[cfg(feature = "dev")]
-        Command::Guard { parent, command } => Err(dev::child_guard::run(parent, command).into()),
+        CliCommand::Guard { parent, command } => Err(dev::child_guard::run(parent, command).into()),
         #[cfg(feature = "dev")]
-        Command::Local(command) => {
+        CliCommand::Local(command) => {
             stop_at_signal(&stop)?;
             Box::pin(dev::run(command, variable, stop)).await?;
             Ok(0)
         }
-        Command::Secrets => {
+        CliCommand::Secrets => {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
         }
-        Command::Operator(command) => {
+        CliCommand::Operator(command) => {
             let config = Config::load(variable)?;
             cli::run::operate(&config, &command, &mut stdout()).await
         }
-        Command::Dlq(command) => {
+        CliCommand::Dlq(command) => {
             let config = Config::load(variable)?;
-            // The other commands only read: a signal may end them at any time.
+            // The other `dlq` commands only read: a signal may end them at any time.
             if matches!(command, Dlq::Redrive(_)) {
                 stop_at_signal(&stop)?;
             }
             cli::dlq::run(&config, &command, &stop, &mut stdout()).await
         }
-        Command::Intake => serve(Roles::INTAKE, stop).await,
-        Command::Worker => serve(Roles::WORKER, stop).await,
-        Command::Notifier => serve(Roles::NOTIFIER, stop).await,
-        Command::All => serve(Roles::ALL, stop).await,
+        CliCommand::Intake => serve(Roles::INTAKE, stop).await,
+        CliCommand::Worker => serve(Roles::WORKER, stop).await,
+        CliCommand::Notifier => serve(Roles::NOTIFIER, stop).await,
+        CliCommand::All => serve(Roles::ALL, stop).await,
     }
 }
 
@@ -108,8 +108,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     cli::exit_code(error)
 }
 
-/// Describes why a command failed: on one line, unless its text has lines of its own, as that of faulty settings has and
-/// that of an engine that did not start, which shows the end of its log.
+/// Describes why a command failed, on one line. Two errors may have more lines: that of faulty settings, one for each
+/// fault, and that of an engine, which shows the end of its log.
 pub fn description(error: &anyhow::Error) -> String {
     if let Some(faults) = error.downcast_ref::<Faults>() {
         return faults.to_string();

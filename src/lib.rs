@@ -10,12 +10,13 @@
 //!
 //! `docs/architecture.md` follows a request through the code, says where to add what, and has a glossary. Modules are
 //! grouped by rank, from the bottom: [`domain`], [`contract`] (what is stored in histories or sent over a wire),
-//! [`workflows`], [`engines`], [`roles`], [`operate`], [`app`], [`dev`], [`launch`]. Imports go downwards only, and never from one role
-//! to another; `tests/it/layers.rs` checks it.
+//! [`workflows`], [`engines`], [`roles`], [`operate`], [`app`], [`dev`], [`launch`]. Imports go downwards only, and
+//! never from one role to another; `tests/it/layers.rs` checks it.
 //!
 //! # Invariants
 //!
-//! - An event is in a history before it is on a topic, and publishing adds nothing to it: all copies are equal.
+//! - An event of a run is in a history before it is on a topic, and publishing adds nothing to it: all copies are
+//!   equal.
 //! - Business failures are `Ok` values. An activity's `Err` means "retry", and leaves its events unconfirmed.
 //! - genflow keeps no state: Kafka has the records, Temporal the runs, a disk or bucket the results. Any process may
 //!   be killed at any time.

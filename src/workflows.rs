@@ -1,4 +1,4 @@
-//! The workflows: deterministic code only, and the only place that decides lifecycle events.
+//! The workflows: deterministic code only, and the only place that decides the events of runs.
 
 pub mod batch;
 pub mod claimed;

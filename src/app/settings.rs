@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_does_not_start_with_a_public_secret_that_it_uses_but_in_development() {
+    fn a_role_starts_with_a_public_secret_that_it_uses_only_in_development() {
         let (keys, secret) = ("NOTIFY_KEYS", "WEBHOOK_SIGNING_SECRET");
         for engine in [
             ("KAFKA_BROKERS", "127.0.0.1:9092,kafka:9092"),

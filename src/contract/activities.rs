@@ -25,18 +25,18 @@ pub const ITEM_ENDING: &str = "item-ending.v1";
 /// Once it is scheduled, the outcome is decided.
 pub const FINISH: &str = "finish.v1";
 
-/// What runs of requests call, in the role `worker`.
+/// The activities of the workflows of requests, in the role `worker`.
 pub struct RequestActivities;
 
 #[activity_definitions]
 impl RequestActivities {
-    /// Publishes STARTED and submits the job once.
+    /// Publishes STARTED and submits the job, at most once.
     #[activity(name = SUBMIT)]
     pub fn submit(input: Submit) -> Result<Submitted, ActivityError> {
         unimplemented!()
     }
 
-    /// Waits for the job; returns a milestone, or the stored outputs.
+    /// Waits for the job; returns a milestone, the stored outputs, or why there are none.
     #[activity(name = FETCH)]
     pub fn fetch(input: Fetch) -> Result<Fetched, ActivityError> {
         unimplemented!()
@@ -48,7 +48,7 @@ impl RequestActivities {
         unimplemented!()
     }
 
-    /// Ends the run: provider job, manifest, outcome.
+    /// Cancels the job if it may still run, writes the manifest, and publishes the outcome.
     #[activity(name = FINISH)]
     pub fn finish(input: Finish) -> Result<(), ActivityError> {
         unimplemented!()
@@ -66,31 +66,31 @@ impl RequestActivities {
         unimplemented!()
     }
 
-    /// Reads how an item of a batch ended that was closed from outside.
+    /// Reads how an item of a batch ended, if the item was closed from outside.
     #[activity(name = ITEM_ENDING)]
     pub fn read_item(input: ClosedItem) -> Result<ItemOutcome, ActivityError> {
         unimplemented!()
     }
 
-    /// Ends all runs that were closed from outside, as far back as the server knows.
+    /// Starts `end.v1` for the runs that were closed from outside, as far back as the server retains them.
     #[activity(name = "look-back.v1")]
     pub fn look_back() -> Result<(), ActivityError> {
         unimplemented!()
     }
 }
 
-/// What deliveries and digests call, in the role `notifier`.
+/// The activities of deliveries and digests, in the role `notifier`.
 pub struct NotificationActivities;
 
 #[activity_definitions]
 impl NotificationActivities {
-    /// Tries once to deliver a notification.
+    /// Makes one attempt of a delivery.
     #[activity(name = "deliver.v1")]
     pub fn deliver(input: Deliver) -> Result<Delivered, ActivityError> {
         unimplemented!()
     }
 
-    /// Publishes how a notification ended.
+    /// Publishes the receipt of a notification, and dead-letters one that was given up.
     #[activity(name = "conclude.v1")]
     pub fn conclude(input: Conclude) -> Result<(), ActivityError> {
         unimplemented!()

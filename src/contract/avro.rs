@@ -1,8 +1,8 @@
 //! Decodes and encodes the messages of `schemas/`, which are embedded.
 //!
 //! Reading resolves the writer's schema to ours, so producers may use an older or newer compatible schema. Requests
-//! and commands are read field by field, so that an error names the field and what is expected; events and receipts
-//! are read and written through serde, whose shape is the schema's.
+//! and commands are read field by field, so that an error names the field and what is expected; events are
+//! read and written, and receipts written, through serde: their serde shape is that of the schema.
 //! This module does not call the registry: the caller passes the writer's schema.
 
 mod datum;
@@ -22,7 +22,7 @@ pub use self::datum::{SchemaError, parse_writer};
 use self::fields::Fields;
 pub use self::write::{write_command, write_request};
 use crate::domain::{
-    Command, Event, EventType, Faults, Invalid, Kind, Request, RequestId, Targets,
+    Command, Event, EventType, Invalid, InvalidFields, Kind, Request, RequestId, Targets,
 };
 
 /// One of our schemas, as text and parsed.
@@ -40,15 +40,17 @@ pub enum Error {
     /// The bytes are not in the Confluent wire format.
     #[error("the value is not Confluent-framed Avro: {0}")]
     Unframed(&'static str),
-    /// The bytes are no datum of the writer's schema, or that schema does not resolve to ours.
+    #[error("bytes are left over after the message; is the schema id right?")]
+    LeftOver,
+    /// The bytes are not a datum of the writer's schema, or that schema does not resolve to ours.
     #[error("the value is not readable with the schema it names")]
     Datum(#[source] Box<apache_avro::Error>),
     /// The message is readable, but fields break the contract.
     #[error("{error}")]
     Invalid {
-        error: Faults,
+        error: InvalidFields,
         /// The readable part of the request; `None` if its id is not readable.
-        named: Option<Box<Named>>,
+        named: Option<Box<PartialRequest>>,
     },
 }
 
@@ -60,7 +62,7 @@ impl From<apache_avro::Error> for Error {
 
 /// The readable part of an invalid request: enough to answer it with an event.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct PartialRequest {
     pub request: RequestId,
     /// The tenant; empty if the field is not a valid user id.
     pub user: String,
@@ -135,7 +137,7 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
     let value = read(writer, datum, &REQUEST)?;
     let fields = Fields::of(&value).map_err(invalid)?;
     read::request(&fields)
-        .map_err(Faults::from)
+        .map_err(InvalidFields::from)
         .and_then(Request::check)
         .map_err(|error| Error::Invalid {
             error,

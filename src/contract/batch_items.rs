@@ -1,10 +1,12 @@
-//! The binary form of a batch's items in the input of `batch.v1`, at most half as large again as the request's record.
+//! The binary form of a batch's items in the input of `batch.v1`.
 //!
-//! | format (1) | length (4) | datum | prefix | seals | a note for each item |
+//! | format (1) | length (4) | datum | prefix | number of seals | rest of each seal | a note for each item |
 //!
+//! Each part from the prefix to the last seal has its length (2) in front.
 //! The datum is the batch's request in Avro, without any targets; its schema is in `schemas/history/{format}`, so that
 //! later versions can read it. Each distinct target is sealed once, and the prefix that all seals share is stored once.
-//! A note is the number of the item's seal (0: none) and the hash in its fingerprint. One item adds up to 78 bytes.
+//! A note is the number of the item's seal (0: none) and the hash in its fingerprint. An item takes at most
+//! about 78 bytes more than in the request's record.
 
 use std::collections::BTreeMap;
 
@@ -26,13 +28,14 @@ const HASH: usize = 32;
 /// Why bytes cannot be read as items.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The format is that of a later version, or not one of items.
-    #[error("the items are of format {0:?}, want {FORMAT}")]
-    Format(Option<u8>),
+    #[error("the items are empty")]
+    Empty,
+    #[error("the items have format {0}, expected {FORMAT}; a later version of genflow wrote them")]
+    Format(u8),
     /// They are truncated or changed.
     #[error("the items are damaged")]
     Damaged,
-    #[error("the items do not read")]
+    #[error("the items cannot be decoded")]
     Avro(#[source] Box<avro::Error>),
 }
 
@@ -41,11 +44,11 @@ pub enum Unreadable {
 pub struct Items {
     spec: BatchSpec,
     seals: Vec<Sealed>,
-    notes: Vec<Note>,
+    notes: Vec<ItemNote>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Note {
+struct ItemNote {
     /// Number of the seal, from 1; 0 if the item has none.
     seal: u16,
     hash: [u8; HASH],
@@ -98,7 +101,7 @@ pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// Returns the request without what is sealed, and without what `BatchStart` carries.
+/// Returns the request without targets, `notify_on` and metadata: targets are sealed, `BatchStart` carries the others.
 fn bare(batch: &Request, spec: &BatchSpec) -> Request {
     let items = spec.items.iter().map(|item| BatchItem {
         webhook_url: None,
@@ -134,7 +137,8 @@ impl Items {
     pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut rest = match bytes.split_first() {
             Some((&FORMAT, rest)) => Rest(rest),
-            other => return Err(Unreadable::Format(other.map(|(format, _)| *format))),
+            Some((format, _)) => return Err(Unreadable::Format(*format)),
+            None => return Err(Unreadable::Empty),
         };
         let length = u32::from_be_bytes(rest.array()?);
         let datum = rest.take(usize::try_from(length).map_err(|_| Unreadable::Damaged)?)?;
@@ -150,7 +154,7 @@ impl Items {
         }
         let mut notes = Vec::with_capacity(spec.items.len());
         for _ in &spec.items {
-            notes.push(Note {
+            notes.push(ItemNote {
                 seal: u16::from_be_bytes(rest.array()?),
                 hash: rest.array()?,
             });

@@ -8,11 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::receipt::{Channel, DeliveryError, End};
+use super::receipt::{Channel, DeliveryError, NotificationEnd};
 
 /// The input of `delivery.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct DeliveryInput {
     pub parcel: Parcel,
     /// Number of earlier attempts.
     #[serde(default)]
@@ -33,7 +33,7 @@ pub struct Delivery {
     /// How many of these waits were for an open circuit.
     #[serde(default)]
     pub shut: u32,
-    /// Set if the run of a delivery was closed from outside: this workflow then only reports that as the end.
+    /// Set if an earlier workflow of this delivery was closed from outside: this one then only reports that as the end.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
     /// Pause before the next attempt, in milliseconds.
@@ -80,7 +80,7 @@ pub struct Deliver {
 #[serde(rename_all = "snake_case")]
 pub enum Delivered {
     Ended {
-        end: End,
+        end: NotificationEnd,
         /// Whether an attempt was made; false if there was nothing to attempt.
         sent: bool,
     },
@@ -110,7 +110,7 @@ pub enum Delivered {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Conclude {
     pub parcel: Parcel,
-    pub end: End,
+    pub end: NotificationEnd,
     pub tries: u32,
     /// Time of the first attempt, in milliseconds since the epoch.
     #[serde(default)]
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_input_reads_as_it_was_written_and_without_what_came_later() {
-        let delivery = Delivery {
+        let delivery = DeliveryInput {
             parcel: parcel(),
             tries: 1,
             first_try_at: Some(2),
@@ -181,14 +181,14 @@ mod tests {
         };
         let mut written = serde_json::to_value(&delivery).unwrap();
         assert_eq!(written["parcel"]["event"], "AAAAAAf/");
-        let again: Delivery = serde_json::from_value(written.clone()).unwrap();
+        let again: DeliveryInput = serde_json::from_value(written.clone()).unwrap();
         assert_eq!(again, delivery);
 
         let fields = written.as_object_mut().unwrap();
         fields.remove("tries");
         fields.remove("first_try_at");
         fields.insert("of_a_later_version".to_owned(), json!(7));
-        let older: Delivery = serde_json::from_value(written).unwrap();
+        let older: DeliveryInput = serde_json::from_value(written).unwrap();
         assert_eq!((older.tries, older.first_try_at), (0, None));
     }
 }

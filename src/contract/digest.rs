@@ -1,4 +1,5 @@
-//! Failure digests: failed requests that are reported to the operators, many in one message, by one workflow per target.
+//! Failure digests: failed requests that are reported to the operators, many in one message. Each target has one
+//! workflow.
 //!
 //! These types are stored in workflow histories: add fields only with a default, and never remove or retype one.
 //! Histories contain no target: channel and hash name it, and the activity finds it in the settings. Their size is
@@ -13,7 +14,7 @@ use crate::domain::{ErrorCode, Event, EventType};
 
 /// The input of `digest.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
+pub struct DigestInput {
     pub to: OperatorTarget,
     /// Failures that an earlier run of the workflow did not report.
     #[serde(default)]
@@ -221,7 +222,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_input_reads_without_what_came_later() {
-        let input: Digest = serde_json::from_value(json!({
+        let input: DigestInput = serde_json::from_value(json!({
             "to": {"channel": "SLACK", "target_hash": "19f1352238b91533"},
             "of_a_later_version": 7,
         }))

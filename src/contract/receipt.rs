@@ -1,8 +1,8 @@
 //! Receipts: how one notification ended, as published on `gen.notifications`.
 //!
 //! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. A receipt
-//! contains no target, only the target's hash and what is left of it without its secret parts. [`End`] and its parts
-//! are stored in workflow histories: add fields only with a default, and never remove or retype one.
+//! contains no target, only the target's hash and what is left of it without its secret parts. [`NotificationEnd`] and
+//! its parts are stored in workflow histories: add fields only with a default, and never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -23,10 +23,11 @@ pub struct Receipt {
     pub target: String,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
-    pub outcome: Outcome,
+    pub outcome: NotificationOutcome,
     /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<i32>,
+    /// Number of attempts.
     pub tries: i32,
     /// Milliseconds since the epoch; `ended_at` if there was no attempt.
     pub first_try_at: i64,
@@ -52,7 +53,7 @@ pub enum Channel {
 /// How a notification ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "DeliveryOutcome", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Outcome {
+pub enum NotificationOutcome {
     /// Not known to this version.
     Unknown,
     /// The target accepted it.
@@ -78,8 +79,8 @@ pub struct DeliveryError {
 
 /// The end of a notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    pub outcome: Outcome,
+pub struct NotificationEnd {
+    pub outcome: NotificationOutcome,
     /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<u16>,
@@ -88,11 +89,11 @@ pub struct End {
     pub error: Option<DeliveryError>,
 }
 
-impl End {
+impl NotificationEnd {
     /// The target accepted it.
     pub(crate) fn delivered(status: u16) -> Self {
         Self {
-            outcome: Outcome::Delivered,
+            outcome: NotificationOutcome::Delivered,
             status: Some(status),
             error: None,
         }
@@ -101,7 +102,7 @@ impl End {
     /// It will never be delivered.
     pub(crate) fn given_up(status: Option<u16>, error: DeliveryError) -> Self {
         Self {
-            outcome: Outcome::GivenUp,
+            outcome: NotificationOutcome::GivenUp,
             status,
             error: Some(error),
         }
@@ -110,7 +111,7 @@ impl End {
     /// Nothing can be sent.
     pub(crate) fn skipped(error: DeliveryError) -> Self {
         Self {
-            outcome: Outcome::Skipped,
+            outcome: NotificationOutcome::Skipped,
             status: None,
             error: Some(error),
         }
@@ -120,7 +121,7 @@ impl End {
     pub(crate) fn expired() -> Self {
         let error = DeliveryError::new("expired", "the event was older than NOTIFY_MAX_AGE");
         Self {
-            outcome: Outcome::Expired,
+            outcome: NotificationOutcome::Expired,
             status: None,
             error: Some(error),
         }
@@ -146,10 +147,13 @@ impl Receipt {
 }
 
 impl Channel {
+    /// All channels that this version knows.
+    pub(crate) const ALL: [Self; 3] = [Self::Webhook, Self::Email, Self::Slack];
+
     /// Parses the name of a channel that this version knows.
     pub fn parse(text: &str) -> Option<Self> {
-        let known = [Self::Webhook, Self::Email, Self::Slack];
-        known.into_iter().find(|channel| channel.as_str() == text)
+        let mut known = Self::ALL.into_iter();
+        known.find(|channel| channel.as_str() == text)
     }
 
     /// Returns the name for receipts, headers, ids, logs and metrics.
@@ -163,7 +167,7 @@ impl Channel {
     }
 }
 
-impl Outcome {
+impl NotificationOutcome {
     /// Returns the name for receipts, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -185,7 +189,11 @@ mod tests {
     use crate::contract::avro;
     use crate::contract::avro::RECEIPT;
 
-    fn receipt(channel: Channel, outcome: Outcome, error: Option<DeliveryError>) -> Receipt {
+    fn receipt(
+        channel: Channel,
+        outcome: NotificationOutcome,
+        error: Option<DeliveryError>,
+    ) -> Receipt {
         let event_id = "92f851a0-b346-56ba-a96a-2664761e241d";
         Receipt {
             receipt_id: Receipt::id(event_id, channel, "0123456789abcdef").to_string(),
@@ -210,11 +218,19 @@ mod tests {
             message: "why".to_owned(),
         };
         for (channel, outcome, error) in [
-            (Channel::Webhook, Outcome::Delivered, None),
-            (Channel::Email, Outcome::Skipped, Some(error.clone())),
-            (Channel::Slack, Outcome::Expired, Some(error.clone())),
-            (Channel::Unknown, Outcome::Unknown, None),
-            (Channel::Webhook, Outcome::GivenUp, Some(error)),
+            (Channel::Webhook, NotificationOutcome::Delivered, None),
+            (
+                Channel::Email,
+                NotificationOutcome::Skipped,
+                Some(error.clone()),
+            ),
+            (
+                Channel::Slack,
+                NotificationOutcome::Expired,
+                Some(error.clone()),
+            ),
+            (Channel::Unknown, NotificationOutcome::Unknown, None),
+            (Channel::Webhook, NotificationOutcome::GivenUp, Some(error)),
         ] {
             let receipt = receipt(channel, outcome, error);
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchStart, ClosedItem};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
-pub use self::submit::{Answer, Attempt, JobLookup, JobRecord, ProviderJobLeft, Sent};
+pub use self::submit::{AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SubmitAnswer};
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
     Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
@@ -120,7 +120,8 @@ pub struct PendingEvents {
 /// The input of `submit.v1`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Submit {
-    pub handed: PendingEvents,
+    #[serde(rename = "handed")]
+    pub pending: PendingEvents,
     pub spec: Single,
     pub provider: ProviderName,
     /// Maximum number of sends while the provider does not accept.
@@ -153,7 +154,7 @@ pub enum Submitted {
     },
     /// The result was already in the store.
     Adopted(Generated),
-    /// The submit failed for good: there is no job.
+    /// The submit failed for good: there is no job, or its outputs could not be stored.
     Refused(EventError),
     /// The provider may have accepted a job that was not found; `finish` looks it up again.
     Ambiguous {
@@ -180,7 +181,8 @@ pub struct Job {
 /// The input of `fetch.v1`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fetch {
-    pub handed: PendingEvents,
+    #[serde(rename = "handed")]
+    pub pending: PendingEvents,
     pub job: Job,
     #[serde(rename = "told")]
     pub last_progress: Option<LastProgress>,
@@ -246,7 +248,8 @@ pub enum Fetched {
 /// The input of `finish.v1`; the last of its events is the outcome.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finish {
-    pub handed: PendingEvents,
+    #[serde(rename = "handed")]
+    pub pending: PendingEvents,
     pub leftover: ProviderJobLeft,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
@@ -285,7 +288,7 @@ pub struct RunHistory<S> {
 
 /// The answer to the query `status`. Times are in milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusAnswer {
     pub request_id: String,
     pub kind: Kind,
     pub state: RunState,

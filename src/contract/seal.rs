@@ -20,11 +20,10 @@ use crate::domain::{Event, Sealed, Secret, Targets};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no key (then the id is empty), or the key with this id is not 32 bytes in base64, or its id is longer
-    /// than 255 bytes.
-    #[error(
-        "NOTIFY_KEYS: the key {0:?} is missing or malformed; expected id:base64 of 32 random bytes"
-    )]
+    #[error("NOTIFY_KEYS has no key; expected id:base64 of 32 random bytes")]
+    NoKey,
+    /// The key with this id is not 32 bytes in base64, or its id is longer than 255 bytes.
+    #[error("NOTIFY_KEYS: the key {0:?} is malformed; expected id:base64 of 32 random bytes")]
     Key(String),
     #[error("the notification targets cannot be sealed")]
     Cipher,
@@ -32,7 +31,8 @@ pub enum Error {
     #[error("the notification targets are sealed with the key {0:?}, which is not in NOTIFY_KEYS")]
     UnknownKey(String),
     #[error(
-        "the sealed notification targets do not open: they were changed or truncated, belong to another request, or are of a later version"
+        "the sealed notification targets do not open: they were changed or truncated, belong to another \
+         request, or are of a later version"
     )]
     Damaged,
 }
@@ -47,11 +47,11 @@ pub struct NotifyKey {
 
 /// Seals and opens notification targets.
 pub struct Sealer {
-    first: Key,
-    others: Vec<Key>,
+    first: SealKey,
+    others: Vec<SealKey>,
 }
 
-struct Key {
+struct SealKey {
     id: String,
     key: LessSafeKey,
     nonces: hmac::Key,
@@ -71,10 +71,10 @@ impl Sealer {
     /// Makes a sealer; the first key seals.
     ///
     /// # Errors
-    /// [`Error::Key`] when there is no key or one is malformed.
+    /// [`Error::NoKey`], or [`Error::Key`] if a key is malformed.
     pub fn new(keys: &[NotifyKey]) -> Result<Self, Error> {
-        let mut keys = keys.iter().map(Key::parse);
-        let first = keys.next().ok_or_else(|| Error::Key(String::new()))??;
+        let mut keys = keys.iter().map(SealKey::parse);
+        let first = keys.next().ok_or(Error::NoKey)??;
         Ok(Self {
             first,
             others: keys.collect::<Result<_, _>>()?,
@@ -145,7 +145,7 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-impl Key {
+impl SealKey {
     fn parse(key: &NotifyKey) -> Result<Self, Error> {
         let malformed = || Error::Key(key.id.clone());
         let bytes = BASE64.decode(key.key.expose()).map_err(|_| malformed())?;
@@ -182,8 +182,8 @@ impl Key {
     }
 }
 
-/// Returns the additional data. The header contains the length of its key id, so different pairs give different bytes.
-/// The purpose keeps any other use of these keys apart.
+/// Returns the additional data. The header contains the length of its key id, so different pairs of header
+/// and context give different bytes. The purpose separates these seals from any other use of the same keys.
 fn additional_data(header: &[u8], context: &str) -> Vec<u8> {
     [PURPOSE, header, context.as_bytes()].concat()
 }
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_seal_is_aes_gcm_over_purpose_header_and_context() {
         // From Python: AESGCM(bytes(range(32))).encrypt(bytes(range(12)), b'{"email":"someone@example.com"}',
-        // b"genflow targets" + b"\x01\x02k1" + b"order-7"), behind header and nonce.
+        // b"genflow targets" + b"\x01\x02k1" + b"order-7"), after header and nonce.
         let sealed = BASE64.decode(
             "AQJrMQABAgMEBQYHCAkKCzwgs3akjK45t2Pk5NyMFwPmluJMkRYvEF1JhupwS31ybpC0BffYxzNB+44NVKKX",
         );
@@ -288,7 +288,7 @@ mod tests {
 
         for at in 0..sealed.0.len() {
             let mut changed = sealed.clone();
-            changed.0[at] ^= 3; // makes of the key id "a" the id "b", which has the same key
+            changed.0[at] ^= 3; // turns the key id "a" into "b", which has the same key
             let cut = Sealed(sealed.0[..at].to_vec());
 
             assert!(sealer.open(&changed, "order-7").is_err(), "byte {at}");
@@ -303,7 +303,7 @@ mod tests {
             key: Secret::new("c2hvcnQ=".to_owned()),
         };
 
-        assert_eq!(Sealer::new(&[]).unwrap_err(), Error::Key(String::new()));
+        assert_eq!(Sealer::new(&[]).unwrap_err(), Error::NoKey);
         assert_eq!(
             Sealer::new(&[short]).unwrap_err(),
             Error::Key("a".to_owned())

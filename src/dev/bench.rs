@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::bare::run as run_bare;
 use self::report::Report;
-use super::engines::{Engines, Existing, Options, Ports, default_cache};
+use super::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use super::say;
 use crate::operate::cli::local::{Bench, BenchRow};
 
@@ -33,7 +33,7 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
         cache: default_cache(),
         data: data.clone(),
         guard: std::env::current_exe().context("the path of this program is not known")?,
-        ports: Ports::Free,
+        ports: EnginePorts::Free,
         existing: Existing::default(),
         progress: Arc::new(|line: &str| say(&format!("  {line}"))),
     };

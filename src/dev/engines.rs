@@ -26,11 +26,11 @@ use std::path::PathBuf;
 use futures::future::{pending, select_all};
 
 pub use error::{Error, LogEnd, Missing};
-pub use options::{Existing, Options, Progress, default_cache};
+pub use options::{Existing, OnProgress, Options, default_cache};
 use plan::Plan;
 use process::Process;
 
-pub use crate::operate::cli::local::Ports;
+pub use crate::operate::cli::local::EnginePorts;
 
 /// Engines that can be used.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ mod tests {
             cache,
             data,
             guard,
-            ports: Ports::Free,
+            ports: EnginePorts::Free,
             existing,
             progress: Arc::new(|_| ()),
         }

@@ -28,7 +28,7 @@ pub(super) struct Mailbox {
 const GLANCE: Duration = Duration::from_millis(50);
 
 const PAGE: &str = include_str!("mailbox/page.html");
-/// The frame of a mail may only show text and pictures.
+/// The frame of a mail shows text and pictures, and may open links in a new window.
 const POLICY: &str = "sandbox allow-popups; default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline'";
 
 /// What the template shows: one mail, or a list.

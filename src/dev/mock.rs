@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::simulator::{Options, Simulator};
+use super::simulator::{Simulator, SimulatorOptions};
 use crate::app::{self, Roles};
 use crate::domain::ProviderName;
 use crate::engines::config::Config;
@@ -16,7 +16,7 @@ use crate::engines::telemetry;
 /// Runs the roles as [`app::run`] does; if a worker is among them, it calls a simulator in this process.
 ///
 /// # Errors
-/// Those of [`app::run`]; or the simulator cannot listen.
+/// Those of [`app::run`]; or the simulator cannot listen or fails.
 pub async fn run(
     mut config: Config,
     roles: Roles,
@@ -32,7 +32,7 @@ pub async fn run(
             "MOCK_EXTERNAL_APIS=true: results come from the simulator, no generation API is called"
         );
     }
-    let options = Options {
+    let options = SimulatorOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         job_time: Duration::from_secs(2),
     };

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{DevRun, say};
 use crate::engines::config::Config;
-use crate::operate::cli::{self, Command};
+use crate::operate::cli::{self, CliCommand};
 
 /// Mail address of the image; only the mail catcher receives mail for it.
 const MAILED_TO: &str = "demo@example.com";
@@ -59,9 +59,9 @@ pub(super) async fn run(dev_run: &DevRun) -> anyhow::Result<()> {
 pub(super) async fn operate(config: &Config, arguments: &[&str]) -> anyhow::Result<u8> {
     let words = ["genflow"].iter().chain(arguments);
     match cli::parse(words.map(Into::into)).map(|cli| cli.command) {
-        Ok(Command::Operator(command)) => {
+        Ok(CliCommand::Operator(command)) => {
             Ok(cli::run::operate(config, &command, &mut stdout()).await?)
         }
-        Ok(_) | Err(_) => bail!("{arguments:?} is not a command of an operator"),
+        Ok(_) | Err(_) => bail!("{arguments:?} is not an operator's command"),
     }
 }

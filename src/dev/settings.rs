@@ -77,8 +77,8 @@ pub(super) fn sends_samples(here: Here, config: &Config) -> bool {
     config.mock_external_apis || here.samples
 }
 
-/// Gives topics, groups and queues names that no other deployment on these engines has. Removes the operators' targets,
-/// so dev does not add its failures to the digests of another deployment.
+/// Puts `dev-` and the user's name before the names of topics, groups and queues, so that dev takes no work of another
+/// deployment on these engines. Removes the operators' targets, so that they get no digests of dev's failures.
 fn keep_apart(config: &mut Config, user: Option<&str>) {
     let user: String = user
         .unwrap_or_default()

@@ -3,7 +3,7 @@
 //! Speaks the protocols of Replicate, OpenAI and fal, creates real, decodable files, and fails on demand: a request
 //! carries its own faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each
 //! other. `GET /_sim/ledger` returns all submits and accepted jobs, so a test can count the jobs that would have been
-//! paid for. Nothing in the simulator is durable, and nothing else in the crate depends on it.
+//! paid for. Nothing in the simulator is durable, and nothing in the crate outside of `dev` depends on it.
 
 use std::{
     io,
@@ -62,7 +62,7 @@ const ABOUT: &str = "genflow provider simulator\n\n\
 
 /// Settings of a [`Simulator`].
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
     /// How long a job runs if its request does not set it.
@@ -73,18 +73,18 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Simulator {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<SimulatorState>,
 }
 
 impl Simulator {
     /// # Errors
     ///
     /// The address cannot be bound.
-    pub async fn bind(options: Options) -> io::Result<Self> {
-        let Options { listen, job_time } = options;
+    pub async fn bind(options: SimulatorOptions) -> io::Result<Self> {
+        let SimulatorOptions { listen, job_time } = options;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let shared = Shared {
+        let shared = SimulatorState {
             ledger: Mutex::default(),
             job_time,
             address,
@@ -120,19 +120,19 @@ impl Simulator {
 
 /// State shared by all requests.
 #[derive(Debug)]
-struct Shared {
+struct SimulatorState {
     ledger: Mutex<Ledger>,
     job_time: Duration,
     address: SocketAddr,
 }
 
-impl Shared {
+impl SimulatorState {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock()
     }
 }
 
-fn routes(shared: Arc<Shared>) -> Router {
+fn routes(shared: Arc<SimulatorState>) -> Router {
     Router::new()
         .route("/", get(ABOUT))
         .route("/_sim/health", get("ok\n"))
@@ -152,7 +152,10 @@ struct Wanted {
     key: Option<String>,
 }
 
-async fn ledger(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>) -> Json<Value> {
+async fn ledger(
+    State(shared): State<Arc<SimulatorState>>,
+    Query(wanted): Query<Wanted>,
+) -> Json<Value> {
     Json(
         shared
             .ledger()
@@ -169,11 +172,11 @@ struct Given {
 
 /// Serves a file of a job that succeeded, or the fault in its script.
 async fn file(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     Path((id, name)): Path<(String, String)>,
     Query(Given { given }): Query<Given>,
 ) -> Response {
-    let succeeded = |job: &&mut job::Job| job.phase(Instant::now()) == Phase::Succeeded;
+    let succeeded = |job: &&mut job::SimulatedJob| job.phase(Instant::now()) == Phase::Succeeded;
     let order = shared
         .ledger()
         .job(&id)

@@ -14,7 +14,7 @@ pub struct FromAddress(Mailbox);
 
 /// A text that is not a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an address; expected local@domain or Name <local@domain>")]
+#[error("is not an address; expected local@domain or Name <local@domain>, the address in ASCII")]
 pub struct InvalidFrom;
 
 /// Why mail cannot go to a target. The texts show nothing of the target.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_by_its_number_is_refused() {
+    fn a_domain_that_is_an_ip_address_is_refused() {
         for text in [
             "a@127.0.0.1",
             "a@[127.0.0.1]",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_of_a_network_of_our_own_is_allowed_only_where_it_is_listed() {
+    fn a_domain_of_a_local_network_is_allowed_only_if_it_is_listed() {
         let all = Domains::parse("*").unwrap();
         let listed = Domains::parse("localhost, *.internal").unwrap();
         for (text, is_listed) in [

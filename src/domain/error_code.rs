@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum ErrorCode {
-    /// Written by a later version. Only read, never decided here.
-    Unknown,
     InvalidRequest,
     ContentPolicy,
     ProviderAuth,
@@ -35,11 +33,12 @@ pub enum ErrorCode {
     CancelledBeforeStart,
     RequestIdConflict,
     StartRefused,
+    /// A code of a later version: it is read, never decided. It must stay last, for the check of `ALL` below.
+    Unknown,
 }
 
 impl ErrorCode {
     const ALL: [(Self, &'static str); 26] = [
-        (Self::Unknown, "unknown"),
         (Self::InvalidRequest, "invalid_request"),
         (Self::ContentPolicy, "content_policy"),
         (Self::ProviderAuth, "provider_auth"),
@@ -65,6 +64,21 @@ impl ErrorCode {
         (Self::CancelledBeforeStart, "cancelled_before_start"),
         (Self::RequestIdConflict, "request_id_conflict"),
         (Self::StartRefused, "start_refused"),
+        (Self::Unknown, "unknown"),
+    ];
+
+    /// Why a consumer dead-letters a record: the codes of `dlq.reason`. A given-up notification has the code of a
+    /// delivery error there.
+    pub const REASONS: [Self; 9] = [
+        Self::Undecodable,
+        Self::UnknownSchema,
+        Self::Invalid,
+        Self::Unauthorized,
+        Self::TooOld,
+        Self::RateLimited,
+        Self::CancelledBeforeStart,
+        Self::RequestIdConflict,
+        Self::StartRefused,
     ];
 
     /// Returns the code as events and `dlq.reason` spell it.
@@ -75,6 +89,9 @@ impl ErrorCode {
             .map_or("", |(_, name)| name)
     }
 }
+
+// Does not compile if `ALL` lacks a code.
+const _: () = assert!(ErrorCode::ALL.len() == ErrorCode::Unknown as usize + 1);
 
 impl From<ErrorCode> for String {
     fn from(code: ErrorCode) -> Self {
@@ -98,6 +115,18 @@ mod tests {
         for (code, name) in ErrorCode::ALL {
             assert_eq!(code.as_str(), name);
             assert_eq!(ErrorCode::from(name.to_owned()), code);
+        }
+    }
+
+    #[test]
+    fn the_readme_explains_every_code() {
+        let readme = include_str!("../../README.md");
+        for (code, name) in ErrorCode::ALL {
+            let row = readme.lines().find(|line| {
+                let codes = line.split('|').nth(1).unwrap_or_default();
+                line.starts_with('|') && codes.contains(&format!("`{name}`"))
+            });
+            assert!(row.is_some() || code == ErrorCode::Unknown, "{name}");
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Event {
     pub result: Option<Generated>,
     /// How the items ended; set on the last event of a batch.
     pub batch: Option<BatchSummary>,
-    /// Why the request did not complete; set on FAILED and REJECTED.
+    /// Why the request did not complete, or why the record was refused; set on FAILED and REJECTED.
     pub error: Option<EventError>,
     /// Position of the refused record; set on REJECTED.
     pub record: Option<RecordPosition>,
@@ -84,7 +84,7 @@ pub enum EventType {
 pub struct Progress {
     /// 0 to 100, never falling.
     pub percent: i32,
-    /// The provider's name for the current stage.
+    /// The provider's name for the current stage; `items` for a batch.
     pub stage: String,
     pub message: Option<String>,
 }
@@ -99,9 +99,9 @@ pub struct Generated {
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
     pub cost_usd: Option<f64>,
-    /// The input sent to the model, as JSON text without the prompt.
+    /// The input sent to the model, as JSON text without the prompt. This version never sets it.
     pub sent: Option<String>,
-    /// Fields whose values were adapted, dropped or overridden.
+    /// Fields whose values were adapted, dropped or overridden. This version adds none.
     #[serde(default)]
     pub notes: Vec<Note>,
 }
@@ -120,6 +120,7 @@ pub struct Note {
 pub struct Output {
     /// Address in the result store.
     pub uri: String,
+    /// Signed URL from which anyone can download the file, if `RESULT_URL_TTL` is set.
     pub url: Option<String>,
     /// MIME type, detected from the first bytes.
     pub content_type: String,
@@ -140,7 +141,7 @@ pub struct BatchSummary {
     pub completed: i32,
     pub failed: i32,
     pub cancelled: i32,
-    /// Items whose workflow never started.
+    /// Items whose workflow never started. In the status of a running batch, all items that have not ended.
     pub not_started: i32,
 }
 
@@ -151,8 +152,9 @@ pub struct EventError {
     pub code: ErrorCode,
     /// At most 1,000 characters.
     pub message: String,
+    /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// All problems of the input that were found before anything was sent.
+    /// All problems of the input that were found before anything was sent. This version adds none.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
@@ -173,7 +175,7 @@ pub struct RecordPosition {
     pub offset: i64,
 }
 
-/// Whom to notify of which events. Only the notifier can open the targets.
+/// Whom to notify of which events. Only the notifier opens the targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notify {
     pub on: Vec<EventType>,
@@ -181,6 +183,16 @@ pub struct Notify {
 }
 
 impl EventType {
+    /// All types that this version knows.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Started,
+        Self::Progress,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Rejected,
+    ];
+
     /// The default of `notify_on`.
     pub const NOTIFIED_BY_DEFAULT: [Self; 4] = [
         Self::Completed,
@@ -212,17 +224,8 @@ impl EventType {
 
     /// Returns the type named `raw`; [`EventType::Unknown`] for a name of a later version.
     pub fn parse(raw: &str) -> Self {
-        [
-            Self::Started,
-            Self::Progress,
-            Self::Completed,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Rejected,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == raw)
-        .unwrap_or(Self::Unknown)
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == raw);
+        known.unwrap_or(Self::Unknown)
     }
 
     /// Returns whether this is the last event of its run.

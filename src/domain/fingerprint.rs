@@ -30,6 +30,7 @@ pub(crate) fn content_hash(request: &Request) -> Result<[u8; 32], Invalid> {
         .map_err(|_| Invalid::new("request", "has a hash that is not 32 bytes long"))
 }
 
+/// Returns the fingerprint with this hash.
 pub(crate) fn spelled(hash: &[u8]) -> String {
     format!("f1:{}", hex(hash))
 }

@@ -16,8 +16,9 @@ pub struct Latest {
 impl Latest {
     /// Returns the position after `event`, or `None` if the event is not new to a reader at `latest`.
     ///
-    /// Events are new in the order of (retry, sequence). If a request id is reused after the dedup window, a
-    /// new life begins: its first event has another run id and occurred later.
+    /// An event is new if its (retry, sequence) is greater than that of the last one. If a request id is reused after
+    /// the dedup window, a new life begins: its first event has another run id and occurred later. From then on, events
+    /// that occurred before it are not new.
     pub fn after(latest: Option<&Self>, event: &Event) -> Option<Self> {
         let last = (event.retry, event.sequence);
         let is_first = last == (0, 0);

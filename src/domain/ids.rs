@@ -1,4 +1,4 @@
-//! Parsed ids: a value is a valid id.
+//! Parsed ids: a value is a valid id. Only a [`WorkflowId`] is deserialized without a check, since genflow wrote it.
 //!
 //! Histories contain ids, so an id that is valid now must stay valid.
 

@@ -1,4 +1,4 @@
-//! What is wrong with a message: which field, what it is, and what is wanted there.
+//! The faults of a message: each names a field, and says what is wrong with it and what is expected.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ pub struct Invalid {
     pub problem: String,
 }
 
-/// All fields of a message that break the contract; the first ones in words, the rest counted.
+/// All fields of a message that break the contract: the first ones are listed, the rest counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct InvalidFields {
     pub listed: Vec<Invalid>,
     more: usize,
 }
 
-/// A record of 1 MiB has room for faults without end.
+/// Limit on the faults that are listed: a record of 1 MiB has room for many thousands.
 const MOST_LISTED: usize = 8;
 
 impl Invalid {
@@ -31,18 +31,18 @@ impl Invalid {
         }
     }
 
-    /// Says which item of a batch it is wrong in.
+    /// Returns the fault of an item as one of its batch, with the field's path in the batch.
     pub(crate) fn of_item(self, index: usize) -> Self {
         Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
     }
 }
 
-impl Faults {
+impl InvalidFields {
     pub(crate) fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
         self.push(Invalid::new(field, problem));
     }
 
-    /// Adds what went wrong, if anything did.
+    /// Adds the fault of a check, if it found one.
     pub(crate) fn note(&mut self, result: Result<(), Invalid>) {
         if let Err(fault) = result {
             self.push(fault);
@@ -57,6 +57,7 @@ impl Faults {
         }
     }
 
+    /// Adds the faults of a batch's item.
     pub(crate) fn of_item(&mut self, index: usize, item: Self) {
         let listed = item.listed.into_iter();
         listed.for_each(|fault| self.push(fault.of_item(index)));
@@ -73,7 +74,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for InvalidFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, fault) in self.listed.iter().enumerate() {
             let between = if at == 0 { "" } else { "; " };
@@ -86,9 +87,9 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for InvalidFields {}
 
-impl From<Invalid> for Faults {
+impl From<Invalid> for InvalidFields {
     fn from(fault: Invalid) -> Self {
         Self {
             listed: vec![fault],
@@ -114,11 +115,11 @@ mod tests {
 
     #[test]
     fn the_first_faults_are_named_and_the_rest_counted() {
-        let mut item = Faults::default();
+        let mut item = InvalidFields::default();
         for number in 0..9 {
             item.add(format!("f{number}"), "is wrong");
         }
-        let mut faults = Faults::default();
+        let mut faults = InvalidFields::default();
         faults.add("user_id", "is wrong");
         faults.of_item(3, item);
 
@@ -129,6 +130,6 @@ mod tests {
             "{shown}"
         );
         assert!(shown.ends_with("f6 is wrong; and 2 more"), "{shown}");
-        assert_eq!(Faults::default().or(7), Ok(7));
+        assert_eq!(InvalidFields::default().or(7), Ok(7));
     }
 }

@@ -22,6 +22,7 @@ pub struct ItemCounts {
     /// Time of the last PROGRESS, or of the start, in milliseconds since the epoch.
     #[serde(rename = "told_at")]
     pub reported_at: i64,
+    /// Number of PROGRESS events so far.
     #[serde(rename = "tellings")]
     pub reports: u32,
 }
@@ -55,8 +56,8 @@ impl ItemCounts {
         self.completed + self.failed + self.cancelled + self.taken
     }
 
-    /// Returns a PROGRESS if one is due: the percentage rose, the last one is `every` milliseconds old, and
-    /// items are left.
+    /// Returns a PROGRESS if one is due: the percentage rose, the last one is `every` milliseconds old, items are left,
+    /// and the limit is not reached.
     pub fn progress(&mut self, now: i64, every: u64) -> Option<Progress> {
         let tried = self.tried();
         let percent = self.percent();
@@ -81,7 +82,8 @@ impl ItemCounts {
         i32::try_from(percent).unwrap_or(100)
     }
 
-    /// Returns the counts for a terminal event; `not_started` is what remains of the total.
+    /// Returns the counts for the last event and for the status. `not_started` is the rest of the total: while the
+    /// batch runs, also the items that have started and not ended.
     pub fn summary(&self) -> BatchSummary {
         let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let begun = self.completed + self.failed + self.cancelled;

@@ -41,7 +41,7 @@ impl Identity {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Completed(Generated),
-    /// Every item of the batch was tried.
+    /// Every item of the batch was tried, and at least one completed.
     BatchCompleted,
     Failed(EventError),
     Cancelled,

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Why a host is not one of the public internet.
+/// Why a host is not on the public internet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotPublic {
-    /// A name that only private networks know, or none.
+    /// The name is one that only private networks know, or the URL has no host.
     Name,
-    /// Loopback, private, link-local or otherwise special.
+    /// The IP address is loopback, private, link-local or otherwise special.
     Address,
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// All but the special-purpose blocks of IANA's IPv4 registry, and one public address that answers
-/// only inside a cloud.
+/// Returns whether an address is public. Not public are multicast, the blocks that IANA's registry of special-purpose
+/// IPv4 addresses does not mark as globally reachable, and one address that answers only inside a cloud.
 fn public_v4(ip: Ipv4Addr) -> bool {
     let special = match ip.octets() {
         [0 | 10 | 127, ..] => true,
@@ -61,7 +61,8 @@ fn public_v4(ip: Ipv4Addr) -> bool {
     !special
 }
 
-/// Global unicast without its special-purpose blocks. Mapped, compatible, 6to4 and Teredo forms are never called.
+/// Returns whether an address is global unicast, outside its special-purpose blocks. Addresses that contain an IPv4
+/// address (IPv4-mapped, IPv4-compatible, 6to4, Teredo) are not public.
 fn public_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         [0x2001, second, ..] => second >= 0x200 && second != 0xdb8, // protocols (Teredo is one), documentation

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::http_url::input_url;
 use super::spec::check_metadata;
-use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, UserId};
+use super::{BatchItem, CommandId, EventType, Invalid, InvalidFields, RequestId, Spec, UserId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -77,8 +77,8 @@ impl Request {
     ///
     /// # Errors
     /// Returns all fields that are out of bounds, with what is expected.
-    pub fn check(self) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub fn check(self) -> Result<Self, InvalidFields> {
+        let mut faults = InvalidFields::default();
         self.spec.check(&mut faults);
         if let Some(timeout) = self.timeout
             && !(1..=604_800).contains(&timeout.as_secs())
@@ -92,7 +92,10 @@ impl Request {
         {
             faults.add(
                 "spec.items",
-                format!("names {}, which is the batch's own id", self.id),
+                format!(
+                    "names {}, which is the batch's own id; give the item another id",
+                    self.id
+                ),
             );
         }
         faults.or(self)
@@ -130,6 +133,9 @@ impl Request {
 }
 
 impl Targets {
+    /// The fields of a request that hold its targets. Items have the first one only.
+    pub(crate) const FIELDS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
+
     /// Parses the three targets.
     ///
     /// # Errors
@@ -149,22 +155,23 @@ impl Targets {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.webhook.is_none() && self.email.is_none() && self.slack.is_none()
+        *self == Self::default()
     }
 }
 
 /// Parses an absolute http or https URL of at most 2,048 characters.
 pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
-    if raw.chars().count() > LONGEST_TARGET {
+    let length = raw.chars().count();
+    if length > LONGEST_TARGET {
         return Err(Invalid::new(
             field,
-            format!("is longer than {LONGEST_TARGET} characters"),
+            format!("is {length} characters long, expected at most {LONGEST_TARGET}"),
         ));
     }
     input_url(field, raw)
 }
 
-/// Checks the form `local@domain`. Spaces and control characters could inject a mail header.
+/// Checks the form `local@domain`. Control characters, spaces and separators could add a mail header or a recipient.
 fn email_address(raw: &str) -> Result<String, Invalid> {
     let parts = raw
         .rsplit_once('@')
@@ -175,7 +182,9 @@ fn email_address(raw: &str) -> Result<String, Invalid> {
     if parts.is_none() || !clean || raw.chars().count() > LONGEST_TARGET {
         return Err(Invalid::new(
             "notify_email",
-            "is not an email address (local@domain)",
+            format!(
+                "is not an email address, expected local@domain, at most {LONGEST_TARGET} characters"
+            ),
         ));
     }
     Ok(raw.to_owned())
@@ -183,11 +192,16 @@ fn email_address(raw: &str) -> Result<String, Invalid> {
 
 impl fmt::Debug for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            webhook,
+            email,
+            slack,
+        } = self;
         let shown = |set: bool| if set { "set" } else { "none" };
         f.debug_struct("Targets")
-            .field("webhook", &shown(self.webhook.is_some()))
-            .field("email", &shown(self.email.is_some()))
-            .field("slack", &shown(self.slack.is_some()))
+            .field("webhook", &shown(webhook.is_some()))
+            .field("email", &shown(email.is_some()))
+            .field("slack", &shown(slack.is_some()))
             .finish()
     }
 }
@@ -208,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_that_are_not_what_they_should_be_are_named_without_their_value() {
+    fn an_invalid_target_is_named_without_its_value() {
         for (webhook, email, slack, field) in [
             (Some("ftp://host/x"), None, None, "webhook_url"),
             (Some("no url"), None, None, "webhook_url"),

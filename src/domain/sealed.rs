@@ -1,4 +1,4 @@
-//! Encrypted bytes in an event. Only the notifier can decrypt them.
+//! Encrypted bytes in an event. Only the notifier decrypts them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

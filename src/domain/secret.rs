@@ -1,4 +1,4 @@
-//! What is never shown in a log or an error.
+//! Values that no log and no error may show.
 
 use std::fmt;
 
@@ -9,7 +9,6 @@ use url::Url;
 pub struct Secret<T = String>(T);
 
 impl<T> Secret<T> {
-    /// Wraps a secret.
     pub fn new(value: T) -> Self {
         Self(value)
     }

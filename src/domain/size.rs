@@ -18,7 +18,7 @@ const EVENT_FRAME: usize = 512;
 /// The same bound for one output.
 const OUTPUT_FRAME: usize = 96;
 
-/// The same bound for one entry of the metadata.
+/// The same bound for one entry of the metadata; a note counts as two entries, a problem as three.
 const ENTRY_FRAME: usize = 8;
 
 impl Event {

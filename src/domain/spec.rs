@@ -34,7 +34,7 @@ pub enum Single {
     Image(ImageSpec),
 }
 
-/// The kind of what one run generates.
+/// Whether a run generates a video or images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Media {
@@ -110,7 +110,7 @@ pub struct Common {
     pub params: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "OnUnsupported::is_refuse")]
     pub on_unsupported: OnUnsupported,
-    /// Providers to try in order, if none before has accepted the job.
+    /// Providers to try in order, if none before has accepted the job. This version checks them, but tries none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<Fallback>,
 }
@@ -147,7 +147,7 @@ pub enum OnUnsupported {
     /// The request fails before anything is paid.
     #[default]
     Refuse,
-    /// The field is omitted, with a note.
+    /// The field is left out.
     Drop,
 }
 

@@ -49,10 +49,10 @@ pub struct Config {
     pub temporal: Temporal,
     /// API keys, limits, and the settings that each run's input carries.
     pub intake: Intake,
-    /// Also the sizing of notifiers, and the providers that intake chooses from.
+    /// Notifiers use its sweep interval and memory limit too, and intake its providers and its egress rules.
     pub worker: Worker,
     pub notifier: Notifier,
-    /// Keys of notification targets: the first seals, all open.
+    /// Keys that seal notification targets: the first seals, and each opens what it has sealed.
     pub notify_keys: Vec<NotifyKey>,
     pub log: Log,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
@@ -177,8 +177,8 @@ impl Config {
         Err(Fault {
             variable,
             problem: format!(
-                "holds the public development secret, which is for engines on this machine only (elsewhere: {foreign}); \
-                 expected one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
+                "holds the public development secret, which is for engines on this machine only, unlike those of \
+                 {foreign}; expected one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
             ),
         })
     }

@@ -27,13 +27,13 @@ use crate::engines::telemetry::events;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Neither `https` nor, if allowed, `http`.
-    #[error("the address has a scheme that is not called")]
+    #[error("the address has a scheme that is not allowed")]
     Scheme,
     /// A call would send the user name and password to that host.
-    #[error("the address holds a user name or password")]
+    #[error("the address contains a user name or password")]
     Userinfo,
     /// A port that the settings do not allow.
-    #[error("the address has a port that is not called")]
+    #[error("the address has a port that is not allowed")]
     Port,
     /// A name that only private networks resolve.
     #[error("the address names a host of a private network")]
@@ -45,7 +45,7 @@ pub enum Refused {
 
 /// Why a guard cannot be created.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableGuard {
     /// The resolver of names cannot be created.
     #[error("the DNS resolver cannot be created")]
     Resolver(#[source] NetError),
@@ -74,13 +74,13 @@ impl Guard {
     /// Creates the guard of `caller` (a metric label). `tune` configures its clients further.
     ///
     /// # Errors
-    /// [`Unusable`].
+    /// [`UnusableGuard`].
     pub fn new(
         caller: &'static str,
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
+    ) -> Result<Self, UnusableGuard> {
+        let names = PublicOnly::of_machine(caller).map_err(UnusableGuard::Resolver)?;
         Self::with_names(names, rules, tune)
     }
 
@@ -88,7 +88,7 @@ impl Guard {
         names: PublicOnly,
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableGuard> {
         let caller = names.caller();
         let client = || {
             tune(
@@ -97,12 +97,12 @@ impl Guard {
                     .pool_max_idle_per_host(MOST_IDLE),
             )
         };
-        let open = client().build().map_err(Unusable::Client)?;
+        let open = client().build().map_err(UnusableGuard::Client)?;
         let guarded = client().dns_resolver(names).build();
         Ok(Self {
             caller,
             rules: rules.clone(),
-            guarded: guarded.map_err(Unusable::Client)?,
+            guarded: guarded.map_err(UnusableGuard::Client)?,
             open,
         })
     }
@@ -154,8 +154,8 @@ impl Guard {
     }
 }
 
-/// Checks a URL that a provider is to fetch: the provider must not call hosts that we may reach and
-/// the user may not. Names are not resolved here, since the provider resolves them itself, later.
+/// Checks a URL that a provider is to fetch: a provider in our own network could reach hosts that the user may not.
+/// Names are not resolved here, since the provider resolves them itself, later. `http` is always allowed.
 pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Refused::Scheme);

@@ -42,7 +42,7 @@ struct Inner {
 
 /// One line of `/readyz`.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ReadyzLine<'a> {
     role: &'a str,
     ready: bool,
     why: &'a str,
@@ -98,7 +98,7 @@ impl Health {
         let inner = self.inner.lock();
         let mut lines = String::new();
         for (role, why) in &inner.roles {
-            let line = Line {
+            let line = ReadyzLine {
                 role,
                 ready: why.is_none(),
                 why: why.as_deref().unwrap_or_default(),

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 static TLS: Once = Once::new();
 
-/// Limit on a pause that a server asks for.
+/// Limit on a pause that a server asks for. A single notification waits longer, if its target asks for that.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Chooses the TLS provider of this process. Call it before any client is created, also before those of libraries.
@@ -25,8 +25,8 @@ pub(crate) fn choose_tls() {
 
 /// Returns a builder of clients that follow no redirect, use no proxy of the environment and never repeat a request.
 ///
-/// They speak HTTP/1.1: what is known of an interrupted submit depends on the order in which it
-/// writes (see `provider`).
+/// They speak HTTP/1.1: what is known of an interrupted submit depends on the order in which an HTTP/1.1 connection
+/// writes (see `provider::submit`).
 pub(crate) fn client() -> reqwest::ClientBuilder {
     choose_tls();
     reqwest::Client::builder()
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_would_rather_speak_http_2_is_spoken_to_in_http_1_1() {
+    async fn http_1_1_is_used_even_if_the_server_prefers_http_2() {
         choose_tls();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!(

@@ -42,7 +42,7 @@ impl Record {
         std::str::from_utf8(self.last_value(|header| header == name)?).ok()
     }
 
-    /// Returns the API key that the record presents: the last header of that name, in any case of its letters.
+    /// Returns the API key that the record presents: the value of the last header with that name, ignoring case.
     pub fn api_key(&self) -> Option<&[u8]> {
         self.last_value(|header| header.eq_ignore_ascii_case(API_KEY))
     }
@@ -157,7 +157,7 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
     client
 }
 
-/// Returns the settings of clients that read a topic to its end and commit no offsets.
+/// Returns the settings of clients that read a topic without joining a group, and commit no offsets.
 fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
     let mut client = client(kafka, name);
     // These clients join no group, but librdkafka requires a group id.
@@ -176,7 +176,8 @@ fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
 /// How long a call that looks up metadata or offsets may block.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the partitions of a topic, none if it does not exist. Blocks on the broker.
+/// Returns the partitions of a topic; none if it does not exist, or if the brokers report an error for it, such as a
+/// missing permission. Blocks on the broker.
 fn partitions<C: ConsumerContext>(
     consumer: &impl Consumer<C>,
     topic: &str,
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_begins_as_w3c_has_it() {
+    fn a_new_trace_context_is_well_formed() {
         let trace = new_trace();
 
         assert!(is_traceparent(&trace), "{trace}");
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_well_formed_trace_context_goes_along() {
+    fn a_malformed_trace_context_is_ignored() {
         let of = |name: &str, value: &str| {
             let record = Record::of(0, &[(name, value)]);
             record.traceparent().map(str::to_owned)

@@ -1,7 +1,8 @@
 //! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! A closed set. Of the calls, only this module and `submit` match it; settings match it in `config::provider`. Each module reads and writes one API: `draft` builds a submit,
-//! `accepted` and `said` read its answer, `poll`, `cancel` and `find` ask about a job.
+//! The set of providers is closed: this module, `submit`, `memory` and `config::provider` match on the name. Each
+//! provider has a module for its API: `draft` builds a submit, `accepted` and `said` read the answer to it, and `poll`,
+//! `cancel` and `find` ask about a job.
 
 mod answer;
 mod fal;
@@ -187,7 +188,8 @@ impl Provider {
         self.call("cancel", cancelling).await
     }
 
-    /// Looks up a job by our id among those created since `since` (milliseconds since the epoch).
+    /// Looks up a job by our id among those created since `since` (milliseconds since the epoch). Without
+    /// [`Self::can_find`], `None` proves nothing.
     ///
     /// # Errors
     /// If the call fails or does not prove that there is no job.
@@ -201,7 +203,7 @@ impl Provider {
         self.call("find", finding).await
     }
 
-    /// Makes a call, if there is a key, and counts it.
+    /// Makes a call, unless the provider requires a key and there is none. Counts it in both cases.
     async fn call<T>(
         &self,
         step: &'static str,

@@ -1,6 +1,8 @@
-//! Publishes the events that it is given, in order and unchanged (contract, section 3, rule 5).
+//! Publishes the events that it is given, in order and unchanged (contract, section 3, rule 5), and outcomes without
+//! their targets on the results topic.
 //!
-//! Each event is acknowledged before the next is sent. Publishing adds nothing, so all copies of an event are equal.
+//! Each event is acknowledged before the next is sent. Publishing adds only headers, so all copies of an event have
+//! the same value.
 
 use std::sync::Arc;
 

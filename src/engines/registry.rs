@@ -139,7 +139,7 @@ impl Registry {
     /// Registers one of our schemas under `subject`, unless it is registered already, and returns its id.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it breaks the subject's compatibility.
+    /// [`Error::Refused`] if the schema is invalid or breaks the subject's compatibility, else [`Error::Unavailable`].
     pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
         let key = (subject.to_owned(), ours.name);
         if let Some(id) = self.ids.lock().get(&key) {

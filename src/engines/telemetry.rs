@@ -25,7 +25,9 @@ use crate::engines::config;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The log filter is not a `tracing` filter.
-    #[error("the log filter is not valid; expected a tracing filter")]
+    #[error(
+        "LOG_LEVEL is not valid; expected a level, or a tracing filter such as warn,genflow=debug"
+    )]
     Filter(#[source] ParseError),
     /// `LOG_FILE_PATH` cannot be appended to.
     #[error("{path} cannot be opened")]

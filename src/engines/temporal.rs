@@ -1,4 +1,4 @@
-//! Everything that uses Temporal. Apart from `worker`, no other module names its crates.
+//! Calls the Temporal server. `contract`, `workflows`, `worker`, `notifier` and `replay` use its crates as well.
 
 pub mod activity;
 pub mod admin;

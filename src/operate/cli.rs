@@ -1,7 +1,7 @@
 //! The command line: roles and the operator's commands.
 //!
-//! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands; the
-//! binary starts the roles.
+//! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
+//! `launch` starts the roles.
 
 pub mod dlq;
 pub mod doctor;
@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 pub use self::dlq::Dlq;
 pub use self::list::List;
 pub use self::replay::Replay;
-pub use self::submit::Submit;
+pub use self::submit::SubmitArgs;
 use crate::domain::Kind;
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
@@ -42,12 +42,12 @@ use crate::engines::temporal::{admin as temporal_admin, client};
 #[command(name = "genflow", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// What genflow is started for.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Consume requests and commands from Kafka, and start workflows
     Intake,
     /// Run workflows and their activities
@@ -114,7 +114,7 @@ pub enum Operator {
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Send requests
-    Submit(Box<Submit>),
+    Submit(Box<SubmitArgs>),
     /// Cancel a request, by a command on Kafka
     Cancel(Ask),
     /// Run a failed or cancelled request again, by a command on Kafka
@@ -199,7 +199,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Returns whether an error says that an engine does not answer, or does not do what every command needs.
+/// Returns whether an error means that an engine does not answer, or refuses a call that every command needs.
 fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
     use registry::LevelError;
     use temporal_admin::Error as Server;
@@ -219,7 +219,8 @@ fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Parses the arguments, of which the first is the program's name. Prints help, version and faults itself.
 ///
 /// # Errors
-/// The exit code: 0 for help and version, [`USAGE`] for a fault, which is printed as one line on standard error.
+/// The exit code: 0 for help and version, [`USAGE`] for a fault. A fault is printed as one line on standard error; if
+/// the command is missing, the help is printed there.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let kind = error.kind();
@@ -300,7 +301,7 @@ mod tests {
         ];
         let cli = Cli::try_parse_from(line).unwrap();
 
-        let Command::Guard { parent, command } = cli.command else {
+        let CliCommand::Guard { parent, command } = cli.command else {
             panic!("not a guard");
         };
         assert_eq!(parent, 7);

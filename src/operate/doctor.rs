@@ -101,7 +101,7 @@ pub struct Report {
 /// Makes all checks. To test fairness, it starts a few workflows on a task queue of their own, and terminates them.
 pub async fn examine(config: &Config, try_fairness: bool) -> Report {
     let engines = async {
-        // Temporal comes first: its retention bounds the dedup window, and that the retention of the requests topic.
+        // Temporal comes first: its retention bounds the dedup window, which bounds the retention of requests.
         let (temporal, window) = temporal::examine(config, try_fairness).await;
         let mut kafka = kafka::examine(&config.kafka, window).await;
         if kafka

@@ -32,7 +32,7 @@ use crate::workflows::{of_notifications, of_requests};
 
 mod inputs;
 
-/// Time limit of a replay; it takes far less, however long the history is.
+/// Time limit of a replay, which takes far less, even of a long history.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The history of a run.
@@ -42,7 +42,7 @@ pub struct Recorded {
     pub run_id: String,
     /// The workflow type, such as `generation.v1`.
     pub workflow_type: String,
-    /// The history does not end with the close of the run.
+    /// True if the history does not end with the close of the run.
     pub open: bool,
     events: Vec<HistoryEvent>,
 }
@@ -79,12 +79,12 @@ pub enum ReplayError {
     Replayer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the workflow types of the role `worker`, in order.
+/// Returns the workflow types of the role `worker`, sorted.
 pub fn types_of_requests() -> Vec<String> {
     types_of(of_requests)
 }
 
-/// Returns the workflow types of the role `notifier`, in order.
+/// Returns the workflow types of the role `notifier`, sorted.
 pub fn types_of_notifications() -> Vec<String> {
     types_of(of_notifications)
 }
@@ -187,7 +187,7 @@ pub struct Replayer {
 }
 
 /// What does not match.
-enum Problem {
+enum Mismatch {
     /// A command, or a failed task; the event is not known yet.
     Task(String),
     /// The input of an activity, which this event scheduled.
@@ -233,8 +233,8 @@ impl Replayer {
         }
         Ok(match self.problem(events).await? {
             None => None,
-            Some(Problem::Task(problem)) => Some(self.misfit(events, problem).await?),
-            Some(Problem::Input(event, problem)) => Some(Misfit {
+            Some(Mismatch::Task(problem)) => Some(self.misfit(events, problem).await?),
+            Some(Mismatch::Input(event, problem)) => Some(Misfit {
                 event,
                 kind: format!("{:?}", EventType::ActivityTaskScheduled),
                 problem,
@@ -265,8 +265,8 @@ impl Replayer {
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.problem(&events[..=ends[middle]]).await? {
-                Some(Problem::Task(found)) => (high, problem) = (middle, found),
-                Some(Problem::Input(..)) | None => low = middle + 1,
+                Some(Mismatch::Task(found)) => (high, problem) = (middle, found),
+                Some(Mismatch::Input(..)) | None => low = middle + 1,
             }
         }
         let from = low.checked_sub(1).map_or(0, |before| ends[before] + 1);
@@ -287,7 +287,7 @@ impl Replayer {
     }
 
     /// Replays, and returns what does not match.
-    async fn problem(&self, events: &[HistoryEvent]) -> Result<Option<Problem>, ReplayError> {
+    async fn problem(&self, events: &[HistoryEvent]) -> Result<Option<Mismatch>, ReplayError> {
         let history = History {
             events: events.to_vec(),
         };
@@ -295,7 +295,7 @@ impl Replayer {
         let problem_text = match tokio::time::timeout(LONGEST, replaying).await {
             Ok(Ok(())) => {
                 let differs = self.inputs.differ(events);
-                return Ok(differs.map(|(event, problem)| Problem::Input(event, problem)));
+                return Ok(differs.map(|(event, problem)| Mismatch::Input(event, problem)));
             }
             Ok(Err(WorkflowReplayError::Replay(failure))) => {
                 readable(&failure.to_string()).to_owned()
@@ -303,7 +303,7 @@ impl Replayer {
             Ok(Err(error)) => return Err(ReplayError::Replayer(error.into())),
             Err(_) => format!("the replay did not end within {LONGEST:?}"),
         };
-        Ok(Some(Problem::Task(problem_text)))
+        Ok(Some(Mismatch::Task(problem_text)))
     }
 }
 

@@ -30,7 +30,7 @@ pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 /// # Errors
 /// An engine does not answer, or refuses what is needed.
 pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::Result<()> {
-    // Temporal comes first: its retention bounds the dedup window, and that the retention of the requests topic.
+    // Temporal comes first: its retention bounds the dedup window, which bounds the retention of the requests topic.
     let deliveries = delivery_retention(config.notifier.max_age);
     let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
     print_temporal(&report, out)?;
@@ -74,7 +74,7 @@ pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
     max_age.max(EVENTS_RETENTION)
 }
 
-fn print_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_temporal(report: &temporal::ServerReport, out: &mut dyn Write) -> std::io::Result<()> {
     for (name, outcome) in &report.attributes {
         match outcome {
             Attribute::Created => writeln!(out, "search attribute {name}: created"),

@@ -1,7 +1,8 @@
 //! The intake role: starts a workflow for each request record, and cancels or retries a run for each command
-//! record. An invalid record is dead-lettered, and answered with REJECTED if its request id can be read.
+//! record. A refused record is dead-lettered; a refused request is also answered with REJECTED if its id can be read.
 //!
-//! `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a duplicate.
+//! For a request, `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a
+//! duplicate.
 
 mod allowed;
 mod commands;
@@ -22,12 +23,12 @@ use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::decision::{Decision, decide};
 use self::failures::{internal, of_avro, of_temporal, reject};
-use self::inputs::Input;
+use self::inputs::WorkflowInput;
 pub use self::rate_limit::RateLimits;
 use self::refusals::{check_age, check_key};
 pub use self::shared::Shared;
 use crate::contract::avro;
-use crate::contract::avro::Named;
+use crate::contract::avro::PartialRequest;
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
@@ -46,7 +47,7 @@ pub struct Intake {
     pub shared: Shared,
     pub publisher: Publisher,
     pub sealer: Sealer,
-    /// A record that is older is refused.
+    /// The dedup window: an older record is refused.
     pub window: watch::Receiver<Duration>,
 }
 
@@ -76,7 +77,7 @@ impl Intake {
         user.map_or(Ok(()), |user| pass.admit(user))
     }
 
-    /// Checks a record with a valid value; the failure does not apply if its request already runs.
+    /// Checks a record with a valid value; the failure does not apply if the record is a duplicate.
     fn check(&self, record: &Record, request: &Request) -> Result<(), Failure> {
         self.authorize(record, Some(request.user.as_str()))?;
         check_key(record, &request.id)?;
@@ -85,8 +86,8 @@ impl Intake {
         check_age(record, request.requested_at, *self.window.borrow(), now())
     }
 
-    /// Returns what is readable of a refused record's request, and its metadata: at least its id, or `None`.
-    async fn named(&self, record: &Record) -> Result<Option<(Named, Metadata)>, BoxError> {
+    /// Returns what can be read of a refused record's request, with its metadata; `None` if not even its id can.
+    async fn named(&self, record: &Record) -> Result<Option<(PartialRequest, Metadata)>, BoxError> {
         let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
@@ -94,7 +95,7 @@ impl Intake {
         };
         Ok(match avro::read_request(&writer, datum) {
             Ok(request) => {
-                let named = Named {
+                let named = PartialRequest {
                     kind: request.spec.kind(),
                     request: request.id,
                     user: request.user.as_str().to_owned(),
@@ -106,7 +107,7 @@ impl Intake {
             Err(avro::Error::Invalid { named, .. }) => {
                 named.map(|named| (*named, Metadata::default()))
             }
-            Err(avro::Error::Unframed(_) | avro::Error::Datum(_)) => None,
+            Err(avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_)) => None,
         })
     }
 
@@ -115,7 +116,7 @@ impl Intake {
         &self,
         record: &Record,
         rejection: &Rejection,
-        named: Named,
+        named: PartialRequest,
         metadata: Metadata,
     ) -> Result<Event, seal::Error> {
         Ok(Event {
@@ -151,7 +152,7 @@ impl Handler for Intake {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refusal = self.check(record, &request).err();
-        // A duplicate takes no token, so it is looked up before.
+        // A duplicate is not refused and takes no token, so it is looked up first.
         if refusal.is_some() || self.shared.limits.is_some() {
             let workflow = request.id.run(0);
             let known = self.shared.temporal.known(&workflow, &fingerprint).await;
@@ -170,8 +171,8 @@ impl Handler for Intake {
         let began = Instant::now();
         let (temporal, priority) = (&self.shared.temporal, request.priority);
         let started = match &input {
-            Input::Run(start) => temporal.start(start, priority).await,
-            Input::Batch(start, items) => {
+            WorkflowInput::Run(start) => temporal.start(start, priority).await,
+            WorkflowInput::Batch(start, items) => {
                 let starting = temporal.start_batch(start, items, priority, &fingerprint);
                 starting.await
             }
@@ -189,7 +190,7 @@ impl Handler for Intake {
         Ok(())
     }
 
-    async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+    async fn dead_lettered(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
         let Some((named, metadata)) = self.named(record).await? else {
             return Ok(());
         };

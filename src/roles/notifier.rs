@@ -3,9 +3,10 @@
 //! Delivery is at least once. The notifier makes one short first attempt per notification, within the limits of its
 //! endpoint. A notification that this does not settle is handed over to a workflow (`delivery.v1`), which retries for
 //! days. A record is done when each of its notifications has either a workflow, or a receipt on Kafka (preceded, if it
-//! was given up, by the event on the dead-letter topic). So a dead endpoint costs the partition one hand-over, and no
-//! other notification waits. While Temporal is unavailable, notifications to hand over wait. A repeat has the same
-//! ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and target.
+//! was given up, by the event on the dead-letter topic). So a dead endpoint costs the partition one hand-over per
+//! notification, and no other notification waits for it. While Temporal is unavailable, notifications to hand over
+//! wait. A repeat has the same ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and
+//! target.
 //!
 //! Operators are notified of failures too, many in one message (`operator_alerts`). If this notifier does not serve a
 //! target's channel, the notification ends as `SKIPPED` with `channel_not_served`; one that was
@@ -41,23 +42,23 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::channels::Unusable;
+pub use self::channels::UnusableChannel;
 pub use self::deliver::Deliverer;
 use self::deliver::{Attempt, receipt};
 pub use self::handover::Handover;
-use self::handover::Reason;
+use self::handover::HandoverReason;
 use self::plan::Notification;
 pub use self::plan::shown;
-pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, user_secret};
+pub use self::webhook::{GONE, InvalidKey, InvalidSecret, MasterKey, user_secret};
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::headers::ACCEPT_OLD;
-use crate::contract::receipt::{DeliveryError, End, Receipt};
+use crate::contract::receipt::{DeliveryError, NotificationEnd, Receipt};
 use crate::domain::{ErrorCode, Event};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{Cause, Failure, Fault, Fuse, Handler, Slots};
+use crate::engines::kafka::consumer::{Cause, Failure, Fuse, Handler, RejectionFault, Slots};
 use crate::roles::notifier::attempt::{Notice, Tried};
 use crate::roles::notifier::operator_alerts::OperatorAlerts;
 use crate::roles::notifier::recent::{Known, Recent, Tries};
@@ -81,8 +82,8 @@ pub struct Notifier {
 const REMEMBERED: usize = 300_000;
 
 enum First {
-    Ended(End),
-    HandOver(Reason),
+    Ended(NotificationEnd),
+    HandOver(HandoverReason),
 }
 
 impl Notifier {
@@ -118,7 +119,7 @@ impl Notifier {
             Err(error)
                 if (self.seals()).lets_pass(
                     ErrorCode::Undecodable,
-                    Fault::Unclear,
+                    RejectionFault::Unclear,
                     Instant::now(),
                 ) =>
             {
@@ -181,7 +182,8 @@ impl Notifier {
         self.publish_receipt(id, &parcel, receipt).await
     }
 
-    /// Makes the first attempt, unless the event is too old, the target asked for a pause, or its endpoint is closed.
+    /// Makes the first attempt, unless the notification has expired or is skipped, its target asked for a pause, or its
+    /// endpoint is closed.
     async fn first(
         &self,
         record: &Record,
@@ -191,14 +193,17 @@ impl Notifier {
     ) -> First {
         let began = now();
         if !is_taken_however_old(record) && self.is_past(event, began) {
-            return First::Ended(End::expired());
+            return First::Ended(NotificationEnd::expired());
         }
         if !notification.notifies(event) {
             let why = "no email is sent about a request that was rejected as invalid";
-            return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
+            return First::Ended(NotificationEnd::skipped(DeliveryError::new(
+                "not_mailed",
+                why,
+            )));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
-            return First::HandOver(Reason::Failed(Some(left)));
+            return First::HandOver(HandoverReason::Failed(Some(left)));
         }
         let notice = Notice {
             event,
@@ -206,21 +211,25 @@ impl Notifier {
         };
         let tried = match self.deliverer.first(&notice, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Closed(closed) => return First::HandOver(Reason::Closed(closed)),
+            Attempt::Closed(closed) => return First::HandOver(HandoverReason::Closed(closed)),
             // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.
-            Attempt::Unserved => return First::Ended(End::skipped(channels::unserved())),
+            Attempt::Unserved => {
+                return First::Ended(NotificationEnd::skipped(channels::unserved()));
+            }
         };
         tries.count = tries.count.saturating_add(1);
         tries.first_at.get_or_insert(began);
         match tried {
-            Tried::Delivered(status) => First::Ended(End::delivered(status)),
-            Tried::Refused { status, error } => First::Ended(End::given_up(status, error)),
+            Tried::Delivered(status) => First::Ended(NotificationEnd::delivered(status)),
+            Tried::Refused { status, error } => {
+                First::Ended(NotificationEnd::given_up(status, error))
+            }
             Tried::Later {
                 status, again_in, ..
             } => {
                 tries.status = status;
                 tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
-                First::HandOver(Reason::Failed(again_in))
+                First::HandOver(HandoverReason::Failed(again_in))
             }
         }
     }
@@ -240,7 +249,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// Reports a failure to the operators, unless the event is too old.
+    /// Reports the event to the operators if it is a failure and not too old.
     async fn report_failure(&self, event: &Event) -> Result<(), Failure> {
         if self.is_past(event, now()) {
             return Ok(());

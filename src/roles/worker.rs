@@ -1,7 +1,7 @@
 //! The role `worker`: hosts workflows and activities until it is stopped.
 //!
 //! Several SDK workers run in one process: one on the main queue, for workflows, `submit` and `finish`; one for
-//! `fetch`, so that thousands of long waits never delay an ending; and one per provider, whose queue has submits only
+//! `fetch`, so that thousands of long waits never delay a `finish`; and one per provider, whose queue has submits only
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
@@ -42,7 +42,7 @@ const IDLE_POLLERS: usize = 1;
 /// Runs workflows and activities until `stop`, then finishes or hands back what it has accepted.
 ///
 /// # Errors
-/// Its folders, clients or workers cannot be created, or a worker ends by itself.
+/// Its folders, clients or workers cannot be created, or a worker fails.
 pub async fn run(
     config: &Config,
     temporal: &Temporal,
@@ -63,7 +63,7 @@ pub async fn run(
     };
     let ended = async {
         let ended = try_join_all(workers.iter_mut().map(Worker::run)).await;
-        // If one ends by itself, the others stop too.
+        // If one fails, the others and the whole role stop.
         stop.cancel();
         ended
     };
@@ -138,7 +138,7 @@ fn workers(
             submits_polled(rate),
             "submit",
         );
-        // The server enforces this rate over all workers together.
+        // Temporal enforces this rate over all workers together.
         submits.max_task_queue_activities_per_second = rate;
         all.push(submits);
     }

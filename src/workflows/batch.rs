@@ -24,8 +24,9 @@ use temporalio_sdk::{
 use super::generation::Generation;
 use crate::contract::activities::RequestActivities;
 use crate::contract::batch_items::Items;
-use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, Status};
+use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, StatusAnswer};
 use crate::contract::search_attributes::{BACKSTOP, attributes};
+use crate::domain::error_chain::causes;
 use crate::domain::{BatchSummary, ErrorCode, ItemCounts, ItemOutcome, OnFailure, Outcome};
 use crate::workflows::run_core::{HasStatus, RunCore, deadline, not_started_in_time, show};
 use crate::workflows::support::{READ_TRY, detached, done, failed, now, options, readable};
@@ -39,7 +40,7 @@ const STARTING: usize = 1_000_000;
 #[workflow]
 #[derive(Default)]
 pub struct Batch {
-    status: Status,
+    status: StatusAnswer,
     /// Total input size of the items that are being started, in bytes.
     starting: usize,
 }
@@ -53,10 +54,10 @@ impl Batch {
         input: MultiArgs2<BatchStart, Vec<u8>>,
     ) -> WorkflowResult<BatchSummary> {
         let MultiArgs2(start, bytes) = input;
-        let run = Run::open(ctx, start);
+        let run = BatchRun::open(ctx, start);
         let outcome = match Items::read(&bytes) {
             Ok(items) => drive(ctx, &run, &items).await,
-            Err(error) => Some(failed(ErrorCode::BatchFailed, &error.to_string(), true)),
+            Err(error) => Some(failed(ErrorCode::BatchFailed, &causes(&error), true)),
         };
         let Some(outcome) = outcome else {
             let next = MultiArgs2(run.into_next_start(), bytes);
@@ -71,20 +72,20 @@ impl Batch {
 
     /// Returns the progress of the batch.
     #[query]
-    pub fn status(&self, _: &WorkflowContextView) -> Status {
+    pub fn status(&self, _: &WorkflowContextView) -> StatusAnswer {
         self.status.clone()
     }
 }
 
 impl HasStatus for Batch {
-    fn status_mut(&mut self) -> &mut Status {
+    fn status_mut(&mut self) -> &mut StatusAnswer {
         &mut self.status
     }
 }
 
 type Context = WorkflowContext<Batch>;
 
-struct Run {
+struct BatchRun {
     start: BatchStart,
     core: RunCore,
     counts: Cell<ItemCounts>,
@@ -94,7 +95,7 @@ struct Run {
     publishing: Cell<bool>,
 }
 
-impl Run {
+impl BatchRun {
     fn open(ctx: &Context, start: BatchStart) -> Self {
         let info = ctx.info();
         let input = start.input(info.run_id(), info.first_execution_run_id());
@@ -125,8 +126,8 @@ impl Run {
     /// Publishes the unconfirmed events, also those decided meanwhile. `finish` publishes those that a cancelled
     /// `publish` did not.
     ///
-    /// Only one `publish` runs at a time: each input holds all unconfirmed events, so while Kafka is down, the history
-    /// of a batch with many lanes would outgrow the server's limit.
+    /// Only one `publish` runs at a time: each input holds all unconfirmed events, so otherwise the history of a batch
+    /// that runs many items at once would outgrow the server's limit while Kafka is down.
     async fn publish(&self, ctx: &Context) {
         if self.publishing.replace(true) {
             return;
@@ -181,7 +182,7 @@ impl Run {
         self.counts.get().outcome(on_failure, asked)
     }
 
-    /// Shows how many items have ended.
+    /// Puts the number of ended items into the answer to the query `status`.
     fn show(&self, ctx: &Context) {
         let counts = self.counts.get();
         show(ctx, |status| {
@@ -193,7 +194,7 @@ impl Run {
 }
 
 /// Runs the items of one segment; returns `None` if more items are left and may start.
-async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
+async fn drive(ctx: &Context, run: &BatchRun, items: &Items) -> Option<Outcome> {
     let core = &run.core;
     let left = core.time_left(ctx);
     if left.is_zero() && !core.scope.is_cancelled() {
@@ -213,7 +214,7 @@ async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
 }
 
 /// Publishes the events decided so far, then keeps the window full of running items until the segment is done.
-async fn window(ctx: &Context, run: &Run, items: &Items) {
+async fn window(ctx: &Context, run: &BatchRun, items: &Items) {
     run.publish(ctx).await;
     show(ctx, |status| status.state = RunState::Generating);
     let first = run.next.get();
@@ -230,7 +231,7 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
 }
 
 /// Runs one item to its end; returns `None` if the batch was asked to end before the item began.
-async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemOutcome> {
+async fn item(ctx: &Context, run: &BatchRun, items: &Items, index: u32) -> Option<ItemOutcome> {
     let start = items.start(&run.start, index)?;
     let size = start.weight();
     let workflow = start.request.run(0);
@@ -238,8 +239,8 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     if room.await.is_err() || run.core.scope.is_cancelled() {
         return None;
     }
-    // A token of its own, so that no cancel reaches the start: the batch must know whether the item began. If it did, the
-    // batch waits for its end and counts it.
+    // A token of its own, so that no cancel reaches the start: the batch must know whether the item began. If it did,
+    // the batch waits for its end and counts it.
     let token = WorkflowCancellationToken::new();
     let options = child_options(ctx, &start, token);
     ctx.state_mut(|batch| batch.starting += size);

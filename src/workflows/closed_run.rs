@@ -1,4 +1,5 @@
-//! `end.v1`: gives a run that was closed from outside its outcome (contract, section 3, rule 9).
+//! `end.v1`: publishes the outcome of a run that was closed from outside, and decides it if the run had not (contract,
+//! section 3, rule 9).
 
 #![deny(clippy::disallowed_methods)]
 
@@ -35,7 +36,7 @@ impl End {
             let read = || RequestActivities::read_run;
             end_run(&closed, done(ctx, read, closed.clone(), reading).await)
         };
-        let outcome = finish.handed.events.last().map(|event| event.event_type);
+        let outcome = finish.pending.events.last().map(|event| event.event_type);
         // Detached: a cancel of this workflow cannot stop the end of the run.
         let options = || detached(FINISH_TRY);
         done(ctx, || RequestActivities::finish, finish, options).await;
@@ -82,7 +83,7 @@ fn end<S>(
         journal.close(&input.identity, closed.at, outcome, items);
     }
     Finish {
-        handed: PendingEvents {
+        pending: PendingEvents {
             workflow: closed.workflow.clone(),
             fingerprint: input.fingerprint,
             events: journal.unconfirmed,
@@ -143,7 +144,7 @@ mod tests {
             events,
             leftover: ProviderJobLeft::None,
         };
-        end_run(&closed(timed_out), history).handed.events
+        end_run(&closed(timed_out), history).pending.events
     }
 
     fn identity() -> Identity {
@@ -208,8 +209,8 @@ mod tests {
 
         let finish = end_batch(&closed(false), history);
 
-        let [end] = &finish.handed.events[..] else {
-            panic!("expected one event, got {:?}", finish.handed.events)
+        let [end] = &finish.pending.events[..] else {
+            panic!("expected one event, got {:?}", finish.pending.events)
         };
         let items = end.batch.unwrap();
         assert_eq!((end.sequence, end.event_type), (4, EventType::Failed));

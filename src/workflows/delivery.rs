@@ -12,15 +12,15 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{ContinueAsNewOptions, TimerResult, WorkflowContext, WorkflowResult};
 
 use crate::contract::activities::NotificationActivities;
-use crate::contract::delivery::{Conclude, Deliver, Delivered, Delivery as Start};
-use crate::contract::receipt::{DeliveryError, End, Outcome};
+use crate::contract::delivery::{Conclude, Deliver, Delivered, DeliveryInput};
+use crate::contract::receipt::{DeliveryError, NotificationEnd, NotificationOutcome};
 use crate::workflows::support::{AGAIN, detached, done, now, readable};
 
 /// The workflow type.
 pub const NAME: &str = "delivery.v1";
 /// Start-to-close time-out of an attempt, and of publishing the receipt.
 const TRY: Duration = Duration::from_secs(120);
-/// Most rounds before the workflow continues as new. Each adds about ten history events that contain the full event.
+/// Most rounds before the workflow continues as new. Each adds about ten history events; one has the full event.
 const MANY: u32 = 50;
 
 #[workflow]
@@ -31,7 +31,10 @@ pub struct Delivery;
 impl Delivery {
     /// Attempts the delivery until it ends, then publishes its receipt. A cancel ends it as given up.
     #[run(name = "delivery.v1")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, mut start: Start) -> WorkflowResult<Outcome> {
+    pub async fn run(
+        ctx: &mut WorkflowContext<Self>,
+        mut start: DeliveryInput,
+    ) -> WorkflowResult<NotificationOutcome> {
         let Some(end) = drive(ctx, &mut start).await else {
             let Err(continued) = ctx.continue_as_new(start, ContinueAsNewOptions::default());
             return Err(continued);
@@ -55,17 +58,18 @@ type Context = WorkflowContext<Delivery>;
 
 /// Attempts the delivery at each step of the schedule and records its progress in `start`. Returns `None` once the
 /// history of this run is long: the next run continues from `start`.
-async fn drive(ctx: &Context, start: &mut Start) -> Option<End> {
+async fn drive(ctx: &Context, start: &mut DeliveryInput) -> Option<NotificationEnd> {
     if let Some(why) = &start.lost {
-        return Some(End::given_up(start.status, why.clone()));
+        return Some(NotificationEnd::given_up(start.status, why.clone()));
     }
     let mut round = 0_u32;
     while !is_long(ctx, round) {
         round += 1;
         let paused = ctx.timer(Duration::from_millis(start.pause_ms)).await;
         if !matches!(paused, TimerResult::Fired) || ctx.cancellation_token().is_cancelled() {
+            // Recorded histories contain this text.
             let why = DeliveryError::new("cancelled", "somebody cancelled the delivery");
-            return Some(End::given_up(start.status, why));
+            return Some(NotificationEnd::given_up(start.status, why));
         }
         let at = now(ctx);
         let input = Deliver {
@@ -88,7 +92,7 @@ async fn drive(ctx: &Context, start: &mut Start) -> Option<End> {
             }) => {
                 start.note(sent, at);
                 let Some(pause_ms) = pause_ms else {
-                    return Some(End::given_up(status, error));
+                    return Some(NotificationEnd::given_up(status, error));
                 };
                 start.status = status.or(start.status);
                 start.pause_ms = pause_ms;
@@ -106,7 +110,7 @@ async fn drive(ctx: &Context, start: &mut Start) -> Option<End> {
     None
 }
 
-impl Start {
+impl DeliveryInput {
     /// Counts an attempt that began at `at`, if the target was called.
     fn note(&mut self, sent: bool, at: i64) {
         if sent {

@@ -1,7 +1,8 @@
-//! `digest.v1`: collects failed requests and reports them to one of the operators' targets, at most one message a minute.
+//! `digest.v1`: collects failed requests and reports them to one of the operators' targets, at most one message a
+//! minute.
 //!
-//! The workflow reports the first failure at once. Failures that arrive while it sends a message, or in the minute after
-//! it, go into the next one. It ends when a minute has passed without a failure.
+//! The workflow reports the first failure at once. Failures that arrive while it sends a message, or in the minute
+//! after it, go into the next one. It ends when that minute passes without a failure.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -15,7 +16,7 @@ use temporalio_sdk::{
 };
 
 use crate::contract::activities::NotificationActivities;
-use crate::contract::digest::{Digest as Start, FailedRequest, SendDigest};
+use crate::contract::digest::{DigestInput, FailedRequest, SendDigest};
 use crate::workflows::support::{detached, now, readable};
 
 /// The workflow type.
@@ -31,14 +32,14 @@ const MANY: u32 = 1_000;
 #[workflow]
 pub struct Digest {
     /// The input; its failures are those that were not reported yet.
-    start: Start,
+    start: DigestInput,
     signals: u32,
 }
 
 #[workflow_methods]
 impl Digest {
     #[init]
-    fn new(_: &WorkflowContextView, start: Start) -> Self {
+    fn new(_: &WorkflowContextView, start: DigestInput) -> Self {
         Self { start, signals: 0 }
     }
 
@@ -96,8 +97,9 @@ async fn pause(ctx: &Context) -> Result<(), WorkflowTermination> {
     unless_cancelled(ctx)
 }
 
-/// Sends the failures that have arrived. Temporal retries the activity until the message is accepted, or never will be;
-/// if the history becomes long meanwhile, the next run sends the failures again.
+/// Sends the failures that have arrived. Temporal retries the activity until the message is accepted, or never will be.
+/// If the history becomes long meanwhile, the activity is cancelled, and the next run sends the failures if they were
+/// not accepted.
 async fn send(ctx: &Context) -> Result<(), WorkflowTermination> {
     let input = ctx.state_mut(|digest| SendDigest {
         to: digest.start.to.clone(),
@@ -106,7 +108,7 @@ async fn send(ctx: &Context) -> Result<(), WorkflowTermination> {
     let scope = ctx.cancellation_token().child_token();
     let mut options = detached(TRY);
     options.cancellation_token = Some(scope.clone());
-    // Otherwise a message that is accepted while it is cancelled would be sent again.
+    // Otherwise a message that the target accepts while the activity is cancelled would be sent again.
     options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
     let failures = input.failures.clone();
     let sending = ctx.execute_activity(NotificationActivities::send_digest, input, options);

@@ -18,7 +18,8 @@ use temporalio_sdk::{
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, Status, Submit, Submitted,
+    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, StatusAnswer, Submit,
+    Submitted,
 };
 use crate::domain::{ErrorCode, Generated, Outcome, Output};
 use crate::workflows::run_core::{Ending, HasStatus, RunCore, deadline, not_started_in_time, show};
@@ -33,7 +34,7 @@ const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
 #[workflow]
 #[derive(Default)]
 pub struct Generation {
-    status: Status,
+    status: StatusAnswer,
 }
 
 #[workflow_methods]
@@ -41,7 +42,7 @@ impl Generation {
     /// Takes one run to its outcome.
     #[run(name = "generation.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Generated> {
-        let mut run = Run::open(ctx, start);
+        let mut run = GenerationRun::open(ctx, start);
         let ending = drive(ctx, &mut run).await;
         match run.core.conclude(ctx, ending, None, run.sent_at).await? {
             Outcome::Completed(generated) => Ok(generated),
@@ -54,27 +55,27 @@ impl Generation {
 
     /// Returns the progress of the run.
     #[query]
-    pub fn status(&self, _: &WorkflowContextView) -> Status {
+    pub fn status(&self, _: &WorkflowContextView) -> StatusAnswer {
         self.status.clone()
     }
 }
 
 impl HasStatus for Generation {
-    fn status_mut(&mut self) -> &mut Status {
+    fn status_mut(&mut self) -> &mut StatusAnswer {
         &mut self.status
     }
 }
 
 type Context = WorkflowContext<Generation>;
 
-struct Run {
+struct GenerationRun {
     start: Start,
     core: RunCore,
     /// When the job was first sent to the provider that accepted it, in milliseconds since the epoch.
     sent_at: Option<i64>,
 }
 
-impl Run {
+impl GenerationRun {
     fn open(ctx: &Context, start: Start) -> Self {
         let info = ctx.info();
         let input = start.input(info.run_id(), info.first_execution_run_id());
@@ -88,7 +89,7 @@ impl Run {
     fn submit(&self) -> (Submit, ActivityOptions) {
         let Start { steps, .. } = &self.start;
         let submit = Submit {
-            handed: self.core.pending(),
+            pending: self.core.pending(),
             spec: self.start.spec.clone(),
             provider: self.start.provider,
             attempts: steps.submit_attempts,
@@ -120,7 +121,7 @@ impl Run {
     ) -> (Fetch, ActivityOptions) {
         let Start { steps, .. } = &self.start;
         let fetch = Fetch {
-            handed: self.core.pending(),
+            pending: self.core.pending(),
             job: job.clone(),
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,
@@ -155,7 +156,7 @@ impl Run {
     fn ended(&self, leftover: ProviderJobLeft, otherwise: Outcome) -> Ending {
         let late = match &leftover {
             ProviderJobLeft::None | ProviderJobLeft::Job(_) => "not done",
-            ProviderJobLeft::Unknown(_) => "not known to have been taken by the provider",
+            ProviderJobLeft::Unknown(_) => "not known to have been accepted by the provider",
         };
         let outcome = self.core.asked(late).unwrap_or(otherwise);
         Ending { outcome, leftover }
@@ -163,7 +164,7 @@ impl Run {
 }
 
 /// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
-async fn drive(ctx: &Context, run: &mut Run) -> Ending {
+async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.scope.is_cancelled() {
         return Outcome::Cancelled.into();
     }
@@ -178,10 +179,10 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     }
 }
 
-/// Runs `submit`; goes on with the job, if the provider has accepted one.
+/// Runs `submit`; returns the job that the provider has accepted, or else how the run ends.
 async fn submit_job(
     ctx: &Context,
-    run: &mut Run,
+    run: &mut GenerationRun,
     deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
 ) -> ControlFlow<Ending, Job> {
     show(ctx, |status| status.state = RunState::Submitting);
@@ -228,7 +229,7 @@ async fn submit_job(
 /// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.
 async fn fetch_until_stored(
     ctx: &Context,
-    run: &mut Run,
+    run: &mut GenerationRun,
     job: Job,
     mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
 ) -> Ending {

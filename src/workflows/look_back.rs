@@ -1,4 +1,4 @@
-//! `look-back.v1`: has one worker check all closed runs that the server still keeps (contract, section 3, rule 8).
+//! `look-back.v1`: has one worker sweep all closed runs that the server still retains (contract, section 3, rule 8).
 
 #![deny(clippy::disallowed_methods)]
 

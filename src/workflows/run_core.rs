@@ -14,14 +14,16 @@ use temporalio_sdk::{
 };
 
 use crate::contract::activities::RequestActivities;
-use crate::contract::run::{Finish, PendingEvents, ProviderJobLeft, RunInput, RunState, Status};
+use crate::contract::run::{
+    Finish, PendingEvents, ProviderJobLeft, RunInput, RunState, StatusAnswer,
+};
 use crate::domain::time::{since_epoch, span};
 use crate::domain::{BatchSummary, ErrorCode, EventError, Identity, Journal, Outcome};
 use crate::workflows::support::{FAILED, FINISH_TRY, done, failed, now, options};
 
 /// A workflow that answers the query `status`.
 pub(crate) trait HasStatus: 'static {
-    fn status_mut(&mut self) -> &mut Status;
+    fn status_mut(&mut self) -> &mut StatusAnswer;
 }
 
 /// The state of a run or a batch. No borrow is held over an `await`.
@@ -63,12 +65,12 @@ impl RunCore {
         let mut journal = std::mem::take(&mut input.journal);
         journal.open(&input.identity, started_at);
         show(ctx, |status| {
-            *status = Status {
+            *status = StatusAnswer {
                 request_id: input.identity.request.to_string(),
                 kind: input.identity.kind,
                 started_at,
                 updated_at: started_at,
-                ..Status::default()
+                ..StatusAnswer::default()
             };
         });
         Self {
@@ -84,7 +86,7 @@ impl RunCore {
         what(&mut self.journal.borrow_mut(), &self.input.identity);
     }
 
-    /// Returns the sequence below which an activity that starts now receives all events.
+    /// Returns the sequence of the next event: an activity that starts now receives all unconfirmed events below it.
     pub(crate) fn next_sequence(&self) -> i32 {
         self.journal.borrow().next
     }
@@ -112,7 +114,7 @@ impl RunCore {
         Duration::from_millis(self.input.timeout_ms).saturating_sub(span(self.started_at, now(ctx)))
     }
 
-    /// Cancels what runs for the deadline. If a cancel came first, the run ends as cancelled instead.
+    /// Cancels all that runs, since the deadline has passed. If a cancel came first, the run ends as cancelled instead.
     pub(crate) fn expire(&self) {
         if !self.scope.is_cancelled() {
             self.expired.set(true);
@@ -167,7 +169,7 @@ impl RunCore {
             status.updated_at = now(ctx);
         });
         let input = Finish {
-            handed: self.pending(),
+            pending: self.pending(),
             leftover,
             started_at: self.started_at,
             sent_at,
@@ -208,7 +210,8 @@ pub(crate) fn not_started_in_time() -> Outcome {
     failed(ErrorCode::NotStartedInTime, why, true)
 }
 
-pub(crate) fn show<W: HasStatus>(ctx: &WorkflowContext<W>, change: impl FnOnce(&mut Status)) {
+/// Changes the answer to the query `status`.
+pub(crate) fn show<W: HasStatus>(ctx: &WorkflowContext<W>, change: impl FnOnce(&mut StatusAnswer)) {
     ctx.state_mut(|workflow| change(workflow.status_mut()));
 }
 

@@ -10,7 +10,7 @@ use temporalio_sdk::{
     WorkflowCancellationToken, WorkflowContext,
 };
 
-use crate::contract::run::{Attempt, Backoff, Steps};
+use crate::contract::run::{AttemptRecord, Backoff, Steps};
 use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, EventError, Outcome};
 
@@ -104,8 +104,8 @@ where
     }
 }
 
-/// Returns the last record of an activity that ended without a result, if its error carries one.
-pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
+/// Returns the last attempt record of a `submit` that ended without a result, if the error carries one.
+pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<AttemptRecord> {
     let cancelled = || error.as_cancelled()?.details().ok().flatten();
     let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
     cancelled().or_else(timed_out)

@@ -53,20 +53,20 @@ fn invalid(name: &str) -> Request {
 /// Waits for `count` dead letters; checks that each is unauthorized and contains no part of a key.
 async fn unauthorized(space: &Space, count: usize) -> Vec<Record> {
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
-    let mut parked = Vec::new();
+    let mut letters = Vec::new();
     for _ in 0..count {
-        parked.push(dlq.next().await);
+        letters.push(dlq.next().await);
     }
     let all = space.read(&space.config.kafka.topics.dlq).await.all().await;
     assert_eq!(all.len(), count, "no further");
-    for record in &parked {
+    for record in &letters {
         assert_eq!(record.header("dlq.reason"), Some("unauthorized"));
         let is_key = |(name, _): &(String, _)| name.eq_ignore_ascii_case("x-api-key");
         assert!(!record.headers.iter().any(is_key));
         let shown = format!("{:?}", record.headers.iter().map(text).collect::<Vec<_>>());
         assert!(!shown.contains("topsecret"), "{shown}");
     }
-    parked
+    letters
 }
 
 fn text((name, value): &(String, Option<Vec<u8>>)) -> (String, String) {
@@ -119,8 +119,8 @@ async fn a_request_needs_a_key_that_may_ask_for_its_user() {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
     }
-    let parked = unauthorized(&space, refused.len()).await;
-    let errors: BTreeSet<_> = parked
+    let letters = unauthorized(&space, refused.len()).await;
+    let errors: BTreeSet<_> = letters
         .iter()
         .map(|record| record.header("dlq.error").unwrap())
         .collect();
@@ -159,9 +159,9 @@ async fn a_cancel_needs_a_key_that_may_ask_for_the_user_of_the_run() {
     ] {
         space.cancel_with(id, headers).await;
     }
-    let parked = unauthorized(&space, 3).await;
+    let letters = unauthorized(&space, 3).await;
     let commands = space.config.kafka.topics.commands.as_str();
-    for record in &parked {
+    for record in &letters {
         assert_eq!(record.header("dlq.original.topic"), Some(commands));
     }
     let run = request.id.run(0);
@@ -216,8 +216,8 @@ async fn a_request_that_runs_is_a_duplicate_when_its_key_is_no_longer_good() {
 
     let late = image("late");
     space.send_with(&late, headers).await;
-    let parked = unauthorized(&space, 1).await.remove(0);
-    assert_eq!(parked.key.as_deref(), Some(late.id.as_str().as_bytes()));
+    let letter = unauthorized(&space, 1).await.remove(0);
+    assert_eq!(letter.key.as_deref(), Some(late.id.as_str().as_bytes()));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     shows_no_key(&second);
 }

@@ -34,20 +34,26 @@ async fn requests(space: &Space) -> Vec<Record> {
 }
 
 /// Waits until there are `count` dead letters.
-async fn wait_parked(space: &Space, count: usize) {
+async fn wait_dead_lettered(space: &Space, count: usize) {
     eventually("records are dead-lettered", async || {
-        (space.parked().await.len() >= count).then_some(())
+        (space.dead_letters().await.len() >= count).then_some(())
     })
     .await;
 }
 
 /// Dead-letters a request like intake does, without a running role.
-async fn park(space: &Space, request: &Request, reason: &str, more: &[(&str, &str)]) {
-    park_as(space, request.id.as_str(), request, reason, more).await;
+async fn dead_letter(space: &Space, request: &Request, reason: &str, more: &[(&str, &str)]) {
+    dead_letter_as(space, request.id.as_str(), request, reason, more).await;
 }
 
-/// Like [`park`], with another key: records with the same key are in the same partition.
-async fn park_as(space: &Space, key: &str, request: &Request, reason: &str, more: &[(&str, &str)]) {
+/// Like [`dead_letter`], with another key: records with the same key are in the same partition.
+async fn dead_letter_as(
+    space: &Space,
+    key: &str,
+    request: &Request,
+    reason: &str,
+    more: &[(&str, &str)],
+) {
     let topics = &space.config.kafka.topics;
     let datum = avro::write_request(request).unwrap();
     let value = space.framed(&topics.requests, &avro::REQUEST, &datum).await;
@@ -81,7 +87,7 @@ async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
     invalid.targets = Targets::parse(Some(hook), Some("ann@example.org"), None).unwrap();
     invalid.metadata = BTreeMap::from([("big".to_owned(), "x".repeat(9000))]);
     space.send(&invalid).await;
-    wait_parked(&space, 2).await;
+    wait_dead_lettered(&space, 2).await;
 
     let (rows, printed) = list(&space, &[]).await;
     assert_eq!(rows.len(), 2, "{printed}");
@@ -135,7 +141,7 @@ async fn a_redrive_sends_what_is_selected_with_its_bytes_unchanged() {
     let (first, second, cut) = (image("first"), image("second"), image("cut"));
     // All in one partition; the record that is left out at first is between others.
     let own = [("traceparent", "00-1"), ("mine", "kept")];
-    park_as(
+    dead_letter_as(
         &space,
         "one",
         &cut,
@@ -143,9 +149,9 @@ async fn a_redrive_sends_what_is_selected_with_its_bytes_unchanged() {
         &[("dlq.truncated", "true")],
     )
     .await;
-    park_as(&space, "one", &second, "undecodable", &[]).await;
-    park_as(&space, "one", &first, "start_refused", &own).await;
-    let before = space.parked().await;
+    dead_letter_as(&space, "one", &second, "undecodable", &[]).await;
+    dead_letter_as(&space, "one", &first, "start_refused", &own).await;
+    let before = space.dead_letters().await;
 
     let (code, printed) = space.run(&["dlq", "redrive", "--dry-run"]).await;
     assert_eq!(code, 0, "{printed}");
@@ -189,7 +195,7 @@ async fn a_redrive_sends_what_is_selected_with_its_bytes_unchanged() {
     let (_, printed) = space.run(&["dlq", "redrive"]).await;
     assert!(printed.contains("2 redriven"), "{printed}");
     assert_eq!(requests(&space).await.len(), 3);
-    assert_eq!(space.parked().await.len(), 3, "dead letters stay");
+    assert_eq!(space.dead_letters().await.len(), 3, "dead letters stay");
 
     let (rows, _) = list(&space, &[]).await;
     let one = ["dlq", "redrive", &position(&rows[2])];
@@ -207,7 +213,7 @@ async fn a_request_that_was_too_old_runs_once_an_operator_says_so() {
     let mut request = image("old");
     request.requested_at = Some(1_700_000_000_000);
     space.send(&request).await;
-    wait_parked(&space, 1).await;
+    wait_dead_lettered(&space, 1).await;
 
     let (code, printed) = space.run(&["dlq", "redrive"]).await;
     assert_eq!(code, 0, "{printed}");
@@ -238,7 +244,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
     let request = image("aged");
     // The dead-lettered record has a timestamp of two hours ago.
     let stamp = (genflow::engines::clock::now() - 7_200_000).to_string();
-    park(
+    dead_letter(
         &space,
         &request,
         "start_refused",
@@ -250,7 +256,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
 
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("1 redriven"), "{printed}");
-    wait_parked(&space, 2).await;
+    wait_dead_lettered(&space, 2).await;
     let (rows, _) = list(&space, &["--reason", "too_old"]).await;
     assert_eq!(rows[0]["key"], request.id.as_str());
     assert_eq!(rows[0]["attempts"], 2);
@@ -267,18 +273,18 @@ async fn a_record_that_is_dead_lettered_again_and_again_is_left() {
         .await;
 
     for times in 1..=2 {
-        wait_parked(&space, times).await;
+        wait_dead_lettered(&space, times).await;
         let (code, printed) = space.run(&["dlq", "redrive"]).await;
         assert_eq!(code, 0, "{printed}");
         assert!(printed.contains("1 redriven"), "{printed}");
     }
-    wait_parked(&space, 3).await;
+    wait_dead_lettered(&space, 3).await;
     let (code, printed) = space.run(&["dlq", "redrive"]).await;
 
     assert_eq!(code, 0, "{printed}");
     assert!(
         printed.contains("0 redriven")
-            && printed.contains("1  parked too often")
+            && printed.contains("1  dead-lettered too often")
             && printed.contains("2  dead-lettered again since"),
         "{printed}"
     );
@@ -314,7 +320,7 @@ async fn a_request_whose_id_is_taken_runs_under_a_new_one() {
             Headers::new(),
         )
         .await;
-    wait_parked(&space, 2).await;
+    wait_dead_lettered(&space, 2).await;
     let (rows, _) = list(&space, &["--reason", "request_id_conflict"]).await;
     let id = format!(
         "{}.r{}-{}",
@@ -344,4 +350,26 @@ async fn a_request_whose_id_is_taken_runs_under_a_new_one() {
         .filter_map(|record| record.key)
         .collect();
     assert_eq!(keys.iter().filter(|key| **key == id.as_bytes()).count(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_under_its_new_id_too_is_not_sent_from_its_first_dead_letter() {
+    let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
+    let _intake = space.start(&["intake"]);
+    let request = image("renewed");
+    let stamp = (genflow::engines::clock::now() - 7_200_000).to_string();
+    let aged = [("dlq.original.timestamp", stamp.as_str())];
+    dead_letter(&space, &request, "request_id_conflict", &aged).await;
+
+    let (_, printed) = space.run(&["dlq", "redrive", "--new-id"]).await;
+    assert!(printed.contains("1 redriven"), "{printed}");
+    wait_dead_lettered(&space, 2).await;
+    let (_, printed) = space.run(&["dlq", "redrive", "--new-id"]).await;
+
+    assert!(
+        printed.contains("0 redriven")
+            && printed.contains("1  too old")
+            && printed.contains("1  dead-lettered again since"),
+        "{printed}"
+    );
 }

@@ -20,7 +20,7 @@ use crate::support::requests::image;
 use crate::support::{SOON, Space, Watched, eventually, eventually_within};
 
 #[tokio::test]
-async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
+async fn while_temporal_is_away_records_wait_and_nothing_is_dead_lettered() {
     let space = Space::new().await;
     let gate = Gate::before(&space.engines.temporal).await;
     let address = gate.address.to_string();
@@ -45,7 +45,7 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
     worker
         .says("readyz", "\"role\":\"worker\",\"ready\":false")
         .await;
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
     gate.open();
 
     for request in &requests {
@@ -59,13 +59,13 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
         .says("readyz", "\"role\":\"intake\",\"ready\":true")
         .await;
     intake.says("metrics", &format!("{paused} 0")).await;
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
 }
 
 #[tokio::test]
-async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
+async fn what_temporal_would_refuse_to_anyone_is_held_and_not_dead_lettered() {
     let space = Space::new().await;
     // A namespace without genflow's search attributes.
     let name = format!("{}-bare", space.name());
@@ -86,7 +86,7 @@ async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
 
     intake.says("readyz", "holds records").await;
     assert!(intake.process.terminate().await.success());
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 
     let _right = space.start(&["all"]);
     let events = space.story(request.id.as_str()).await;
@@ -105,7 +105,7 @@ async fn while_the_retention_is_not_known_intake_is_not_ready_and_refuses_nothin
     intake.says("readyz", "NotFound").await;
 
     assert!(intake.process.terminate().await.success());
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn partitions_that_went_while_they_were_paused_are_read_when_they_come_bac
 }
 
 #[tokio::test]
-async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
+async fn what_cannot_be_dead_lettered_now_waits_and_is_not_lost() {
     let space = Space::new().await;
     let nowhere = [("TOPIC_REQUESTS_DLQ", "no-such-topic")];
     let mut intake = Watched::start(&space, "intake", &nowhere);
@@ -166,7 +166,7 @@ async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
 
     let _right = space.start(&["intake"]);
     space.caught_up("intake", topic).await;
-    assert_eq!(space.parked().await.len(), 1);
+    assert_eq!(space.dead_letters().await.len(), 1);
 }
 
 #[tokio::test]
@@ -186,17 +186,20 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
 
     intake.says("readyz", "DLQ_FUSE").await;
     eventually("one more record is dead-lettered", async || {
-        (space.parked().await.len() > 5).then_some(())
+        (space.dead_letters().await.len() > 5).then_some(())
     })
     .await;
-    assert!(space.parked().await.len() < bad, "the others are held");
+    assert!(
+        space.dead_letters().await.len() < bad,
+        "the others are held"
+    );
     assert!(space.lag("intake", topic).await > 0);
 
     eventually(
         "after good records, the rest is dead-lettered",
         async || {
             space.send(&image("good")).await;
-            (space.parked().await.len() == bad).then_some(())
+            (space.dead_letters().await.len() == bad).then_some(())
         },
     )
     .await;
@@ -256,7 +259,7 @@ async fn intakes_that_come_go_and_die_start_every_request_once() {
         (there == u64::try_from(count).unwrap()).then_some(())
     })
     .await;
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 #[tokio::test]
@@ -283,7 +286,7 @@ async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
     }
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 #[tokio::test]
@@ -303,7 +306,7 @@ async fn a_static_member_that_dies_takes_up_its_partitions_again() {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_away_records_wait_and_nothing_is_parked() {
+async fn while_the_registry_is_away_records_wait_and_nothing_is_dead_lettered() {
     let space = Space::new().await;
     let registry = url::Url::parse(&space.engines.registry).unwrap();
     let address = format!("127.0.0.1:{}", registry.port().unwrap());
@@ -319,7 +322,7 @@ async fn while_the_registry_is_away_records_wait_and_nothing_is_parked() {
     space.send(&request).await;
 
     intake.says("readyz", "holds records").await;
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
     gate.open();
 
     let events = space.story(request.id.as_str()).await;

@@ -54,11 +54,11 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
             with("disallowed", |request| {
                 common(request).model = Some("evil/x".to_owned());
             }),
-            "spec.model is \"evil/x\" of replicate",
+            "spec.model is \"evil/x\", which is not allowed for replicate",
         ),
         (
             at(ProviderName::OpenAi, image("disallowed")),
-            "spec.model is null of openai",
+            "spec.model is null, and the default model of openai is not allowed",
         ),
         (
             with("disallowed", |request| {
@@ -67,7 +67,7 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
                     model: None,
                 }];
             }),
-            "spec.fallback[0].model is null of fal",
+            "spec.fallback[0].model is null, and the default model of fal is not allowed",
         ),
         (
             with("disallowed", |request| {
@@ -98,7 +98,10 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
             }),
             "spec.params has \"num_outputs\", which would change how many outputs are made",
         ),
-        (crowd, "spec.items[1].spec.model is null of fal"),
+        (
+            crowd,
+            "spec.items[1].spec.model is null, and the default model of fal is not allowed",
+        ),
     ];
     let good = with("allowed", |request| {
         request.timeout = Some(Duration::from_secs(1800));
@@ -139,13 +142,13 @@ async fn a_request_that_ran_is_a_duplicate_when_its_model_is_no_longer_allowed_a
     space.send(&request).await;
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
-    assert_eq!(space.parked().await.len(), 0, "a duplicate");
+    assert_eq!(space.dead_letters().await.len(), 0, "a duplicate");
     retry(&space, &request.id, "c-1").await;
     commands_done(&space).await;
 
-    let parked = space.parked().await.remove(0);
-    assert_eq!(parked.header("dlq.reason"), Some("invalid"));
-    let error = parked.header("dlq.error").unwrap();
+    let letter = space.dead_letters().await.remove(0);
+    assert_eq!(letter.header("dlq.reason"), Some("invalid"));
+    let error = letter.header("dlq.error").unwrap();
     assert!(error.contains("ALLOWED_MODELS is \"fal/*\""), "{error}");
     assert_eq!(space.bill(id).await.submits, 1);
 }
@@ -185,7 +188,7 @@ async fn items_and_retries_count_in_the_limit_of_their_user() {
     }
     space.send(&after).await;
     space.caught_up("intake", &topics.requests).await;
-    let limited = space.parked().await.remove(0);
+    let limited = space.dead_letters().await.remove(0);
     assert_eq!(limited.header("dlq.reason"), Some("rate_limited"));
     assert_eq!(limited.key.as_deref(), Some(after.id.as_str().as_bytes()));
 
@@ -197,11 +200,11 @@ async fn items_and_retries_count_in_the_limit_of_their_user() {
         commands_done(&space).await;
         closes(&space, &failing, runs).await;
         let limited = usize::from(command == "c-3");
-        assert_eq!(space.parked().await.len(), 1 + limited, "{command}");
+        assert_eq!(space.dead_letters().await.len(), 1 + limited, "{command}");
     }
 
-    let parked = space.parked().await;
-    let limited = parked
+    let letters = space.dead_letters().await;
+    let limited = letters
         .iter()
         .find(|record| record.header("dlq.original.topic") == Some(topics.commands.as_str()));
     assert_eq!(limited.unwrap().header("dlq.reason"), Some("rate_limited"));

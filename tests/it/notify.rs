@@ -13,7 +13,7 @@ mod stops;
 
 use std::time::Duration;
 
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 use genflow::domain::{Event, Targets};
 use genflow::engines::kafka::Record;
 use genflow::engines::kafka::producer::Producer;
@@ -135,7 +135,7 @@ async fn what_the_first_try_did_not_deliver_its_workflow_does_under_one_id() {
     let [receipt] = &receipts[..] else {
         panic!("{receipts:?}");
     };
-    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!(receipt.outcome, NotificationOutcome::Delivered);
     assert_eq!((receipt.tries, receipt.status), (4, Some(204)));
     assert_eq!(receipt.event_id, event.event_id);
     assert_eq!(receipt.target, "http://127.0.0.1/…");
@@ -167,7 +167,10 @@ async fn what_its_first_try_delivers_needs_no_workflow() {
     publish_to(&space, &receiver.url).await;
 
     let receipt = receipts(&space, 1).await.remove(0);
-    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
+    assert_eq!(
+        (receipt.outcome, receipt.tries),
+        (NotificationOutcome::Delivered, 1)
+    );
     let described = workflow(&space, &receipt)
         .await
         .describe(Default::default())
@@ -193,7 +196,10 @@ async fn a_final_answer_ends_the_attempts_of_notifier_and_workflow() {
             receipts(&space, 1).await.into_iter().find(of_event)
         })
         .await;
-        assert_eq!((receipt.outcome, receipt.tries), (Outcome::GivenUp, tries));
+        assert_eq!(
+            (receipt.outcome, receipt.tries),
+            (NotificationOutcome::GivenUp, tries)
+        );
         assert_eq!(receipt.error.unwrap().code, code);
         assert_eq!(receiver.got().len(), tries as usize);
     }
@@ -222,7 +228,10 @@ async fn an_event_that_no_attempt_delivers_is_dead_lettered_unchanged() {
     ] {
         assert_eq!(letter.header(name), Some(value));
     }
-    assert_eq!((receipt.outcome, receipt.tries), (Outcome::GivenUp, 3));
+    assert_eq!(
+        (receipt.outcome, receipt.tries),
+        (NotificationOutcome::GivenUp, 3)
+    );
     assert_eq!(receiver.got().len(), 3);
 }
 
@@ -267,7 +276,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!(
         (receipt.outcome, receipt.status),
-        (Outcome::GivenUp, Some(500))
+        (NotificationOutcome::GivenUp, Some(500))
     );
 }
 

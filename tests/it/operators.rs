@@ -4,7 +4,7 @@ mod mailed;
 mod settings;
 mod signals;
 
-use genflow::contract::receipt::{Channel, Outcome, Receipt};
+use genflow::contract::receipt::{Channel, NotificationOutcome, Receipt};
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
@@ -66,7 +66,7 @@ async fn a_tenants_slack_gets_block_kit_and_the_receipt_says_so() {
     let receipt = &receipts[0];
     assert_eq!(
         (receipt.channel, receipt.outcome, receipt.tries),
-        (Channel::Slack, Outcome::Delivered, 2)
+        (Channel::Slack, NotificationOutcome::Delivered, 2)
     );
     let messages = messages(&receiver);
     assert_eq!(messages.len(), 2);
@@ -220,8 +220,8 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
         event.notify.as_mut().unwrap().on.push(EventType::Failed);
         event
     };
-    let (parked, held) = (failed(), failed());
-    publish(&space, std::slice::from_ref(&parked)).await;
+    let (dead, held) = (failed(), failed());
+    publish(&space, std::slice::from_ref(&dead)).await;
     given_up(&space, 1).await;
     publish(&space, std::slice::from_ref(&held)).await;
 
@@ -230,7 +230,7 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
         (messages.iter().map(reported).sum::<usize>() >= 2).then_some(messages)
     })
     .await;
-    assert!(messages[0].to_string().contains(&parked.request_id));
+    assert!(messages[0].to_string().contains(&dead.request_id));
     assert_eq!(history(&space).await.matches("failed.v1").count(), 2);
 
     drop(notifier);
@@ -244,10 +244,10 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
         let of_it = |one: &&Receipt| one.event_id == event.event_id;
         receipts.iter().find(of_it).unwrap().outcome
     };
-    assert_eq!(outcome(&parked), Outcome::Delivered);
+    assert_eq!(outcome(&dead), NotificationOutcome::Delivered);
     // A blown fuse lets one record pass every ten seconds: by then the first notifier has dead-lettered it as well.
-    let was_redriven = outcome(&held) == Outcome::Delivered;
-    assert!(was_redriven || outcome(&held) == Outcome::Expired);
+    let was_redriven = outcome(&held) == NotificationOutcome::Delivered;
+    assert!(was_redriven || outcome(&held) == NotificationOutcome::Expired);
     assert_eq!(tenant.got().len(), 1 + usize::from(was_redriven));
 }
 

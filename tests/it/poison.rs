@@ -42,7 +42,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_handled() {
+async fn a_corpus_of_poison_is_dead_lettered_as_it_came_and_the_last_good_record_is_handled() {
     let space = Space::with(&[("DLQ_FUSE", "0")]).await;
     let topic = &space.config.kafka.topics.requests;
     let corpus = corpus(&space).await;
@@ -61,11 +61,11 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
     let events = space.story(last.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     space.caught_up("intake", topic).await;
-    let parked = space.parked().await;
-    assert_eq!(parked.len(), corpus.len());
+    let letters = space.dead_letters().await;
+    assert_eq!(letters.len(), corpus.len());
     for (number, (value, reason)) in corpus.iter().enumerate() {
         let key = format!("poison-{number}");
-        let found: Vec<_> = parked
+        let found: Vec<_> = letters
             .iter()
             .filter(|record| record.key.as_deref() == Some(key.as_bytes()))
             .collect();
@@ -85,7 +85,7 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
 }
 
 #[tokio::test]
-async fn a_record_without_a_key_is_parked_like_any() {
+async fn a_record_without_a_key_is_dead_lettered_like_any() {
     let space = Space::new().await;
     let topic = &space.config.kafka.topics.requests;
     let _all = space.start(&["all"]);
@@ -104,7 +104,7 @@ async fn a_record_without_a_key_is_parked_like_any() {
     }
 
     space.caught_up("intake", topic).await;
-    let left = space.parked().await;
+    let left = space.dead_letters().await;
     let left: BTreeMap<_, _> = left
         .iter()
         .map(|record| {
@@ -125,7 +125,7 @@ async fn a_record_without_a_key_is_parked_like_any() {
 }
 
 #[tokio::test]
-async fn a_poison_record_as_large_as_can_be_is_parked_with_all_its_bytes() {
+async fn a_poison_record_as_large_as_can_be_is_dead_lettered_with_all_its_bytes() {
     let space = Space::new().await;
     let topic = &space.config.kafka.topics.requests;
     let _all = space.start(&["all"]);
@@ -144,7 +144,7 @@ async fn a_poison_record_as_large_as_can_be_is_parked_with_all_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its_value() {
+async fn a_record_too_large_even_for_the_dead_letter_topic_is_dead_lettered_without_its_value() {
     let space = Space::new().await;
     let topics = &space.config.kafka.topics;
     bound(&space, &topics.dlq, 64 * 1024).await;
@@ -161,7 +161,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
         .produce(&topics.requests, "large", Some(b"small"), Headers::new())
         .await;
     space.caught_up("intake", &topics.requests).await;
-    let left = space.parked().await;
+    let left = space.dead_letters().await;
     assert!(
         left.iter()
             .any(|record| record.value.as_deref() == Some(b"small"))
@@ -172,7 +172,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
 }
 
 #[tokio::test]
-async fn a_record_that_grows_when_it_is_unpacked_is_parked_without_its_value() {
+async fn a_record_that_grows_when_it_is_unpacked_is_dead_lettered_without_its_value() {
     let space = Space::new().await;
     let value = vec![0xff; 20 * 1024 * 1024];
 

@@ -60,12 +60,12 @@ async fn the_same_id_with_other_content_is_refused_and_disturbs_nothing() {
     space.send(&request).await;
     space.send(&other).await;
 
-    let parked = space
+    let letter = space
         .read(&space.config.kafka.topics.dlq)
         .await
         .next()
         .await;
-    assert_eq!(parked.header("dlq.reason"), Some("request_id_conflict"));
+    assert_eq!(letter.header("dlq.reason"), Some("request_id_conflict"));
     let events = space.story(request.id.as_str()).await;
     let runs: Vec<_> = events
         .iter()
@@ -88,14 +88,14 @@ async fn the_same_id_with_other_content_is_refused_and_disturbs_nothing() {
         Event::rejection_id(&position, ErrorCode::RequestIdConflict)
     );
     assert_eq!(
-        parked.header("dlq.original.offset"),
+        letter.header("dlq.original.offset"),
         Some(position.offset.to_string().as_str())
     );
     assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
 }
 
 #[tokio::test]
-async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over() {
+async fn a_record_that_does_not_decode_is_dead_lettered_byte_for_byte_and_passed_over() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let topic = space.config.kafka.topics.requests.clone();
@@ -116,20 +116,20 @@ async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over()
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
-    let mut parked = space.read(&space.config.kafka.topics.dlq).await.all().await;
-    parked.sort_by_key(|record| {
+    let mut letters = space.read(&space.config.kafka.topics.dlq).await.all().await;
+    letters.sort_by_key(|record| {
         record
             .header("dlq.original.offset")
             .unwrap()
             .parse::<i64>()
             .unwrap()
     });
-    let values: Vec<_> = parked
+    let values: Vec<_> = letters
         .iter()
         .map(|record| record.value.as_deref())
         .collect();
     assert_eq!(values, poison);
-    let reasons: Vec<_> = parked
+    let reasons: Vec<_> = letters
         .iter()
         .map(|record| record.header("dlq.reason").unwrap())
         .collect();
@@ -142,8 +142,8 @@ async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over()
             "unknown_schema"
         ]
     );
-    for record in &parked {
-        check_parked(
+    for record in &letters {
+        check_dead_letter(
             record,
             &topic,
             request.id.as_str(),
@@ -158,7 +158,7 @@ async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over()
     );
 }
 
-fn check_parked(record: &Record, topic: &str, key: &str, group: &str) {
+fn check_dead_letter(record: &Record, topic: &str, key: &str, group: &str) {
     assert_eq!(record.key.as_deref(), Some(key.as_bytes()));
     assert_eq!(record.header("dlq.original.topic"), Some(topic));
     assert!(
@@ -207,18 +207,18 @@ async fn ids_that_could_be_paths_or_runs_are_refused() {
 
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
     for _ in ids {
-        let parked = dlq.next().await;
-        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        let letter = dlq.next().await;
+        assert_eq!(letter.header("dlq.reason"), Some("invalid"));
         assert!(
-            parked.header("dlq.error").unwrap().contains("request_id"),
+            letter.header("dlq.error").unwrap().contains("request_id"),
             "{:?}",
-            parked.header("dlq.error")
+            letter.header("dlq.error")
         );
     }
 }
 
 #[tokio::test]
-async fn a_request_older_than_the_dedup_window_is_parked_and_never_run() {
+async fn a_request_older_than_the_dedup_window_is_dead_lettered_and_never_run() {
     let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
     let _all = space.start(&["all"]);
     let mut request = image("old");
@@ -254,8 +254,8 @@ async fn after_the_window_what_ran_is_a_duplicate_and_other_content_a_conflict()
     other.requested_at = None;
     other.user = "bob".to_owned().try_into().unwrap();
     space.send(&other).await;
-    let parked = space.read(&topics.dlq).await.next().await;
-    assert_eq!(parked.header("dlq.reason"), Some("request_id_conflict"));
+    let letter = space.read(&topics.dlq).await.next().await;
+    assert_eq!(letter.header("dlq.reason"), Some("request_id_conflict"));
     assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
 }
 
@@ -279,7 +279,7 @@ async fn an_intake_killed_between_start_and_commit_starts_nothing_twice() {
     let newest = space.temporal().await.run_id(&request.id.run(0)).await;
     assert_eq!(Some(newest.unwrap()), events[0].run_id, "no second run");
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 #[tokio::test]
@@ -366,6 +366,6 @@ async fn a_stopped_intake_that_wakes_after_its_session_starts_nothing_twice() {
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-    let parked = space.read(&space.config.kafka.topics.dlq).await.all().await;
-    assert_eq!(parked.len(), 0);
+    let letters = space.read(&space.config.kafka.topics.dlq).await.all().await;
+    assert_eq!(letters.len(), 0);
 }

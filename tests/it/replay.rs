@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::operate::replay::{
     Effect, Misfit, Replayer, types_of_notifications, types_of_requests,
@@ -269,10 +269,18 @@ async fn a_delivery_of_every_ending_replays() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms,2s")]).await;
     let _notifier = space.start(&["notifier"]);
     let client = space.client().await;
-    let endings: [(&str, &[u16], Outcome); 3] = [
-        ("delivery-delivered", &[500, 500], Outcome::Delivered),
-        ("delivery-given-up", &[500; 3], Outcome::GivenUp),
-        ("delivery-cancelled", &[500; 2], Outcome::GivenUp),
+    let endings: [(&str, &[u16], NotificationOutcome); 3] = [
+        (
+            "delivery-delivered",
+            &[500, 500],
+            NotificationOutcome::Delivered,
+        ),
+        ("delivery-given-up", &[500; 3], NotificationOutcome::GivenUp),
+        (
+            "delivery-cancelled",
+            &[500; 2],
+            NotificationOutcome::GivenUp,
+        ),
     ];
     for (name, answers, ending) in endings {
         let receiver = Receiver::start(answers).await;

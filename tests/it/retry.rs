@@ -356,7 +356,7 @@ async fn start_foreign(space: &Space, id: &str, workflow_type: &str) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_again_is_parked() {
+async fn what_cannot_be_run_again_is_dead_lettered() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let (unknown, claimed, batch) = (image("unknown").id, image("claimed").id, image("batch").id);
@@ -371,16 +371,16 @@ async fn what_cannot_be_run_again_is_parked() {
     ] {
         retry(&space, id, "c1").await;
         commands_done(&space).await;
-        let parked = space.read(&space.config.kafka.topics.dlq).await.all().await;
-        let parked = parked
+        let letters = space.read(&space.config.kafka.topics.dlq).await.all().await;
+        let letter = letters
             .iter()
             .find(|record| record.key.as_deref() == Some(id.as_str().as_bytes()))
             .unwrap();
-        assert_eq!(parked.header("dlq.reason"), Some(reason));
-        let error = parked.header("dlq.error").unwrap();
+        assert_eq!(letter.header("dlq.reason"), Some(reason));
+        let error = letter.header("dlq.error").unwrap();
         assert!(error.contains(expected), "{error}");
         let topic = space.config.kafka.topics.commands.as_str();
-        assert_eq!(parked.header("dlq.original.topic"), Some(topic));
+        assert_eq!(letter.header("dlq.original.topic"), Some(topic));
         assert!(!exists(&space, id, 1).await);
         let events = space.all_events(id.as_str()).await;
         assert_eq!(events.len(), 0, "a command is not answered by an event");

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use futures::StreamExt as _;
 use genflow::contract::avro;
-use genflow::contract::receipt::{Channel, Outcome};
+use genflow::contract::receipt::{Channel, NotificationOutcome};
 use genflow::domain::{EventType, Request, Targets};
 use genflow::engines::kafka::{Headers, Record};
 use serde_json::json;
@@ -292,8 +292,8 @@ async fn check_ends(story: &Story, delivered: &Request, unreachable: &Request) {
     let receipts = receipts(&story.space, 3 + 2 + 3 + 3 + 3 + 4 + 1).await;
     for channel in [Channel::Webhook, Channel::Email, Channel::Slack] {
         for (request, outcome) in [
-            (delivered, Outcome::Delivered),
-            (unreachable, Outcome::GivenUp),
+            (delivered, NotificationOutcome::Delivered),
+            (unreachable, NotificationOutcome::GivenUp),
         ] {
             let ended = receipts.iter().any(|receipt| {
                 receipt.request_id == request.id.as_str()

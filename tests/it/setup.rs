@@ -2,7 +2,7 @@
 
 use genflow::contract::avro;
 use genflow::contract::avro::Ours;
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::NotificationOutcome;
 use genflow::domain::Targets;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -78,7 +78,10 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
     request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
     space.send(&request).await;
     let receipt = receipts(&space, 1).await.remove(0);
-    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+    assert_eq!(
+        (receipt.outcome, receipt.tries),
+        (NotificationOutcome::Delivered, 2)
+    );
 }
 
 /// Registers the schema with one more field, like a later version; returns the status of the answer.

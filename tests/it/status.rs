@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 
-use genflow::contract::run::{RunState, Status};
+use genflow::contract::run::{RunState, StatusAnswer};
 use genflow::domain::{ErrorCode, EventType, Request};
-use genflow::engines::temporal::status::{RunStatus, Source};
+use genflow::engines::temporal::status::{RunStatus, StatusSource};
 use genflow::operate::cli::status::show;
 use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn status(space: &Space, request: &Request) -> RunStatus {
 }
 
 /// Reads the status with the workflow's query, like any client of Temporal can.
-async fn asked(space: &Space, request: &Request) -> Status {
+async fn asked(space: &Space, request: &Request) -> StatusAnswer {
     let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     let query = handle.query(Generation::status, (), WorkflowQueryOptions::default());
@@ -86,7 +86,10 @@ async fn a_worker_reports_a_fuller_status_and_is_not_needed_after_the_end() {
         (found.state == RunState::Generating).then_some(found)
     })
     .await;
-    assert_eq!((open.source, open.attempts), (Source::Worker, Some(1)));
+    assert_eq!(
+        (open.source, open.attempts),
+        (StatusSource::Worker, Some(1))
+    );
     assert!(open.provider_job_id.is_some());
     for request in [&failing, &made, &group] {
         space.story(request.id.as_str()).await;
@@ -103,7 +106,7 @@ async fn a_worker_reports_a_fuller_status_and_is_not_needed_after_the_end() {
     let ended = status(&space, &made).await;
     assert_eq!(
         (ended.source, ended.state),
-        (Source::History, RunState::Completed)
+        (StatusSource::History, RunState::Completed)
     );
     assert_eq!(ended.percent, Some(100));
     assert_eq!(ended.submitted_at, asked.submitted_at);
@@ -113,13 +116,13 @@ async fn a_worker_reports_a_fuller_status_and_is_not_needed_after_the_end() {
     let ended = status(&space, &failing).await;
     assert_eq!(
         (ended.source, ended.state),
-        (Source::History, RunState::Failed)
+        (StatusSource::History, RunState::Failed)
     );
     assert_eq!(ended.error.unwrap().code, ErrorCode::ProviderFailed);
     let ended = status(&space, &stuck).await;
     assert_eq!(
         (ended.source, ended.state),
-        (Source::History, RunState::Cancelled)
+        (StatusSource::History, RunState::Cancelled)
     );
     let ended = status(&space, &group).await;
     let counts = ended.batch.unwrap();
@@ -155,13 +158,13 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
     let ended = status(&space, &gone).await;
     assert_eq!(
         (ended.source, ended.state),
-        (Source::History, RunState::Failed)
+        (StatusSource::History, RunState::Failed)
     );
     assert_eq!(ended.error.unwrap().code, ErrorCode::Terminated);
     let ended = status(&space, &claimed).await;
     assert_eq!(
         (ended.source, ended.state),
-        (Source::History, RunState::Claimed)
+        (StatusSource::History, RunState::Claimed)
     );
     // A worker's sweep publishes the same error.
     let _worker = space.start_with(&["worker"], &[crate::closed::OFTEN]);

@@ -201,7 +201,7 @@ async fn a_bucket_that_stays_away_fails_the_run_after_its_tries() {
         (error.code, error.retryable),
         (ErrorCode::StoreFailed, true)
     );
-    let reported = "the store does not answer as it should";
+    let reported = "the store cannot be reached or reports an error";
     assert!(error.message.ends_with(reported), "{}", error.message);
     let log = worker.output();
     let failed = log.lines().filter(|line| line.contains("store failed"));

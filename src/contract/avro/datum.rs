@@ -70,7 +70,7 @@ pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
     let reader = GenericDatumReader::builder(writer).build()?;
     let value = reader.read_value(&mut rest)?;
     if !rest.0.is_empty() {
-        return Err(Error::Unframed("bytes are left over after the message"));
+        return Err(Error::LeftOver);
     }
     Ok(value)
 }

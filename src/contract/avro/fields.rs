@@ -1,7 +1,6 @@
 //! Reads a record's fields by name; an error names the field.
 //!
-//! The value was resolved to our schema, so an error here means a bug of ours or a union with a branch of a later
-//! version.
+//! The value was resolved to our schema, so an error here means a bug in genflow.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Named;
+use super::PartialRequest;
 use super::fields::Fields;
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Common, EventType, Fallback, ImageSpec, Input, Invalid,
@@ -10,8 +10,9 @@ use crate::domain::{
     Targets, UserId, VideoSpec, input_url,
 };
 
-pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
-    Ok(Named {
+/// Reads the part of an invalid request that is needed to answer it with an event.
+pub(crate) fn named(fields: &Fields<'_>) -> Result<PartialRequest, Invalid> {
+    Ok(PartialRequest {
         request: fields.get::<String>("request_id")?.try_into()?,
         // An invalid user id names no tenant and may be as long as the record, so it is left empty.
         user: UserId::try_from(fields.get::<String>("user_id")?)
@@ -74,7 +75,7 @@ fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
     let names: Vec<&str> = fields.get("notify_on")?;
     let mut known = Vec::new();
     for kind in names.into_iter().map(EventType::parse) {
-        // Without repeats: every event carries this list, and a record has room for a million symbols.
+        // Repeats are dropped: every event carries this list, and one record could repeat a type a million times.
         if kind != EventType::Unknown && !known.contains(&kind) {
             known.push(kind);
         }

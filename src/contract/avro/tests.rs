@@ -279,6 +279,31 @@ fn output() -> Output {
     }
 }
 
+fn full_result() -> Generated {
+    Generated {
+        outputs: vec![
+            output(),
+            Output {
+                url: Some("https://cdn.example.com/a.png".to_owned()),
+                width: Some(1),
+                height: Some(2),
+                duration_seconds: Some(1.5),
+                ..output()
+            },
+        ],
+        provider: "replicate".to_owned(),
+        provider_job_id: "job".to_owned(),
+        elapsed_ms: 12_345,
+        cost_usd: Some(0.02),
+        sent: Some("{}".to_owned()),
+        notes: vec![Note {
+            field: "resolution".to_owned(),
+            kind: "adapted".to_owned(),
+            details: "720p".to_owned(),
+        }],
+    }
+}
+
 fn full_event() -> Event {
     Event {
         retry: 2,
@@ -293,28 +318,7 @@ fn full_event() -> Event {
             stage: "processing".to_owned(),
             message: Some("step 4".to_owned()),
         }),
-        result: Some(Generated {
-            outputs: vec![
-                output(),
-                Output {
-                    url: Some("https://cdn.example.com/a.png".to_owned()),
-                    width: Some(1),
-                    height: Some(2),
-                    duration_seconds: Some(1.5),
-                    ..output()
-                },
-            ],
-            provider: "replicate".to_owned(),
-            provider_job_id: "job".to_owned(),
-            elapsed_ms: 12_345,
-            cost_usd: Some(0.02),
-            sent: Some("{}".to_owned()),
-            notes: vec![Note {
-                field: "resolution".to_owned(),
-                kind: "adapted".to_owned(),
-                details: "720p".to_owned(),
-            }],
-        }),
+        result: Some(full_result()),
         batch: Some(BatchSummary {
             total: 5,
             completed: 1,

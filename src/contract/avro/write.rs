@@ -1,4 +1,4 @@
-//! Writes requests and commands as Avro, for `genflow submit` and `genflow cancel`.
+//! Writes requests and commands as Avro, for the command line and for the items of a batch (`batch_items`).
 //!
 //! This is the reverse of `read.rs`, field for field; a round trip through both is tested for each branch. An `Option`
 //! becomes a union whose first branch is null, as all our optional fields are; the writer turns text into enum symbols.
@@ -163,7 +163,6 @@ fn batch_spec(batch: &BatchSpec) -> Value {
 fn batch_item(item: &BatchItem) -> Value {
     record([
         ("request_id", item.request_id.as_str().into()),
-        // The schema has no branch for a batch in a batch, so the writer refuses one.
         ("spec", of_single(&item.spec)),
         ("webhook_url", url(item.webhook_url.as_ref())),
         ("notify_on", event_types(&item.notify_on)),

@@ -1,4 +1,4 @@
-//! The input of a batch, and of the check how one of its items ended.
+//! The inputs of a batch, and of the activity that reads how one of its items ended.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct BatchStart {
     /// Event types to notify for items that name none.
     #[serde(default)]
     pub notify_on: Vec<EventType>,
-    /// Deadline, counted from the start of the first run of the chain.
+    /// Deadline, counted from the start of the first execution: the same after continue-as-new.
     pub timeout_ms: u64,
     /// Deadline of an image item.
     pub image_timeout_ms: u64,
@@ -45,7 +45,7 @@ pub struct BatchStart {
     /// How the items ended; carried over on continue-as-new.
     #[serde(rename = "tally")]
     pub counts: ItemCounts,
-    /// When the first run started, in milliseconds since the epoch; set on continue-as-new.
+    /// When the first execution started, in milliseconds since the epoch; set on continue-as-new.
     pub started_at: Option<i64>,
     /// The events decided so far; carried over on continue-as-new.
     #[serde(default)]

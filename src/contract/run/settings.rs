@@ -1,4 +1,4 @@
-//! What a run takes along of the settings, so that it goes on as it began whatever is configured later.
+//! The settings that a run carries in its input, so that later changes do not affect it.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl DefaultProviders {
     }
 }
 
-/// The task queue of `submit` by provider name; no queue, or null, means the main one.
+/// The task queue of `submit` by provider name; no entry, or null, means the main queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitQueues(pub BTreeMap<String, Option<String>>);
 

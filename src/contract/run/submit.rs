@@ -5,21 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::Job;
 use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 
-/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
+/// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
 ///
-/// Attempt n may send only if n = 1, or if this record has the number n − 1 and says `NotAccepted`.
+/// An attempt may send only if it is the first (number 1, not after a reset), or if this record has the number before
+/// its own and says `NotAccepted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct AttemptRecord {
     /// Number of the attempt that wrote it.
     pub number: u32,
     pub state: Sent,
     pub provider: ProviderName,
     /// Number of sends, over all attempts.
     pub sends: u32,
-    /// Time of the first send, in milliseconds since the epoch.
+    /// Time of the first send, in milliseconds since the epoch; `None` if `sends` is 0.
     pub first_at: Option<i64>,
-    /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time at
-    /// which its record was found missing. `None` if no answer can arrive.
+    /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time
+    /// at which its record was found missing. `None` if no answer can arrive.
     pub waiting_since: Option<i64>,
 }
 
@@ -33,7 +34,7 @@ pub enum Sent {
     Maybe,
 }
 
-impl Attempt {
+impl AttemptRecord {
     /// Returns the record that lets the next attempt send.
     pub fn cleared(self) -> Self {
         Self {
@@ -66,13 +67,13 @@ pub struct JobRecord {
     pub provider: ProviderName,
     /// Number of the run's send that was answered, from 1.
     pub send: u32,
-    pub answer: Answer,
+    pub answer: SubmitAnswer,
 }
 
 /// A provider's complete answer to a submit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum SubmitAnswer {
     /// It accepted this job.
     Job(Job),
     /// It refused the job for good.
@@ -107,10 +108,10 @@ pub struct JobLookup {
 
 impl ProviderJobLeft {
     /// Returns what a `submit` that ended without a result may have left. `record` is the last one the server reported.
-    pub fn of(record: Option<Attempt>, lookup: JobLookup) -> Self {
+    pub fn of(record: Option<AttemptRecord>, lookup: JobLookup) -> Self {
         match record {
             None => Self::Unknown(lookup),
-            Some(Attempt { first_at: None, .. }) => Self::None,
+            Some(AttemptRecord { first_at: None, .. }) => Self::None,
             Some(sent) => Self::Unknown(sent.job_lookup(lookup.kind, &lookup.run_id, lookup.since)),
         }
     }
@@ -129,7 +130,7 @@ mod tests {
             since: 1,
             recent: false,
         };
-        let record = |first_at| Attempt {
+        let record = |first_at| AttemptRecord {
             number: 1,
             state: Sent::Maybe,
             provider: ProviderName::Replicate,

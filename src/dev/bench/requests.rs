@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::measure;
 use super::report::Report;
 use super::stage::{Stage, Stages};
-use crate::dev::simulator::{self, Simulator};
+use crate::dev::simulator::{Simulator, SimulatorOptions};
 use crate::domain::{Common, EventType, ImageSpec, Priority, Request, Single, Targets};
 use crate::engines::temporal::client::Temporal;
 use crate::operate::cli::local::{Bench, Extra};
@@ -24,7 +24,7 @@ pub(super) async fn run(
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let simulator = Simulator::bind(simulator::Options {
+    let simulator = Simulator::bind(SimulatorOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         job_time: Duration::ZERO,
     })

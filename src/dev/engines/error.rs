@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_there_is_no_second_failure() {
+    fn a_missing_log_is_not_a_second_failure() {
         assert_eq!(
             LogEnd::of(Path::new("/nowhere/x.log")).to_string(),
             "; log: /nowhere/x.log"
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn stack_frames_and_advice_of_maven_on_itself_are_left_out() {
+    fn stack_frames_and_mavens_advice_are_left_out() {
         let said = [
             "",
             "[INFO] ---",

@@ -1,8 +1,8 @@
 //! Installs engines: one process at a time, completely or not at all, with visible progress.
 //!
 //! An installation is created in a staging folder, which is renamed when it is complete, under a lock that the system
-//! releases when its holder ends. So a folder of an earlier run is either complete or ignored; its list ([`whole`])
-//! shows later damage.
+//! releases when its holder ends. So a folder of an earlier run is either complete or ignored; the list of its files
+//! ([`whole`]) shows later damage.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl<'a> Installer<'a> {
         (self.options.progress)(line);
     }
 
-    /// Returns an empty staging folder for `name` in the cache.
+    /// Creates an empty staging folder for `name` in the cache.
     pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
         let target = self.options.cache.join(name);
         let folder = self.options.cache.join(format!("{name}.part"));
@@ -270,7 +270,8 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Returns how many files Maven has downloaded. Maven's own lines contain addresses, so they stay in the log.
+/// Returns how many files Maven has downloaded. Maven's own lines contain addresses of mirrors, which may contain
+/// passwords, so they stay in the log.
 fn fetched(output: &str) -> Option<String> {
     let files = output
         .lines()

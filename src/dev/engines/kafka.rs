@@ -1,4 +1,4 @@
-//! Apache Kafka: one broker that is its own controller; its files are deleted with the run.
+//! Apache Kafka: one broker that is its own controller; its files are in the folder of the run.
 //!
 //! The installation creates a formatted data folder, which each run copies: that is faster than formatting one.
 
@@ -29,12 +29,12 @@ const PROPERTIES: &str = include_str!("kafka/server.properties");
 
 /// Kafka and the folder of its installation.
 #[derive(Debug)]
-pub(super) struct Kafka {
+pub(super) struct KafkaEngine {
     java: Java,
     home: PathBuf,
 }
 
-impl Kafka {
+impl KafkaEngine {
     pub(super) fn new(options: &Options, java: Java) -> Self {
         Self {
             java,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_whole() {
+    fn no_placeholder_is_left_in_the_properties() {
         let properties = render(9092, Path::new("/tmp/with space"));
 
         assert!(

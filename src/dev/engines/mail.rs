@@ -14,16 +14,16 @@ pub(super) const NAME: &str = ports::MAIL.engine;
 /// The longest time for a start, which normally takes a third of a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// The server's Python program; it needs the packages that [`Mail::install`] installs.
+/// The server's Python program; it needs the packages that [`MailEngine::install`] installs.
 const CATCHER: &str = include_str!("mail/catcher.py");
 
 /// The mail catcher and the folder of its installation.
 #[derive(Debug)]
-pub(super) struct Mail {
+pub(super) struct MailEngine {
     home: PathBuf,
 }
 
-impl Mail {
+impl MailEngine {
     pub(super) fn new(options: &Options) -> Self {
         let home = options.cache.join(folder_name());
         Self { home }

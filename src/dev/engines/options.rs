@@ -1,9 +1,9 @@
-//! The options of a start.
+//! What to start, where to install it, and which engines to use as they are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Ports;
+use super::EnginePorts;
 
 /// Which engines to start, and where. All paths are absolute, because each engine has its own working folder.
 #[derive(Clone)]
@@ -14,14 +14,14 @@ pub struct Options {
     pub data: PathBuf,
     /// The genflow executable; every child starts through its `guard` command.
     pub guard: PathBuf,
-    pub ports: Ports,
+    pub ports: EnginePorts,
     pub existing: Existing,
     /// Receives each step, one line at a time.
-    pub progress: Progress,
+    pub progress: OnProgress,
 }
 
 /// A callback for lines about the progress.
-pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+pub type OnProgress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Engines that are already running. Each that is set is used as it is, and not started.
 #[derive(Clone, Debug, Default)]

@@ -2,19 +2,19 @@
 
 use super::install::{Installer, Needs};
 use super::java::Java;
-use super::kafka::{self, Kafka};
-use super::mail::{self, Mail};
+use super::kafka::{self, KafkaEngine};
+use super::mail::{self, MailEngine};
 use super::ports::UsualPort;
-use super::registry::{self, Registry};
-use super::temporal::Temporal;
-use super::{Engines, Error, Existing, Missing, Options, Ports, Running, whole};
+use super::registry::{self, RegistryEngine};
+use super::temporal::TemporalEngine;
+use super::{EnginePorts, Engines, Error, Existing, Missing, Options, Running, whole};
 
 /// The engines to start; `None` for one that is already running, and for Kafka if its Java is missing.
 pub(super) struct Plan {
-    kafka: Option<Kafka>,
-    registry: Option<Registry>,
-    temporal: Option<Temporal>,
-    mail: Option<Mail>,
+    kafka: Option<KafkaEngine>,
+    registry: Option<RegistryEngine>,
+    temporal: Option<TemporalEngine>,
+    mail: Option<MailEngine>,
     java_missing: bool,
 }
 
@@ -37,21 +37,23 @@ impl Plan {
         let kafka = any_java
             .clone()
             .filter(|_| wants_kafka)
-            .map(|java| Kafka::new(options, java));
-        let registry = wants_registry.then(|| Registry::new(options, recent_java));
+            .map(|java| KafkaEngine::new(options, java));
+        let registry = wants_registry.then(|| RegistryEngine::new(options, recent_java));
         // Maven needs Java too.
-        let wants_java = wants_kafka || registry.as_ref().is_some_and(Registry::needs_maven);
-        let temporal = temporal_host.is_none().then(|| Temporal::new(options));
+        let wants_java = wants_kafka || registry.as_ref().is_some_and(RegistryEngine::needs_maven);
+        let temporal = temporal_host
+            .is_none()
+            .then(|| TemporalEngine::new(options));
         Self {
             kafka,
             registry,
             temporal,
-            mail: smtp_url.is_none().then(|| Mail::new(options)),
+            mail: smtp_url.is_none().then(|| MailEngine::new(options)),
             java_missing: wants_java && any_java.is_none(),
         }
     }
 
-    pub(super) fn require_ports(&self, ports: Ports) -> Result<(), Error> {
+    pub(super) fn require_ports(&self, ports: EnginePorts) -> Result<(), Error> {
         let starts = |engine| match engine {
             kafka::NAME => self.kafka.is_some(),
             registry::NAME => self.registry.is_some(),
@@ -67,12 +69,12 @@ impl Plan {
 
     /// Reports incomplete folders in the cache, which are ignored and installed again.
     pub(super) fn report_broken(&self, options: &Options) {
-        let kafka = self.kafka.iter().map(Kafka::folder);
-        let registry = self.registry.iter().flat_map(Registry::folders);
-        let temporal = self.temporal.iter().map(Temporal::folder);
-        let mail = self.mail.iter().map(Mail::folder);
+        let kafka = self.kafka.iter().map(KafkaEngine::folder);
+        let registry = self.registry.iter().flat_map(RegistryEngine::folders);
+        let temporal = self.temporal.iter().map(TemporalEngine::folder);
+        let mail = self.mail.iter().map(MailEngine::folder);
         for folder in kafka.chain(registry).chain(temporal).chain(mail) {
-            if let whole::State::Broken(file) = whole::check(folder) {
+            if let whole::FolderState::Broken(file) = whole::check(folder) {
                 let (folder, file) = (folder.display(), file.display());
                 (options.progress)(&format!(
                     "{folder} is incomplete and is not used: {file} is missing or truncated"
@@ -83,14 +85,17 @@ impl Plan {
 
     pub(super) async fn require_programs(&self, options: &Options) -> Result<(), Error> {
         let registry = self.registry.as_ref();
-        let installs_registry = registry.is_some_and(Registry::needs_maven);
+        let installs_registry = registry.is_some_and(RegistryEngine::needs_maven);
         let needs = Needs {
-            maven: installs_registry || !self.kafka.as_ref().is_none_or(Kafka::is_installed),
+            maven: installs_registry || !self.kafka.as_ref().is_none_or(KafkaEngine::is_installed),
             tar: installs_registry,
             python: self.mail.is_some(),
-            pip: registry.is_some_and(Registry::needs_java)
-                || !self.temporal.as_ref().is_none_or(Temporal::is_installed)
-                || !self.mail.as_ref().is_none_or(Mail::is_installed),
+            pip: registry.is_some_and(RegistryEngine::needs_java)
+                || !self
+                    .temporal
+                    .as_ref()
+                    .is_none_or(TemporalEngine::is_installed)
+                || !self.mail.as_ref().is_none_or(MailEngine::is_installed),
         };
         let mut missing = needs.missing(&options.guard).await;
         if self.java_missing {
@@ -111,10 +116,16 @@ impl Plan {
     }
 
     fn is_installed(&self) -> bool {
-        self.kafka.as_ref().is_none_or(Kafka::is_installed)
-            && self.registry.as_ref().is_none_or(Registry::is_installed)
-            && self.temporal.as_ref().is_none_or(Temporal::is_installed)
-            && self.mail.as_ref().is_none_or(Mail::is_installed)
+        self.kafka.as_ref().is_none_or(KafkaEngine::is_installed)
+            && self
+                .registry
+                .as_ref()
+                .is_none_or(RegistryEngine::is_installed)
+            && self
+                .temporal
+                .as_ref()
+                .is_none_or(TemporalEngine::is_installed)
+            && self.mail.as_ref().is_none_or(MailEngine::is_installed)
     }
 
     pub(super) async fn install(&self, options: &Options) -> Result<(), Error> {

@@ -4,9 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::error::Error;
-use crate::operate::cli::local::Ports;
+use crate::operate::cli::local::EnginePorts;
 
-impl Ports {
+impl EnginePorts {
     /// Lists the ports that must be free before anything starts.
     pub(super) fn fixed(self) -> &'static [UsualPort] {
         match self {

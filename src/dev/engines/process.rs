@@ -193,13 +193,13 @@ pub(super) fn server(guard: &Path, program: impl AsRef<OsStr>, home: &Path) -> C
     command
 }
 
-type Started = oneshot::Sender<io::Result<()>>;
+type StartedProcess = oneshot::Sender<io::Result<()>>;
 
 /// The child's own thread: starts the child, waits for it, and reports how it ended.
 fn keep(
     mut command: Command,
     slot: &Mutex<Option<Pid>>,
-    started: Started,
+    started: StartedProcess,
     ended: &watch::Sender<Option<ExitStatus>>,
 ) {
     let mut child = match command.spawn() {

@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The registry and the folders of its installation.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(super) struct RegistryEngine {
     /// A Java on this machine that is new enough; without one, genflow installs its own.
     java: Option<Java>,
     home: PathBuf,
     java_home: PathBuf,
 }
 
-impl Registry {
+impl RegistryEngine {
     pub(super) fn new(options: &Options, java: Option<Java>) -> Self {
         let (home, java_home) = (
             options.cache.join(folder_name()),
@@ -92,7 +92,7 @@ impl Registry {
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let java = self
             .java()
-            .ok_or_else(|| failed("its Java is missing again"))?;
+            .ok_or_else(|| failed("its Java was removed since; start genflow again"))?;
         let mut command = process::server(&options.guard, &java.program, &folder);
         command.args([
             "-Xmx192m",

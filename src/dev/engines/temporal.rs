@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::install::Installer;
 use super::process::{self, GLANCE, Process};
-use super::{Error, Options, Ports, Running, pins, ports, whole};
+use super::{EnginePorts, Error, Options, Running, pins, ports, whole};
 
 pub(super) const NAME: &str = ports::TEMPORAL.engine;
 
@@ -19,7 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Temporal's start, and Temporal cannot choose a free port itself.
 const TRIES: usize = 5;
 
-/// Server settings that the workflows rely on, and two that lift limits meant for shared clusters.
+/// Fairness, with one partition per task queue, because fairness and priority hold only within a partition; and two
+/// settings that lift limits meant for shared clusters.
 const SETTINGS: [&str; 5] = [
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",
@@ -30,11 +31,11 @@ const SETTINGS: [&str; 5] = [
 
 /// Temporal and the folder of its installation.
 #[derive(Debug)]
-pub(super) struct Temporal {
+pub(super) struct TemporalEngine {
     home: PathBuf,
 }
 
-impl Temporal {
+impl TemporalEngine {
     pub(super) fn new(options: &Options) -> Self {
         let home = options.cache.join(folder_name());
         Self { home }
@@ -68,7 +69,7 @@ impl Temporal {
         loop {
             match self.try_start(options).await {
                 Err(error)
-                    if options.ports == Ports::Free
+                    if options.ports == EnginePorts::Free
                         && tries < TRIES
                         && error.is_address_in_use() =>
                 {
@@ -85,7 +86,7 @@ impl Temporal {
             source,
         };
         let [http, metrics, mut port, mut ui] = ports::pick().map_err(free)?;
-        if options.ports == Ports::Fixed {
+        if options.ports == EnginePorts::Fixed {
             (port, ui) = (ports::TEMPORAL.port, ports::TEMPORAL_PAGE.port);
         }
         let program = self.home.join("package/bin/temporal");

@@ -16,7 +16,7 @@ const END: &str = "end";
 
 /// The state of an installed folder.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum FolderState {
     /// All listed files exist with their sizes.
     Whole,
     /// The folder does not exist.
@@ -27,32 +27,32 @@ pub(super) enum State {
 
 /// Returns whether `folder` is complete.
 pub(super) fn is_whole(folder: &Path) -> bool {
-    check(folder) == State::Whole
+    check(folder) == FolderState::Whole
 }
 
 /// Compares `folder` with its list.
-pub(super) fn check(folder: &Path) -> State {
+pub(super) fn check(folder: &Path) -> FolderState {
     if !folder.exists() {
-        return State::Absent;
+        return FolderState::Absent;
     }
     let list = folder.join(LIST);
     let text = fs::read_to_string(&list).unwrap_or_default();
     let mut lines = text.lines();
     if lines.next_back() != Some(END) {
-        return State::Broken(list);
+        return FolderState::Broken(list);
     }
     for line in lines {
         let Some((size, name)) = line.split_once(' ') else {
-            return State::Broken(list);
+            return FolderState::Broken(list);
         };
         // `join` keeps an absolute path unchanged, for files outside of the folder.
         let file = folder.join(name);
         let there = fs::metadata(&file).is_ok_and(|file| size == file.len().to_string());
         if !there {
-            return State::Broken(file);
+            return FolderState::Broken(file);
         }
     }
-    State::Whole
+    FolderState::Whole
 }
 
 /// Writes the list of all files in `folder`, and of the files `outside` that belong to it.
@@ -96,7 +96,7 @@ mod tests {
         fs::write(&inside, "inside").unwrap();
         fs::write(&outside, "outside").unwrap();
         write_list(&folder, std::slice::from_ref(&outside)).unwrap();
-        assert_eq!(check(&folder), State::Whole);
+        assert_eq!(check(&folder), FolderState::Whole);
         (folder, inside, outside)
     }
 
@@ -105,13 +105,13 @@ mod tests {
         let (folder, inside, outside) = listed();
 
         fs::write(&outside, "out").unwrap();
-        assert_eq!(check(&folder), State::Broken(outside.clone()));
+        assert_eq!(check(&folder), FolderState::Broken(outside.clone()));
         fs::write(&outside, "outside").unwrap();
         fs::remove_file(&inside).unwrap();
-        assert_eq!(check(&folder), State::Broken(inside));
+        assert_eq!(check(&folder), FolderState::Broken(inside));
 
         fs::remove_dir_all(folder.parent().unwrap()).unwrap();
-        assert_eq!(check(&folder), State::Absent);
+        assert_eq!(check(&folder), FolderState::Absent);
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
 
         for end in 0..text.trim_end().len() {
             fs::write(&list, &text.as_bytes()[..end]).unwrap();
-            assert_eq!(check(&folder), State::Broken(list.clone()), "{end}");
+            assert_eq!(check(&folder), FolderState::Broken(list.clone()), "{end}");
         }
         fs::remove_file(&list).unwrap();
         assert!(!is_whole(&folder));

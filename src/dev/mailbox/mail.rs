@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use mail_parser::{Message, MessageParser};
 use serde::Serialize;
 
-/// A mail, decoded for display.
+/// A mail for display; its subject and bodies are decoded.
 #[derive(Serialize)]
 pub(super) struct Mail {
     /// Name of its file.
@@ -36,7 +36,7 @@ pub(super) async fn all(maildir: &Path) -> Vec<Mail> {
     mails
 }
 
-/// Returns the mail in that file.
+/// Returns the mail in the file `name`; `None` if it is absent or not a mail.
 pub(super) async fn read(maildir: &Path, name: &str) -> Option<Mail> {
     // The name comes from a URL: allow only files in this folder.
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -1,10 +1,10 @@
 //! Which settings dev refuses, and how it separates its names from those of other deployments.
 
 use super::*;
-use crate::operate::cli::local::Ports;
+use crate::operate::cli::local::EnginePorts;
 
 const HERE: Here = Here {
-    ports: Ports::Free,
+    ports: EnginePorts::Free,
     use_existing: false,
     samples: false,
 };
@@ -55,14 +55,14 @@ fn nothing_is_paid_for_unless_that_is_asked_for() {
 
     assert_eq!(at_fault(true, HERE, &real), ["MOCK_EXTERNAL_APIS"]);
     assert_eq!(at_fault(true, samples, &real), [""; 0]);
-    // Without `once`, dev sends no samples.
+    // Without `once`, dev starts, and sends no samples.
     assert_eq!(at_fault(false, HERE, &real), [""; 0]);
     assert!(!sends_samples(HERE, &loaded(HERE, &real)));
     assert!(sends_samples(HERE, &loaded(HERE, &[])));
 }
 
 #[test]
-fn on_existing_engines_all_names_are_of_its_own_and_operators_hear_nothing() {
+fn on_existing_engines_dev_has_its_own_names_and_sends_operators_nothing() {
     let set = [
         ("USER", "Ann.B"),
         ("TOPIC_EVENTS", "prod.events"),

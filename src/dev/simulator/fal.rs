@@ -17,22 +17,22 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Shared,
-    job::{Job, Phase},
+    SimulatorState,
+    job::{Phase, SimulatedJob},
     line::Line,
-    order::{Media, Order},
+    order::{JobOutput, Order},
     play::{self, Arrival, base, client_id, with_price},
 };
 
 /// Returns the routes under `/fal`; each requires a key.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<SimulatorState>> {
     let routes = Router::new().route("/fal/{*path}", any(route));
     play::keyed(routes, "Key ", problem)
 }
 
 /// Splits the path itself, because a model's id may have any number of parts.
 async fn route(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     ConnectInfo(line): ConnectInfo<Line>,
     Path(path): Path<String>,
     method: Method,
@@ -55,7 +55,7 @@ async fn route(
 }
 
 async fn submit(
-    shared: &Shared,
+    shared: &SimulatorState,
     line: &Line,
     model: &str,
     headers: &HeaderMap,
@@ -76,7 +76,7 @@ async fn submit(
     };
     let app: Vec<&str> = model.split('/').take(2).collect();
     let (app, base) = (app.join("/"), base(shared, headers));
-    let show = |job: &Job| {
+    let show = |job: &SimulatedJob| {
         let mut shown = addresses(job, &app, &base);
         shown["status"] = json!("IN_QUEUE");
         shown["queue_position"] = json!(0);
@@ -104,7 +104,7 @@ fn plain(mut input: Value) -> Value {
     input
 }
 
-fn status(shared: &Shared, line: &Line, app: &str, id: &str, base: &str) -> Response {
+fn status(shared: &SimulatorState, line: &Line, app: &str, id: &str, base: &str) -> Response {
     let mut ledger = shared.ledger();
     let Some(job) = ledger.job(id) else {
         return not_found();
@@ -123,7 +123,7 @@ fn status(shared: &Shared, line: &Line, app: &str, id: &str, base: &str) -> Resp
     })
 }
 
-fn result(shared: &Shared, id: &str, base: &str) -> Response {
+fn result(shared: &SimulatorState, id: &str, base: &str) -> Response {
     let now = Instant::now();
     let mut ledger = shared.ledger();
     let Some(job) = ledger.job(id) else {
@@ -149,15 +149,15 @@ fn result(shared: &Shared, id: &str, base: &str) -> Response {
                 .map(|url| json!({"url": url}))
                 .collect();
             let output = match job.order.media {
-                Media::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
-                Media::Video { .. } => json!({"video": files.first()}),
+                JobOutput::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
+                JobOutput::Video { .. } => json!({"video": files.first()}),
             };
             with_price(job, Json(output).into_response())
         }
     }
 }
 
-fn cancel(shared: &Shared, id: &str) -> Response {
+fn cancel(shared: &SimulatorState, id: &str) -> Response {
     let now = Instant::now();
     let mut ledger = shared.ledger();
     let Some(job) = ledger.job(id) else {
@@ -177,7 +177,7 @@ fn cancel(shared: &Shared, id: &str) -> Response {
     }
 }
 
-fn addresses(job: &Job, app: &str, base: &str) -> Value {
+fn addresses(job: &SimulatedJob, app: &str, base: &str) -> Value {
     let below = format!("{base}/fal/{app}/requests/{}", job.id);
     json!({
         "request_id": job.id,

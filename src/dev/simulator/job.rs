@@ -19,7 +19,7 @@ const KNOWN_READS: usize = 16;
 
 /// An accepted job, which would be paid for.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct SimulatedJob {
     pub(super) id: String,
     /// The client id of its submit.
     pub(super) key: String,
@@ -63,7 +63,7 @@ impl Phase {
     }
 }
 
-impl Job {
+impl SimulatedJob {
     /// Returns the job's phase at `now`.
     pub(super) fn phase(&self, now: Instant) -> Phase {
         let age = self.age(now);

@@ -10,21 +10,21 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::job::{Job, Phase};
+use super::job::{Phase, SimulatedJob};
 use crate::domain::time::since_epoch;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Accepted jobs in the order of their submits.
-    jobs: Vec<Job>,
+    /// Accepted jobs, in the order in which they were accepted.
+    jobs: Vec<SimulatedJob>,
     /// Positions in `jobs`.
     by_id: HashMap<String, usize>,
-    by_key: BTreeMap<String, Entry>,
+    by_key: BTreeMap<String, ClientSubmits>,
 }
 
 /// The submits and jobs of one client id.
 #[derive(Debug, Default)]
-struct Entry {
+struct ClientSubmits {
     submits: Vec<Instant>,
     /// Positions in `jobs`.
     jobs: Vec<usize>,
@@ -38,7 +38,7 @@ impl Ledger {
         entry.submits.len() - 1
     }
 
-    pub(super) fn accept(&mut self, job: Job) {
+    pub(super) fn accept(&mut self, job: SimulatedJob) {
         let position = self.jobs.len();
         let entry = self.by_key.entry(job.key.clone()).or_default();
         entry.jobs.push(position);
@@ -46,16 +46,17 @@ impl Ledger {
         self.jobs.push(job);
     }
 
-    pub(super) fn job(&mut self, id: &str) -> Option<&mut Job> {
+    pub(super) fn job(&mut self, id: &str) -> Option<&mut SimulatedJob> {
         self.jobs.get_mut(*self.by_id.get(id)?)
     }
 
-    /// Returns up to `size` of the first `cursor` jobs, the newest first, and the cursor for older ones, if there are any.
+    /// Returns up to `size` of the first `cursor` jobs, the newest first, and the cursor for older ones, if there are
+    /// any.
     pub(super) fn page(
         &self,
         cursor: Option<usize>,
         size: usize,
-    ) -> (impl Iterator<Item = &Job>, Option<usize>) {
+    ) -> (impl Iterator<Item = &SimulatedJob>, Option<usize>) {
         let end = cursor.unwrap_or(usize::MAX).min(self.jobs.len());
         let start = end.saturating_sub(size);
         let page = self.jobs.iter().take(end).skip(start).rev();
@@ -85,7 +86,7 @@ impl Ledger {
     }
 }
 
-fn shown(job: &Job, now: Instant) -> Value {
+fn shown(job: &SimulatedJob, now: Instant) -> Value {
     json!({
         "id": job.id,
         "status": status(job.phase(now)),
@@ -126,7 +127,7 @@ mod tests {
     fn accepted(ledger: &mut Ledger, id: &str, run_time: Duration) -> Instant {
         let now = Instant::now();
         ledger.arrive(id);
-        ledger.accept(Job {
+        ledger.accept(SimulatedJob {
             id: id.to_owned(),
             key: id.to_owned(),
             model: String::new(),

@@ -1,12 +1,12 @@
 //! The files: real PNG and MP4 bytes, cheap to create and the same each time.
 //!
 //! Images have the requested size, and colours that depend only on the prompt and the index, so two prompts give two
-//! different files. Videos have the requested length, and nearly the requested shape: one of three films, each 5 s of a
-//! light bar that crosses the picture (H.264, made with ffmpeg).
+//! different files. Videos have the requested length, and of three shapes the one nearest to the requested shape. They
+//! are made from films of 5 s, in which a light bar crosses the picture (H.264, made with ffmpeg).
 
 use ring::digest;
 
-use super::order::{Media, Order};
+use super::order::{JobOutput, Order};
 use super::script::OutputFault;
 
 const WIDE: &[u8] = include_bytes!("films/wide.mp4");
@@ -16,18 +16,18 @@ const SQUARE: &[u8] = include_bytes!("films/square.mp4");
 const FILM_TICKS: f64 = 100_000_000.0;
 
 /// A content type and the bytes of a file, or why it could not be created.
-pub(super) type File = Result<(&'static str, Vec<u8>), png::EncodingError>;
+pub(super) type MadeFile = Result<(&'static str, Vec<u8>), png::EncodingError>;
 
 /// Returns the file `name` of `order`, or `None` if it has no such file. If the script asks for it, the file is one of
 /// the other kind.
-pub(super) fn file(order: &Order, name: &str) -> Option<File> {
+pub(super) fn file(order: &Order, name: &str) -> Option<MadeFile> {
     let index = names(&order.media).iter().position(|known| known == name)?;
     let other_kind = order.script.output == Some(OutputFault::OtherKind);
     Some(match order.media {
-        Media::Images { .. } if other_kind => Ok(film(1, 1, 1.0)),
-        Media::Video { .. } if other_kind => picture(&order.prompt, 0, 64, 64),
-        Media::Images { width, height, .. } => picture(&order.prompt, index, width, height),
-        Media::Video {
+        JobOutput::Images { .. } if other_kind => Ok(film(1, 1, 1.0)),
+        JobOutput::Video { .. } if other_kind => picture(&order.prompt, 0, 64, 64),
+        JobOutput::Images { width, height, .. } => picture(&order.prompt, index, width, height),
+        JobOutput::Video {
             width,
             height,
             seconds,
@@ -36,15 +36,17 @@ pub(super) fn file(order: &Order, name: &str) -> Option<File> {
 }
 
 /// Returns the names of the files of `media`, in the order of their index.
-pub(super) fn names(media: &Media) -> Vec<String> {
+pub(super) fn names(media: &JobOutput) -> Vec<String> {
     match media {
-        Media::Images { count, .. } => (0..*count).map(|index| format!("{index}.png")).collect(),
-        Media::Video { .. } => vec!["0.mp4".to_owned()],
+        JobOutput::Images { count, .. } => {
+            (0..*count).map(|index| format!("{index}.png")).collect()
+        }
+        JobOutput::Video { .. } => vec!["0.mp4".to_owned()],
     }
 }
 
 /// Draws a slanted gradient of two colours; a palette keeps it at one byte per pixel.
-fn picture(prompt: &str, index: usize, width: u32, height: u32) -> File {
+fn picture(prompt: &str, index: usize, width: u32, height: u32) -> MadeFile {
     let hash = digest::digest(&digest::SHA256, format!("{index} {prompt}").as_bytes());
     let mixed = |channel: usize, at: u32| {
         let [from, to] = [channel, channel + 3].map(|byte| u32::from(hash.as_ref()[byte]));

@@ -17,8 +17,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Shared,
-    job::{Job, Phase},
+    SimulatorState,
+    job::{Phase, SimulatedJob},
     line::Line,
     media,
     order::Order,
@@ -56,7 +56,7 @@ const OF_VIDEOS: [&str; 6] = [
 const HUGE: usize = 8 * 1024 * 1024;
 
 /// Returns the routes under `/v1`; each requires a bearer token.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<SimulatorState>> {
     let routes = Router::new()
         .route("/v1/images/generations", post(images))
         .route("/v1/videos", post(videos))
@@ -66,7 +66,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn images(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     ConnectInfo(line): ConnectInfo<Line>,
     headers: HeaderMap,
     body: Bytes,
@@ -89,7 +89,7 @@ async fn images(
         }
     };
     let base = base(&shared, &headers);
-    let show = |job: &Job| {
+    let show = |job: &SimulatedJob| {
         let (name, texts) = if as_urls {
             ("url", &job.files(&base))
         } else {
@@ -104,7 +104,7 @@ async fn images(
     play::submit(&shared, &line, arrival, problem, show).await
 }
 
-/// Returns the images as base64, with the script's fault applied.
+/// Returns the images as base64, with the script's fault applied. Faults of a download have no effect.
 async fn files(order: &Order) -> Result<Vec<String>, String> {
     let order = order.clone();
     let making = tokio::task::spawn_blocking(move || {
@@ -135,7 +135,7 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
 }
 
 async fn videos(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     ConnectInfo(line): ConnectInfo<Line>,
     headers: HeaderMap,
     body: Bytes,
@@ -144,13 +144,13 @@ async fn videos(
         Ok((arrival, _)) => arrival,
         Err(refused) => return *refused,
     };
-    let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
+    let show = |job: &SimulatedJob| Json(shown(job, job.created.1)).into_response();
     play::submit(&shared, &line, arrival, problem, show).await
 }
 
 /// Records and parses a submit; also returns whether the client wants URLs instead of bytes.
 fn arrive(
-    shared: &Shared,
+    shared: &SimulatorState,
     headers: &HeaderMap,
     body: &[u8],
     known: &[&str],
@@ -189,7 +189,9 @@ fn to_order_input(mut body: Map<String, Value>, is_video: bool) -> Result<Value,
     if is_video {
         let seconds = match body.remove("seconds") {
             Some(Value::String(text)) => text,
-            Some(_) => return Err("seconds: want a string".to_owned()),
+            Some(_) => {
+                return Err("seconds: is not a string, expected a number in a string".to_owned());
+            }
             None => "4".to_owned(),
         };
         let seconds: f64 = seconds
@@ -210,7 +212,7 @@ fn to_order_input(mut body: Map<String, Value>, is_video: bool) -> Result<Value,
 }
 
 async fn read(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     ConnectInfo(line): ConnectInfo<Line>,
     Path(id): Path<String>,
 ) -> Response {
@@ -223,7 +225,7 @@ async fn read(
     })
 }
 
-async fn content(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+async fn content(State(shared): State<Arc<SimulatorState>>, Path(id): Path<String>) -> Response {
     let asked = {
         let mut ledger = shared.ledger();
         ledger.job(&id).and_then(|job| {
@@ -240,7 +242,7 @@ async fn content(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> R
     }
 }
 
-fn shown(job: &Job, now: Instant) -> Value {
+fn shown(job: &SimulatedJob, now: Instant) -> Value {
     let phase = job.phase(now);
     let word = match phase {
         Phase::Starting => "queued",

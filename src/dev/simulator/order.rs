@@ -12,16 +12,16 @@ use super::script::Script;
 /// A requested job.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
-    /// The unchanged `input`, for answers.
+    /// The `input` as it was parsed; Replicate's answers repeat it.
     pub(super) input: Map<String, Value>,
     pub(super) prompt: String,
-    pub(super) media: Media,
+    pub(super) media: JobOutput,
     pub(super) script: Script,
 }
 
 /// The output of a job.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Media {
+pub(super) enum JobOutput {
     Images {
         width: u32,
         height: u32,
@@ -36,7 +36,7 @@ pub(super) enum Media {
 
 /// The fields of `input` that the simulator reads.
 #[derive(Deserialize)]
-struct Fields {
+struct InputFields {
     prompt: String,
     width: Option<u32>,
     height: Option<u32>,
@@ -54,9 +54,9 @@ impl Order {
     /// # Errors
     /// A text for the answer: which field is wrong, and what is expected.
     pub(super) fn of(model: &str, raw: Value) -> Result<Self, String> {
-        let fields = Fields::deserialize(&raw).map_err(|error| format!("input: {error}"))?;
+        let fields = InputFields::deserialize(&raw).map_err(|error| format!("input: {error}"))?;
         let Value::Object(input) = raw else {
-            return Err("input: want an object".to_owned());
+            return Err("input: is not an object".to_owned());
         };
         Ok(Self {
             media: media(model, &fields)?,
@@ -67,13 +67,13 @@ impl Order {
     }
 }
 
-fn media(model: &str, fields: &Fields) -> Result<Media, String> {
+fn media(model: &str, fields: &InputFields) -> Result<JobOutput, String> {
     let is_video = fields.duration.is_some()
         || fields.fps.is_some()
         || fields.resolution.is_some()
         || model.contains("video");
     if !is_video {
-        return Ok(Media::Images {
+        return Ok(JobOutput::Images {
             width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
             height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,
             count: within("num_outputs", fields.num_outputs.unwrap_or(1), 1, 100)?,
@@ -83,7 +83,7 @@ fn media(model: &str, fields: &Fields) -> Result<Media, String> {
         width: 1280,
         height: 720,
     });
-    Ok(Media::Video {
+    Ok(JobOutput::Video {
         width,
         height,
         seconds: within("duration", fields.duration.unwrap_or(5.0), 0.1, 3600.0)?,
@@ -99,7 +99,9 @@ fn within<T: PartialOrd + Display + Copy>(
     if (low..=high).contains(&value) {
         return Ok(value);
     }
-    Err(format!("input.{name}: is {value}, want {low} to {high}"))
+    Err(format!(
+        "input.{name}: is {value}, expected {low} to {high}"
+    ))
 }
 
 /// The size of a video, written `1920x1080` or `1080p`.
@@ -123,7 +125,7 @@ impl<'de> Deserialize<'de> for Resolution {
         match sides {
             (Some(width @ 1..=8192), Some(height @ 1..=8192)) => Ok(Self { width, height }),
             _ => Err(de::Error::custom(format!(
-                "resolution is {raw:?}, want \"1920x1080\" or \"1080p\""
+                "resolution is {raw:?}, expected one such as \"1920x1080\" or \"1080p\""
             ))),
         }
     }
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     fn is_video(order: &Order) -> bool {
-        matches!(order.media, Media::Video { .. })
+        matches!(order.media, JobOutput::Video { .. })
     }
 
     #[test]
@@ -145,7 +147,7 @@ mod tests {
 
         assert_eq!(
             order.media,
-            Media::Images {
+            JobOutput::Images {
                 width: 1024,
                 height: 1024,
                 count: 1
@@ -154,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn the_model_says_what_it_makes_where_the_input_does_not() {
+    fn the_name_of_the_model_decides_if_the_input_does_not() {
         let film = Order::of("minimax/video-01", json!({"prompt": "a cat"})).unwrap();
 
         assert!(is_video(&film));
     }
 
     #[test]
-    fn any_word_of_film_makes_a_video() {
+    fn any_field_of_a_video_makes_a_video() {
         for film in [
             json!({"duration": 3}),
             json!({"fps": 24}),
@@ -181,7 +183,7 @@ mod tests {
             ("720p", (1280, 720)),
             ("512x768", (512, 768)),
         ] {
-            let Media::Video { width, height, .. } =
+            let JobOutput::Video { width, height, .. } =
                 Order::of("me/mine", json!({"prompt": "", "resolution": raw}))
                     .unwrap()
                     .media
@@ -194,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_fault_is_named() {
         for (input, want) in [
             (json!("a cat"), "invalid type"),
             (json!({}), "missing field `prompt`"),
             (json!({"prompt": 7}), "invalid type: integer"),
             (
                 json!({"prompt": "", "width": 5000}),
-                "input.width: is 5000, want 1 to 4096",
+                "input.width: is 5000, expected 1 to 4096",
             ),
             (
                 json!({"prompt": "", "num_outputs": 0}),
@@ -210,7 +212,7 @@ mod tests {
             (json!({"prompt": "", "duration": 0}), "input.duration: is 0"),
             (
                 json!({"prompt": "", "resolution": "0x9"}),
-                "want \"1920x1080\" or \"1080p\"",
+                "expected one such as \"1920x1080\" or \"1080p\"",
             ),
             (
                 json!({"prompt": "", "sim": {"sumbit": []}}),
@@ -222,11 +224,11 @@ mod tests {
             ),
             (
                 json!({"prompt": "", "sim": {"cancel": [200]}}),
-                "want 300 to 599",
+                "expected 300 to 599",
             ),
             (
                 json!({"prompt": "", "sim": {"seconds": -1}}),
-                "not a span of seconds",
+                "the number of seconds is -1, expected 0 or more",
             ),
         ] {
             let error = Order::of("me/mine", input).unwrap_err();

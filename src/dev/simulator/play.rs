@@ -19,8 +19,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Shared,
-    job::{Calls, Job},
+    SimulatorState,
+    job::{Calls, SimulatedJob},
     line::Line,
     order::Order,
     script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
@@ -30,8 +30,8 @@ use super::{
 /// A number of bytes that ends within the status line or the headers of an answer.
 const INTO_THE_HEAD: usize = 30;
 
-/// Returns an error in a protocol's shape, of its status, its code (which fal does not have) and its text.
-pub(super) type Problem = fn(StatusCode, &str, &str) -> Response;
+/// Returns an error in a protocol's shape, from a status, a code (which fal does not have) and a text.
+pub(super) type ErrorShape = fn(StatusCode, &str, &str) -> Response;
 
 /// A received submit.
 pub(super) struct Arrival {
@@ -43,13 +43,13 @@ pub(super) struct Arrival {
     pub(super) order: Order,
 }
 
-/// Adds to a protocol's routes that each requires a key with that scheme, and that errors 429 and 503 have `Retry-After`.
-/// Any key is valid except `bad`.
+/// Makes a protocol's routes require a key with that scheme, and adds `Retry-After` to their errors 429 and 503. Any
+/// key is valid except `bad`.
 pub(super) fn keyed(
-    routes: Router<Arc<Shared>>,
+    routes: Router<Arc<SimulatorState>>,
     scheme: &'static str,
-    problem: Problem,
-) -> Router<Arc<Shared>> {
+    problem: ErrorShape,
+) -> Router<Arc<SimulatorState>> {
     routes.route_layer(middleware::from_fn(
         move |request: Request, next: Next| async move {
             let key = request.headers().get(header::AUTHORIZATION);
@@ -74,11 +74,11 @@ pub(super) fn keyed(
 
 /// Handles one submit according to its script; `show` answers an accepted one.
 pub(super) async fn submit(
-    shared: &Shared,
+    shared: &SimulatorState,
     line: &Line,
     mut arrival: Arrival,
-    problem: Problem,
-    show: impl FnOnce(&Job) -> Response,
+    problem: ErrorShape,
+    show: impl FnOnce(&SimulatedJob) -> Response,
 ) -> Response {
     arrival.order.script = arrival.order.script.of_run(&arrival.key);
     let script = &arrival.order.script;
@@ -116,7 +116,7 @@ pub(super) async fn submit(
 }
 
 /// Answers a call with a status that its script asks for.
-pub(super) fn refuse(problem: Problem, Refusal(status): Refusal) -> Response {
+pub(super) fn refuse(problem: ErrorShape, Refusal(status): Refusal) -> Response {
     let text = "The script of this request refuses this call.";
     problem(status, "simulated", text)
 }
@@ -124,10 +124,10 @@ pub(super) fn refuse(problem: Problem, Refusal(status): Refusal) -> Response {
 /// Answers a read of `job` with its script's fault for this read, or with what `show` returns. While the job runs, adds
 /// its script's `Retry-After`.
 pub(super) fn read(
-    job: &mut Job,
+    job: &mut SimulatedJob,
     line: &Line,
-    problem: Problem,
-    show: impl FnOnce(&mut Job, Instant) -> Response,
+    problem: ErrorShape,
+    show: impl FnOnce(&mut SimulatedJob, Instant) -> Response,
 ) -> Response {
     match job.read() {
         Some(PollFault::Refuse(refusal)) => return refuse(problem, refusal),
@@ -158,7 +158,7 @@ pub(super) fn client_id(headers: &HeaderMap, input: &Value) -> String {
 }
 
 /// Returns the base URL that the caller used; URLs in answers start with it.
-pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
+pub(super) fn base(shared: &SimulatorState, headers: &HeaderMap) -> String {
     match headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
@@ -169,7 +169,7 @@ pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
 }
 
 /// Adds the price of a job, if its script has one.
-pub(super) fn with_price(job: &Job, mut answer: Response) -> Response {
+pub(super) fn with_price(job: &SimulatedJob, mut answer: Response) -> Response {
     let price = job.order.script.price.as_deref();
     if let Some(price) = price.and_then(|price| HeaderValue::from_str(price).ok()) {
         let headers = answer.headers_mut();
@@ -194,16 +194,16 @@ async fn halved(answer: Response) -> Response {
     cut.map(Body::new)
 }
 
-impl Shared {
+impl SimulatorState {
     /// Creates a job from a submit.
-    fn job(&self, arrival: Arrival) -> Job {
+    fn job(&self, arrival: Arrival) -> SimulatedJob {
         let Arrival {
             key, model, order, ..
         } = arrival;
         let mut id = Uuid::new_v4().simple().to_string();
         id.truncate(26); // the length of Replicate's own ids
         let seconds = order.script.seconds;
-        Job {
+        SimulatedJob {
             id,
             key,
             model,

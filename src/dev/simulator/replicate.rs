@@ -23,18 +23,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Shared,
-    job::{Job, Phase},
+    SimulatorState,
+    job::{Phase, SimulatedJob},
     ledger::status,
     line::Line,
-    order::{Media, Order},
+    order::{JobOutput, Order},
     play::{self, Arrival, base, client_id, with_price},
 };
 
 const PAGE: usize = 100;
 
 /// Returns the routes under `/v1`; each requires a bearer token.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<SimulatorState>> {
     let routes = Router::new()
         .route(
             "/v1/models/{owner}/{name}/predictions",
@@ -53,7 +53,7 @@ pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response
 }
 
 async fn submit_to_model(
-    state: State<Arc<Shared>>,
+    state: State<Arc<SimulatorState>>,
     line: ConnectInfo<Line>,
     Path((owner, name)): Path<(String, String)>,
     headers: HeaderMap,
@@ -65,7 +65,7 @@ async fn submit_to_model(
 }
 
 async fn submit_to_version(
-    state: State<Arc<Shared>>,
+    state: State<Arc<SimulatorState>>,
     line: ConnectInfo<Line>,
     headers: HeaderMap,
     body: Bytes,
@@ -82,7 +82,7 @@ async fn submit_to_version(
 }
 
 async fn submit(
-    shared: &Shared,
+    shared: &SimulatorState,
     line: &Line,
     headers: &HeaderMap,
     mut body: Value,
@@ -94,7 +94,7 @@ async fn submit(
     let (model, order) = match (model, order) {
         (Some(model), Ok(order)) => (model, order),
         (_, Err(error)) => return invalid(&error),
-        (None, Ok(_)) => return invalid("version: is missing, want a string"),
+        (None, Ok(_)) => return invalid("version: is missing, expected a string"),
     };
     let arrival = Arrival {
         key,
@@ -103,7 +103,7 @@ async fn submit(
         order,
     };
     let base = base(shared, headers);
-    let show = |job: &Job| {
+    let show = |job: &SimulatedJob| {
         let shown = prediction(job, Phase::Starting, job.created.1, &base);
         (StatusCode::CREATED, Json(shown)).into_response()
     };
@@ -111,7 +111,7 @@ async fn submit(
 }
 
 async fn read(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     ConnectInfo(line): ConnectInfo<Line>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -128,7 +128,7 @@ async fn read(
 }
 
 async fn cancel(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -153,7 +153,7 @@ struct Listing {
 }
 
 async fn list(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     Query(want): Query<Listing>,
     headers: HeaderMap,
 ) -> Json<Value> {
@@ -169,7 +169,7 @@ async fn list(
 }
 
 /// Returns `job` in Replicate's shape, in the phase `phase`.
-fn prediction(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
+fn prediction(job: &SimulatedJob, phase: Phase, now: Instant, base: &str) -> Value {
     let script = &job.order.script;
     let state = script.state.as_deref().filter(|_| !phase.ended());
     json!({
@@ -189,16 +189,16 @@ fn prediction(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
 }
 
 /// Returns a list of URLs for images and a bare URL for a video: Replicate's models return both shapes.
-fn output(job: &Job, base: &str) -> Value {
+fn output(job: &SimulatedJob, base: &str) -> Value {
     let mut urls = job.files(base).into_iter();
     match job.order.media {
-        Media::Images { .. } => urls.collect(),
-        Media::Video { .. } => urls.next().into(),
+        JobOutput::Images { .. } => urls.collect(),
+        JobOutput::Video { .. } => urls.next().into(),
     }
 }
 
 /// Returns the log of a model that uses tqdm: one line for each completed twentieth of the work.
-fn logs(job: &Job, phase: Phase, now: Instant) -> String {
+fn logs(job: &SimulatedJob, phase: Phase, now: Instant) -> String {
     let mut logs = String::new();
     if phase == Phase::Starting {
         return logs;

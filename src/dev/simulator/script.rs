@@ -24,7 +24,7 @@ pub(super) struct Script {
     pub(super) delay_submit_ms: u32,
     /// Makes the job fail with this error text.
     pub(super) fail: Option<String>,
-    /// True: the job never ends.
+    /// True if the job never ends by itself; a cancel ends it.
     pub(super) stuck: bool,
     /// The status reported while the job runs.
     pub(super) state: Option<String>,
@@ -128,7 +128,7 @@ pub(super) enum OutputFault {
     Truncated,
     /// 200 with no bytes.
     Empty,
-    /// The first issued URL has expired; if there is only one URL, its first download fails.
+    /// The first issued URL has expired; if the protocol issues no URL, the first download fails.
     Expired,
     /// Much longer than expected.
     Huge,
@@ -151,7 +151,7 @@ impl TryFrom<u16> for Refusal {
             .ok()
             .filter(|_| (300..600).contains(&raw))
             .map(Self)
-            .ok_or_else(|| format!("status is {raw}, want 300 to 599"))
+            .ok_or_else(|| format!("status is {raw}, expected 300 to 599"))
     }
 }
 
@@ -166,7 +166,7 @@ impl TryFrom<f64> for Seconds {
     fn try_from(raw: f64) -> Result<Self, Self::Error> {
         Duration::try_from_secs_f64(raw)
             .map(Self)
-            .map_err(|_| format!("{raw} is not a span of seconds"))
+            .map_err(|_| format!("the number of seconds is {raw}, expected 0 or more"))
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_may_hold_for_the_first_runs_only() {
+    fn a_script_may_apply_to_the_first_runs_only() {
         let of = |runs, key| {
             let stuck = true;
             let script = Script {

@@ -31,7 +31,7 @@ impl Sim {
             .install_default()
             .ok();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let simulator = Simulator::bind(Options {
+        let simulator = Simulator::bind(SimulatorOptions {
             listen,
             job_time: Duration::from_millis(20),
         })
@@ -119,7 +119,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_not_found() {
+async fn an_unknown_job_file_or_path_is_not_found() {
     let sim = Sim::start().await;
 
     for path in ["/v1/predictions/nope", "/files/nope/0.png", "/nope"] {
@@ -151,7 +151,7 @@ async fn the_ledger_counts_two_submits_of_one_client_id_as_two_jobs() {
 }
 
 #[tokio::test]
-async fn it_says_what_it_is_and_that_it_is_well() {
+async fn its_own_pages_need_no_key() {
     let sim = Sim::start().await;
 
     for path in ["/", "/_sim/health"] {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::{BatchSpec, Common, ImageSpec, Single, Spec, VideoSpec, params};
-use crate::domain::Faults;
+use crate::domain::InvalidFields;
 use crate::domain::invalid::beginning;
 
 const PROMPT: RangeInclusive<usize> = 1..=10_000;
@@ -13,7 +13,7 @@ const WORD: RangeInclusive<usize> = 1..=32;
 
 impl Spec {
     /// Checks the contract's bounds.
-    pub(crate) fn check(&self, faults: &mut Faults) {
+    pub(crate) fn check(&self, faults: &mut InvalidFields) {
         match self {
             Self::Single(single) => single.check(faults),
             Self::Batch(batch) => batch.check(faults),
@@ -22,7 +22,7 @@ impl Spec {
 }
 
 impl Single {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, faults: &mut InvalidFields) {
         match self {
             Self::Video(video) => video.check(faults),
             Self::Image(image) => image.check(faults),
@@ -31,7 +31,7 @@ impl Single {
 }
 
 impl VideoSpec {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, faults: &mut InvalidFields) {
         self.common.check(faults);
         within(faults, "spec.duration", self.duration, 1..=600);
         within(faults, "spec.fps", self.fps, 1..=120);
@@ -46,7 +46,7 @@ impl VideoSpec {
 }
 
 impl ImageSpec {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, faults: &mut InvalidFields) {
         self.common.check(faults);
         within(faults, "spec.width", self.width, 64..=8192);
         within(faults, "spec.height", self.height, 64..=8192);
@@ -61,7 +61,7 @@ impl ImageSpec {
 }
 
 impl Common {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, faults: &mut InvalidFields) {
         long(faults, "spec.prompt", Some(&self.prompt), PROMPT);
         let negative = self.negative_prompt.as_deref();
         long(faults, "spec.negative_prompt", negative, PROMPT);
@@ -78,7 +78,7 @@ impl Common {
 }
 
 impl BatchSpec {
-    fn check(&self, faults: &mut Faults) {
+    fn check(&self, faults: &mut InvalidFields) {
         let most = Some(self.max_concurrent);
         within(faults, "spec.max_concurrent", most, 1..=500);
         if !(1..=10_000).contains(&self.items.len()) {
@@ -89,9 +89,15 @@ impl BatchSpec {
         let mut seen = BTreeSet::new();
         for (index, item) in self.items.iter().enumerate() {
             if !seen.insert(&item.request_id) {
-                faults.add("spec.items", format!("contains {} twice", item.request_id));
+                faults.add(
+                    "spec.items",
+                    format!(
+                        "contains the id {} twice, expected each id once",
+                        item.request_id
+                    ),
+                );
             }
-            let mut of_item = Faults::default();
+            let mut of_item = InvalidFields::default();
             item.spec.check(&mut of_item);
             check_metadata(&mut of_item, &item.metadata);
             faults.of_item(index, of_item);
@@ -100,12 +106,12 @@ impl BatchSpec {
 }
 
 /// Checks the contract's bounds on the metadata of a request or an item.
-pub(crate) fn check_metadata(faults: &mut Faults, metadata: &BTreeMap<String, String>) {
+pub(crate) fn check_metadata(faults: &mut InvalidFields, metadata: &BTreeMap<String, String>) {
     let sizes = metadata.iter().map(|(key, value)| key.len() + value.len());
     let (entries, bytes) = (metadata.len(), sizes.sum::<usize>());
     if entries > 32 || bytes > 8 * 1024 {
         let problem = format!(
-            "has {entries} entries of {bytes} bytes in all, expected at most 32 and 8192 bytes"
+            "has {entries} entries of {bytes} bytes in all, expected at most 32 entries and 8192 bytes"
         );
         faults.add("metadata", problem);
     }
@@ -120,7 +126,7 @@ fn is_resolution(text: &str) -> bool {
     }
 }
 
-fn long(faults: &mut Faults, field: &str, text: Option<&str>, range: RangeInclusive<usize>) {
+fn long(faults: &mut InvalidFields, field: &str, text: Option<&str>, range: RangeInclusive<usize>) {
     let length = text.map_or(*range.start(), |text| text.chars().count());
     if !range.contains(&length) {
         let (least, most) = (range.start(), range.end());
@@ -131,7 +137,7 @@ fn long(faults: &mut Faults, field: &str, text: Option<&str>, range: RangeInclus
     }
 }
 
-fn within(faults: &mut Faults, field: &str, value: Option<i32>, range: RangeInclusive<i32>) {
+fn within(faults: &mut InvalidFields, field: &str, value: Option<i32>, range: RangeInclusive<i32>) {
     if let Some(value) = value.filter(|value| !range.contains(value)) {
         let (least, most) = (range.start(), range.end());
         faults.add(field, format!("is {value}, expected {least} to {most}"));

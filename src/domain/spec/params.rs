@@ -6,9 +6,9 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::invalid::beginning;
-use crate::domain::{Faults, Invalid, parse_http_url};
+use crate::domain::{Invalid, InvalidFields, parse_http_url};
 
-/// The models' names for the number of outputs. `num_images` has a bound, which these would bypass.
+/// The models' names for the number of outputs. `spec.num_images` has a bound, which these would bypass.
 const COUNTS: [&str; 9] = [
     "n",
     "num_images",
@@ -22,7 +22,7 @@ const COUNTS: [&str; 9] = [
 ];
 
 /// Names that change how the provider answers, or whom it calls. genflow reads one kind of answer and finds its
-/// jobs by `genflow_id`; with any other it would pay for a job and lose the result.
+/// jobs by `genflow_id`; with another answer or id it would pay for a job and lose the result.
 const PROTOCOL: [&str; 5] = [
     "stream",
     "partial_images",
@@ -31,13 +31,14 @@ const PROTOCOL: [&str; 5] = [
     "fal_webhook",
 ];
 
-/// Checks the same names for all providers: which provider serves is not known here.
-pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
+/// Refuses reserved names, and values that are not JSON text. The names are the same for all providers, since the
+/// provider of a request is not known here.
+pub(super) fn check(faults: &mut InvalidFields, params: &BTreeMap<String, String>) {
     for (name, text) in params {
         let wanted = if matches!(name.as_str(), "model" | "version") {
             "would change the model; set spec.model instead"
         } else if COUNTS.contains(&name.as_str()) {
-            "would change how many outputs are made; set spec.num_images instead"
+            "would change how many outputs are made; remove it, or for images set spec.num_images instead"
         } else if PROTOCOL.contains(&name.as_str()) || name.starts_with("webhook") {
             "would change how the provider answers genflow; remove it"
         } else {
@@ -54,7 +55,8 @@ pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
     }
 }
 
-/// Returns each http or https URL in the values of `params`, with the first characters of its param's name.
+/// Returns each string in the values of `params`, at any depth, that is an http or https URL, with the first characters
+/// of its param's name.
 ///
 /// # Errors
 /// Names the param whose URL another parser may read with a different host: some parsers read a backslash as a

@@ -1,10 +1,10 @@
 //! Tests the bounds of specs, and how faults are worded.
 
 use super::*;
-use crate::domain::Faults;
+use crate::domain::InvalidFields;
 
 fn faults(spec: impl Into<Spec>) -> Vec<String> {
-    let mut faults = Faults::default();
+    let mut faults = InvalidFields::default();
     spec.into().check(&mut faults);
     let listed = faults.listed.into_iter();
     listed.map(|fault| fault.to_string()).collect()

@@ -9,7 +9,7 @@ use crate::domain::UserId;
 
 /// Prefix of a key that is configured by its digest.
 const HASHED: &str = "sha256:";
-/// In bytes. Shorter keys can be guessed.
+/// Length of the shortest plain key, in bytes. A shorter one can be guessed.
 const SHORTEST: usize = 8;
 
 /// The configured keys, and whether one is required.
@@ -83,7 +83,7 @@ impl ApiKeys {
     /// Parses entries `key[:user]` separated by commas; a key is plain, or `sha256:` and 64 hex digits.
     ///
     /// # Errors
-    /// A text that names a malformed entry by its number, and does not show it.
+    /// A text that names a malformed or repeated entry by its number, and does not show it.
     pub fn parse(required: bool, text: &str) -> Result<Self, String> {
         let mut keys: Vec<Key> = Vec::new();
         for (at, entry) in text.split(',').map(str::trim).enumerate() {
@@ -98,7 +98,7 @@ impl ApiKeys {
             })?;
             // Bound to two users, a key would be ambiguous.
             if keys.iter().any(|other| other.digest == key.digest) {
-                return Err(format!("entry {at}: repeats a key, expected each once"));
+                return Err(format!("entry {at}: repeats a key, expected each key once"));
             }
             keys.push(key);
         }
@@ -110,7 +110,8 @@ impl ApiKeys {
         !self.required || !self.keys.is_empty()
     }
 
-    /// Checks the key that a record presents, and returns what it authorizes; while no key is required, any user.
+    /// Checks the key that a record presents, and returns whose records it authorizes. While no key is required, every
+    /// record is authorized, whatever key it presents.
     ///
     /// # Errors
     /// [`Denied::Missing`], [`Denied::Unknown`].
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_key_lets_in_whom_it_should() {
+    fn each_form_of_a_key_authorizes_the_users_that_it_should() {
         let pass = |key| keys().check(Some(str::as_bytes(key)));
         assert_eq!(pass("plain-key"), Ok(Pass::Anyone));
         assert_eq!(pass("hashed"), Ok(Pass::Anyone));
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn while_none_is_required_any_key_and_none_will_do() {
+    fn while_no_key_is_required_any_key_or_none_is_accepted() {
         let keys = ApiKeys::parse(false, "plain-key").unwrap();
         assert_eq!(keys.check(None), Ok(Pass::Anyone));
         assert_eq!(keys.check(Some(b"wrong")), Ok(Pass::Anyone));
@@ -265,7 +266,7 @@ mod tests {
             &format!("sha256:{hashed}:bob"),
         ] {
             let error = ApiKeys::parse(true, &format!("good-key,,topsecret,{again}")).unwrap_err();
-            assert_eq!(error, "entry 4: repeats a key, expected each once");
+            assert_eq!(error, "entry 4: repeats a key, expected each key once");
         }
         assert_eq!(
             format!("{:?}", keys()),

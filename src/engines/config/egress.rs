@@ -9,16 +9,13 @@ pub struct Egress {
     pub allow_private: bool,
     /// `http`, not only `https`.
     pub allow_http: bool,
-    /// Allowed ports.
     pub ports: Ports,
 }
 
 /// Ports that may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// All ports.
     Any,
-    /// Only these.
     Only(Vec<u16>),
 }
 
@@ -32,8 +29,8 @@ impl Ports {
     }
 }
 
-/// Reads the rules. Private addresses mean services of the operator's own network, so with them the default allows
-/// `http` and all ports.
+/// Reads the rules. If private addresses are allowed, `http` and all ports are allowed by default too, since services
+/// in the operator's own network use them.
 pub(super) fn read(
     vars: &mut Vars<'_>,
     [private_name, http_name, ports_name]: [&'static str; 3],
@@ -69,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_set_follows_from_what_is() {
+    fn rules_that_are_not_set_follow_from_those_that_are() {
         let only = |ports: &[u16]| Ports::Only(ports.to_vec());
         for (set, private, http, ports) in [
             (&[][..], false, false, only(&[443])),

@@ -1,4 +1,4 @@
-//! Settings of intake: API keys, limits, and the retry settings that each run carries with it.
+//! Settings of intake: API keys, limits, and the settings that each run carries in its input.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use super::vars::{Fault, Vars};
 use crate::contract::run::{Backoff, Steps};
 use crate::domain::time::millis;
 
-/// Settings of intake.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// Records in flight at once.
     pub concurrency: usize,
-    /// Age above which a record is `too_old`; `None`: nine tenths of the namespace's retention.
+    /// Age above which a record is `too_old`, at most nine tenths of the namespace's retention; `None`: that maximum.
     pub dedup_window: Option<Duration>,
     pub api_keys: ApiKeys,
     /// Limit of each user's starts; `None`: no limit.
@@ -33,7 +32,7 @@ pub struct Intake {
     pub batch_segment: u32,
     /// Shortest time between two PROGRESS events of a batch.
     pub batch_progress_interval: Duration,
-    /// Retry limits and pauses of a run's activities, carried in the workflow's input.
+    /// The settings of a run's activities and PROGRESS events, carried in the workflow's input.
     pub steps: Steps,
 }
 
@@ -42,7 +41,7 @@ pub struct Intake {
 pub struct RateLimit {
     /// Starts per minute, over time.
     pub per_minute: NonZeroU32,
-    /// Starts at once, as a burst.
+    /// Starts in one burst.
     pub burst: NonZeroU32,
 }
 

@@ -19,7 +19,8 @@ pub struct Kafka {
     pub session_timeout: Duration,
     /// Name that makes the members static (KIP-345): a restart within the session time-out moves no partition.
     pub group_instance: Option<String>,
-    /// Refusals in a row for one systemic reason after which such records are held; 0: never (contract, 4.9).
+    /// Rejections in a row, for one reason that may lie in this system, after which such records are held; 0: no fuse
+    /// (contract, 4.9).
     pub dlq_fuse: u32,
 }
 
@@ -88,7 +89,9 @@ fn topics(vars: &mut Vars<'_>) -> Topics {
     let mut topic = |name, default| {
         let topic = vars.name(name, default);
         if taken.contains(&topic) {
-            let problem = format!("is {topic:?}, which is already the name of another topic");
+            let problem = format!(
+                "is {topic:?}, which is the name of another topic too; expected names that differ"
+            );
             vars.fault(name, &problem);
         }
         taken.push(topic.clone());

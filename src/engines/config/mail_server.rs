@@ -9,7 +9,7 @@ use url::Url;
 
 /// A mail server: its address, the encryption, the login, and the name that we greet it with.
 #[derive(Clone)]
-pub struct Server {
+pub struct MailServer {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
@@ -30,7 +30,7 @@ pub(crate) enum Security {
     Tls,
 }
 
-/// Why a text is not a mail server. The texts show none of it, because it may contain a password.
+/// Why a text does not name a mail server. The messages do not quote it, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidServer {
     /// It is not an `smtp` or `smtps` URL.
@@ -38,15 +38,17 @@ pub enum InvalidServer {
         "is not the URL of a mail server; expected smtp://[user:password@]host[:port] or smtps://…, with user and password percent-encoded"
     )]
     Url,
-    /// Its `tls` is unknown, or does not belong to `smtps`.
-    #[error("has a wrong tls; expected ?tls=required, opportunistic or none, with smtp:// only")]
+    /// Its `tls` has an unknown value, or the URL is `smtps`, which has no such parameter.
+    #[error(
+        "has a wrong parameter tls; expected ?tls=required, ?tls=opportunistic or ?tls=none, and only with smtp://"
+    )]
     Tls,
     /// It has a parameter other than `tls`.
     #[error("has an unknown parameter; expected only tls")]
     Parameter,
 }
 
-impl Server {
+impl MailServer {
     /// Parses `smtp://` or `smtps://`, user, password, host, port and `?tls=`; a path is the name that we greet with.
     ///
     /// Without `?tls=`, a URL with a password requires STARTTLS, and one without a password uses it if the
@@ -133,9 +135,9 @@ fn is_of_host(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-')
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for MailServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
+        f.debug_struct("MailServer")
             .field("at", &self.shown())
             .field("security", &self.security)
             .field("login", &self.login.as_ref().map(|_| "***"))
@@ -148,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_names_host_port_and_protection() {
+    fn a_url_names_host_port_and_encryption() {
         for (url, at, security) in [
             ("smtp://mail.test", "mail.test:25", Security::Opportunistic),
             (
@@ -174,7 +176,7 @@ mod tests {
             ),
             ("smtp://[::1]:2525", "::1:2525", Security::Opportunistic),
         ] {
-            let server = Server::parse(url).unwrap();
+            let server = MailServer::parse(url).unwrap();
 
             assert_eq!(
                 (server.shown().as_str(), server.security),
@@ -182,13 +184,14 @@ mod tests {
                 "{url}"
             );
         }
-        let named = Server::parse("smtps://mail.test/me.test").unwrap();
+        let named = MailServer::parse("smtps://mail.test/me.test").unwrap();
         assert_eq!(named.hello, ClientId::Domain("me.test".to_owned()));
     }
 
     #[test]
     fn user_and_password_are_decoded_and_never_shown() {
-        let server = Server::parse("smtps://me%40mail.test:top%2Fsecret+%26%25@mail.test").unwrap();
+        let server =
+            MailServer::parse("smtps://me%40mail.test:top%2Fsecret+%26%25@mail.test").unwrap();
 
         let expected = Credentials::new("me@mail.test".to_owned(), "top/secret+&%".to_owned());
         assert_eq!(server.login, Some(expected));
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_server_is_refused_without_being_shown() {
+    fn a_text_that_names_no_server_is_refused_and_not_shown() {
         for (url, error) in [
             ("mail.test:25", InvalidServer::Url),
             ("http://mail.test", InvalidServer::Url),
@@ -208,7 +211,7 @@ mod tests {
             ("smtps://mail.test?tls=none", InvalidServer::Tls),
             ("smtp://mail.test?starttls=yes", InvalidServer::Parameter),
         ] {
-            let refused = Server::parse(url).unwrap_err();
+            let refused = MailServer::parse(url).unwrap_err();
 
             assert_eq!(refused, error, "{url}");
             assert!(!refused.to_string().contains("topsecret"));

@@ -10,13 +10,12 @@ use url::Url;
 
 use super::dev;
 use super::egress::{self, Egress};
-use super::mail_server::Server;
+use super::mail_server::MailServer;
 use super::vars::{Vars, duration, has_login};
 use crate::contract::seal::NotifyKey;
 use crate::domain::email_address::{Domains, FromAddress, is_address};
 use crate::domain::{Secret, parse_http_url, public_address};
 
-/// Settings of the notifier.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     /// Master secrets of `v1` webhook signatures. Each signs, in this order.
@@ -53,7 +52,7 @@ pub struct Notifier {
 /// How mail is sent.
 #[derive(Clone, Debug)]
 pub struct Email {
-    pub server: Server,
+    pub server: MailServer,
     pub from: FromAddress,
     /// Domains of the addresses that tenants may name.
     pub allowed_domains: Domains,
@@ -209,9 +208,9 @@ fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
 }
 
 fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
-    // Its faults do not show it, because it may contain a password.
+    // The faults of SMTP_URL do not show its value, which may contain a password.
     let server = smtp_url.and_then(|url| {
-        let parsed = Server::parse(&url);
+        let parsed = MailServer::parse(&url);
         parsed
             .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))
             .ok()
@@ -255,7 +254,8 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             }),
             None => vars.fault(
                 "NOTIFY_KEYS",
-                "is invalid, expected id:base64 of 32 random bytes, several separated by commas",
+                "is invalid, expected id:key, an id of 1 to 32 bytes and the base64 of 32 random bytes, several \
+                 separated by commas",
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! Settings of the generation APIs: the default for videos, the default for images, and others that a spec may name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use url::Url;
@@ -22,11 +23,7 @@ pub struct Provider {
 
 /// The settings of each provider, whatever the default providers are. A spec may name any of them.
 #[derive(Clone, Debug)]
-pub struct Named {
-    pub replicate: Own,
-    pub openai: Own,
-    pub fal: Own,
-}
+pub struct Named(BTreeMap<ProviderName, Own>);
 
 /// Settings of one provider.
 #[derive(Clone)]
@@ -37,6 +34,16 @@ pub struct Own {
     pub key_variable: &'static str,
     /// Maximum submits per second, by all workers together; `None`: no limit.
     pub rate: Option<f64>,
+}
+
+/// What genflow knows about a provider without any setting.
+struct Facts {
+    /// The variables of its base URL, its key, and its limit of submits per second.
+    variables: [&'static str; 3],
+    base_url: &'static str,
+    needs_key: bool,
+    video_model: &'static str,
+    image_model: &'static str,
 }
 
 /// Hides the login that the URL may contain.
@@ -60,11 +67,13 @@ impl fmt::Debug for Own {
 
 impl Named {
     pub fn of(&self, name: ProviderName) -> &Own {
-        match name {
-            ProviderName::Replicate => &self.replicate,
-            ProviderName::OpenAi => &self.openai,
-            ProviderName::Fal => &self.fal,
-        }
+        // `named` reads the settings of every provider.
+        &self.0[&name]
+    }
+
+    #[cfg(feature = "dev")]
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ProviderName, &mut Own)> {
+        self.0.iter_mut().map(|(name, own)| (*name, own))
     }
 }
 
@@ -87,38 +96,25 @@ pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, media: Media) -> Provid
     let name = vars.provider(provider);
     Provider {
         name,
-        base_url: vars.url(url, base_url(name)),
+        base_url: vars.url(url, facts(name).base_url),
         api_key: key(vars, api_key, mocked),
-        wants_key: needs_key(name).then_some(api_key),
+        wants_key: facts(name).needs_key.then_some(api_key),
         model: vars.string(model_name, model(name, media)),
     }
 }
 
 pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
-    let mut own = |name, [url, key_variable, rate]: [&'static str; 3]| Own {
-        base_url: vars.url(url, base_url(name)),
-        api_key: key(vars, key_variable, mocked),
-        key_variable,
-        rate: vars.rate(rate),
+    let own = |name| {
+        let [url, key_variable, rate] = facts(name).variables;
+        let own = Own {
+            base_url: vars.url(url, facts(name).base_url),
+            api_key: key(vars, key_variable, mocked),
+            key_variable,
+            rate: vars.rate(rate),
+        };
+        (name, own)
     };
-    Named {
-        replicate: own(
-            ProviderName::Replicate,
-            [
-                "REPLICATE_API_BASE_URL",
-                "REPLICATE_API_KEY",
-                "REPLICATE_RATE_LIMIT",
-            ],
-        ),
-        openai: own(
-            ProviderName::OpenAi,
-            ["OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OPENAI_RATE_LIMIT"],
-        ),
-        fal: own(
-            ProviderName::Fal,
-            ["FAL_API_BASE_URL", "FAL_API_KEY", "FAL_RATE_LIMIT"],
-        ),
-    }
+    Named(ProviderName::ALL.map(own).into())
 }
 
 fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
@@ -126,30 +122,41 @@ fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secr
     vars.key(variable).or_else(simulated)
 }
 
-/// A self-hosted server that speaks Replicate's API (Cog) may need no key.
-fn needs_key(name: ProviderName) -> bool {
-    match name {
-        ProviderName::Replicate => false,
-        ProviderName::OpenAi | ProviderName::Fal => true,
-    }
-}
-
-fn base_url(name: ProviderName) -> &'static str {
-    match name {
-        ProviderName::Replicate => "https://api.replicate.com",
-        ProviderName::OpenAi => "https://api.openai.com",
-        ProviderName::Fal => "https://queue.fal.run",
-    }
-}
-
 /// Returns the model that each provider uses unless the settings or the request name one.
 pub(super) fn model(name: ProviderName, kind: Media) -> &'static str {
-    match (name, kind) {
-        (ProviderName::Replicate, Media::Video) => "minimax/video-01",
-        (ProviderName::Replicate, _) => "black-forest-labs/flux-schnell",
-        (ProviderName::OpenAi, Media::Video) => "sora-2",
-        (ProviderName::OpenAi, _) => "gpt-image-1",
-        (ProviderName::Fal, Media::Video) => "fal-ai/minimax/video-01",
-        (ProviderName::Fal, _) => "fal-ai/flux/schnell",
+    match kind {
+        Media::Video => facts(name).video_model,
+        Media::Image => facts(name).image_model,
+    }
+}
+
+fn facts(name: ProviderName) -> Facts {
+    match name {
+        ProviderName::Replicate => Facts {
+            variables: [
+                "REPLICATE_API_BASE_URL",
+                "REPLICATE_API_KEY",
+                "REPLICATE_RATE_LIMIT",
+            ],
+            base_url: "https://api.replicate.com",
+            // A self-hosted server that speaks Replicate's API (Cog) may need none.
+            needs_key: false,
+            video_model: "minimax/video-01",
+            image_model: "black-forest-labs/flux-schnell",
+        },
+        ProviderName::OpenAi => Facts {
+            variables: ["OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OPENAI_RATE_LIMIT"],
+            base_url: "https://api.openai.com",
+            needs_key: true,
+            video_model: "sora-2",
+            image_model: "gpt-image-1",
+        },
+        ProviderName::Fal => Facts {
+            variables: ["FAL_API_BASE_URL", "FAL_API_KEY", "FAL_RATE_LIMIT"],
+            base_url: "https://queue.fal.run",
+            needs_key: true,
+            video_model: "fal-ai/minimax/video-01",
+            image_model: "fal-ai/flux/schnell",
+        },
     }
 }

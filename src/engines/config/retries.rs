@@ -17,15 +17,15 @@ pub struct Retries {
     pub pauses: Pauses,
     /// Maximum sends of a submit that the provider did not accept.
     pub submit_attempts: u32,
-    /// How many polls of a job may fail in a row.
+    /// Failed polls of a job in a row after which the run fails; one whose answer asks for a pause does not count.
     pub fetch_attempts: u32,
-    /// How often an output is downloaded and stored before the run fails.
+    /// Maximum attempts to download and store the outputs of a run.
     pub store_attempts: u32,
 }
 
 impl Pauses {
-    /// Returns the pause after this many failures in a row, with jitter: between half of it and all of it, by `chance`
-    /// (0 to 1), so that callers that failed together do not retry together.
+    /// Returns the pause after this many failures in a row, with jitter: half of the full pause, and the share `chance`
+    /// (0 to 1) of the other half. So callers that failed together do not retry together.
     pub(crate) fn after(&self, failures: u32, chance: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.first.saturating_mul(1 << doublings);

@@ -40,7 +40,7 @@ const ROLE: [&str; 8] = [
 ];
 
 impl S3 {
-    /// Returns whether static keys are set; otherwise they are those of the role that the platform gives.
+    /// Returns whether static keys are set. Without them, the platform gives the keys of a role.
     pub fn has_keys(&self) -> bool {
         self.aws.iter().any(|(name, _)| *name == KEY_ID)
     }
@@ -63,7 +63,7 @@ fn bucket(vars: &mut Vars<'_>) -> Option<String> {
     let bucket = vars.optional(NAME)?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !(3..=255).contains(&bucket.len()) || !bucket.chars().all(good) {
-        let want = "expected only the name of a bucket: 3 or more letters, digits, '.', '_' or '-'";
+        let want = "expected only the name of a bucket: 3 to 255 letters, digits, '.', '_' or '-'";
         vars.fault(NAME, &format!("is {bucket:?}, {want}"));
     }
     Some(bucket)
@@ -78,7 +78,8 @@ fn prefix(vars: &mut Vars<'_>) -> String {
         !matches!(part, "" | "." | "..") && part.len() <= 200 && part.chars().all(good)
     };
     if !prefix.is_empty() && (prefix.len() > 500 || !prefix.split('/').all(is_name)) {
-        let want = "expected names separated by '/', each of letters, digits, '.', '_', '-' or '='";
+        let want = "expected names separated by '/', each of at most 200 letters, digits, '.', '_', '-' or '=', \
+                    in all at most 500 characters";
         vars.fault(NAME, &format!("is {text:?}, {want}"));
     }
     prefix.to_owned()

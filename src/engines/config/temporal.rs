@@ -13,8 +13,8 @@ pub struct Temporal {
     pub url: Url,
     /// Namespace of the runs.
     pub namespace: String,
-    /// Task queue of workflows, `submit` and `finish`. The one of `fetch` has the suffix `-fetch`, that of deliveries
-    /// `-notify`.
+    /// Task queue of workflows, `submit` and `finish`. The names of the other queues begin with it: `-fetch`, `-notify`
+    /// (deliveries), and `-submit-` with the name of a provider that has a rate limit.
     pub task_queue: String,
     /// Namespace of the delivery workflows.
     pub notify_namespace: String,
@@ -62,7 +62,7 @@ fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
     if has_login(&url) {
         vars.fault(
             NAME,
-            "contains a user name or password, expected host:port; set a key by TEMPORAL_API_KEY",
+            "contains a user name or password, expected host:port; set a key with TEMPORAL_API_KEY",
         );
     }
     if has_key && url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) {

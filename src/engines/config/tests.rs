@@ -1,4 +1,4 @@
-//! Defaults, faults, secrets, and `.env.example`.
+//! Tests defaults, faults, secrets, and `.env.example`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,7 +30,7 @@ fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
 }
 
 #[test]
-fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
+fn our_slack_webhooks_have_a_host_that_slack_allowed_hosts_lists() {
     let hook = "https://hooks.slack.test/services/needle";
     for variable in ["SLACK_WEBHOOK_URL", "OPS_SLACK_WEBHOOK_URL"] {
         let loaded = |hosts| Config::of(&[(variable, hook), ("SLACK_ALLOWED_HOSTS", hosts)]);
@@ -46,7 +46,7 @@ fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
 }
 
 #[test]
-fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
+fn our_slack_webhooks_follow_the_rules_for_webhooks() {
     let faults = |hook: &str, (variable, value)| {
         let hosts = ("SLACK_ALLOWED_HOSTS", "slack.test,127.0.0.1");
         let loaded = Config::of(&[("SLACK_WEBHOOK_URL", hook), hosts, (variable, value)]);
@@ -87,7 +87,7 @@ fn a_key_that_no_header_may_have_is_refused_and_not_shown() {
 }
 
 #[test]
-fn the_operators_address_is_one_that_mail_can_go_to() {
+fn the_operators_address_is_valid_and_needs_a_mail_server() {
     let faults = |address: &str, smtp: &str| {
         let loaded = Config::of(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
         loaded.err().map(|faults| faults.to_string())
@@ -117,63 +117,41 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
     }
 }
 
+/// Variables, each with a faulty value.
+const FAULTY: [(&str, &str); 22] = [
+    ("KAFKA_BROKERS", "nowhere"),
+    ("TEMPORAL_HOST", "://"),
+    ("INTAKE_CONCURRENCY", "0"),
+    ("NOTIFY_KEYS", "k:short"),
+    ("WEBHOOK_SIGNING_SECRET", "plain"),
+    ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
+    ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
+    ("VIDEO_PROVIDER", "acme"),
+    ("HTTP_ADDR", "here"),
+    ("LOG_LEVEL", "verbose"),
+    ("RETRY_BACKOFF", "soon"),
+    ("USE_JSON_LOGGING", "maybe"),
+    ("TOPIC_EVENTS", "a b"),
+    ("TOPIC_RESULTS", "gen.requests"),
+    ("KAFKA_SESSION_TIMEOUT", "6m"),
+    ("SUBMIT_AMBIGUOUS", "hope"),
+    ("NOTIFY_SCHEDULE", "5s,,later"),
+    ("NOTIFY_TRY_TIMEOUT", "2m"),
+    ("SLACK_WEBHOOK_URL", "topsecret"),
+    ("FAL_RATE_LIMIT", "0"),
+    ("STORE_GRACE", "2m"),
+    ("MEMORY_LIMIT_BYTES", "2GiB"),
+];
+
 #[test]
 fn all_faults_are_reported_at_once_one_per_line() {
-    let faults = Config::of(&[
-        ("KAFKA_BROKERS", "nowhere"),
-        ("TEMPORAL_HOST", "://"),
-        ("INTAKE_CONCURRENCY", "0"),
-        ("NOTIFY_KEYS", "k:short"),
-        ("WEBHOOK_SIGNING_SECRET", "plain"),
-        ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
-        ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
-        ("VIDEO_PROVIDER", "acme"),
-        ("HTTP_ADDR", "here"),
-        ("LOG_LEVEL", "verbose"),
-        ("RETRY_BACKOFF", "soon"),
-        ("USE_JSON_LOGGING", "maybe"),
-        ("TOPIC_EVENTS", "a b"),
-        ("TOPIC_RESULTS", "gen.requests"),
-        ("KAFKA_SESSION_TIMEOUT", "6m"),
-        ("SUBMIT_AMBIGUOUS", "hope"),
-        ("NOTIFY_SCHEDULE", "5s,,later"),
-        ("NOTIFY_TRY_TIMEOUT", "2m"),
-        ("SLACK_WEBHOOK_URL", "topsecret"),
-        ("FAL_RATE_LIMIT", "0"),
-        ("STORE_GRACE", "2m"),
-        ("MEMORY_LIMIT_BYTES", "2GiB"),
-    ])
-    .unwrap_err();
+    let faults = Config::of(&FAULTY).unwrap_err();
 
     let mut named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
     named.sort_unstable();
-    assert_eq!(
-        named,
-        [
-            "FAL_RATE_LIMIT",
-            "HTTP_ADDR",
-            "INTAKE_CONCURRENCY",
-            "KAFKA_BROKERS",
-            "KAFKA_SESSION_TIMEOUT",
-            "LOG_LEVEL",
-            "MEMORY_LIMIT_BYTES",
-            "NOTIFY_KEYS",
-            "NOTIFY_SCHEDULE",
-            "NOTIFY_TRY_TIMEOUT",
-            "RETRY_BACKOFF",
-            "SLACK_ALLOWED_HOSTS",
-            "SLACK_WEBHOOK_URL",
-            "STORE_GRACE",
-            "SUBMIT_AMBIGUOUS",
-            "TEMPORAL_HOST",
-            "TOPIC_EVENTS",
-            "TOPIC_RESULTS",
-            "USE_JSON_LOGGING",
-            "VIDEO_PROVIDER",
-            "WEBHOOK_SIGNING_KEY",
-            "WEBHOOK_SIGNING_SECRET",
-        ]
-    );
+    let mut faulty = FAULTY.map(|(variable, _)| variable);
+    faulty.sort_unstable();
+    assert_eq!(named, faulty);
     assert_eq!(faults.to_string().lines().count(), named.len());
     assert!(
         faults
@@ -300,7 +278,7 @@ fn the_heartbeat_timeout_has_bounds() {
 }
 
 #[test]
-fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
+fn settings_that_reach_no_bucket_are_faults() {
     for (variable, value, faulty) in [
         ("S3_BUCKET", "s3://media", "S3_BUCKET"),
         ("S3_PREFIX", "a/../b", "S3_PREFIX"),
@@ -318,7 +296,7 @@ fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
 }
 
 #[test]
-fn only_intake_asks_for_keys_where_one_is_required() {
+fn only_intake_checks_that_a_required_key_is_set() {
     let required = ("REQUIRE_API_KEY", "true");
 
     let without = Config::of(&[required]).unwrap();
@@ -357,7 +335,7 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
 }
 
 #[test]
-fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
+fn only_a_consumer_must_drain_within_the_session_timeout() {
     let long = Config::of(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
 
     let fault = long.check_drain().unwrap_err();

@@ -92,7 +92,7 @@ impl<'l> Vars<'l> {
         self.optional(name).unwrap_or_else(|| default.to_owned())
     }
 
-    /// Reads a variable by `parse`. If it cannot be parsed, the fault says what is expected.
+    /// Reads a variable with `parse`. If it cannot be parsed, the fault says what is expected.
     pub(super) fn read<T>(
         &mut self,
         name: &'static str,
@@ -142,7 +142,7 @@ impl<'l> Vars<'l> {
 
     pub(super) fn optional_name(&mut self, name: &'static str) -> Option<String> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let expected = "letters, digits, '.', '_' or '-', at most 200";
+        let expected = "at most 200 letters, digits, '.', '_' or '-'";
         self.read(name, expected, |text| {
             (text.len() <= 200 && text.chars().all(good)).then(|| text.to_owned())
         })

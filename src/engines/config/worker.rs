@@ -11,14 +11,13 @@ use super::vars::Vars;
 use crate::contract::run::DefaultProviders;
 use crate::domain::{Media, ProviderName};
 
-/// Settings of the worker.
 #[derive(Clone, Debug)]
 pub struct Worker {
     /// Interval at which each worker sweeps for runs that were closed from outside, and each notifier for deliveries.
     pub sweep_interval: Duration,
     /// Folder of downloads, before they are stored.
     pub temp_dir: PathBuf,
-    /// Maximum bytes of downloads in it at once; `None`: half of what is free when the worker starts.
+    /// Maximum bytes of downloads in `temp_dir` at once; `None`: half of what is free when the worker starts.
     pub temp_max_bytes: Option<u64>,
     /// Folder of results, unless `s3` is set.
     pub results_dir: PathBuf,
@@ -40,15 +39,16 @@ pub struct Worker {
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
     pub retries: Retries,
-    /// Rules for the addresses of outputs; a provider's own origins are always allowed.
+    /// Rules for the addresses of outputs and inputs. Outputs at the provider's own origin are always allowed.
     pub egress: Egress,
     /// How long outputs that are being stored may still take after the deadline or a cancel.
     pub store_grace: Duration,
-    /// Activities `submit` and `finish` at once.
+    /// Activities `submit` and `finish` at once. The queue of each provider's rate-limited submits has as many again.
     pub activity_slots: usize,
     /// Activities `fetch` at once.
     pub fetch_slots: usize,
-    /// The worker takes new activities only while less memory than this is in use, in bytes.
+    /// Bytes of memory in use from which on a worker or notifier runs only a few activities of each queue; `None`: no
+    /// limit.
     pub memory_limit: Option<u64>,
 }
 
@@ -84,15 +84,11 @@ impl Worker {
     /// Replaces the base URL of each provider for which `place` returns one.
     #[cfg(feature = "dev")]
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<url::Url>) {
-        let named = &mut self.named;
-        let places = [
-            (self.video.name, &mut self.video.base_url),
-            (self.image.name, &mut self.image.base_url),
-            (ProviderName::Replicate, &mut named.replicate.base_url),
-            (ProviderName::OpenAi, &mut named.openai.base_url),
-            (ProviderName::Fal, &mut named.fal.base_url),
-        ];
-        for (name, url) in places {
+        let defaults = [&mut self.video, &mut self.image];
+        let defaults = defaults.map(|provider| (provider.name, &mut provider.base_url));
+        let named = self.named.iter_mut();
+        let named = named.map(|(name, own)| (name, &mut own.base_url));
+        for (name, url) in defaults.into_iter().chain(named) {
             if let Some(there) = place(name) {
                 *url = there;
             }
@@ -152,7 +148,7 @@ mod tests {
     use super::super::Config;
 
     #[test]
-    fn the_temp_folder_has_room_for_one_output_of_the_largest_size() {
+    fn the_temp_folder_has_space_for_one_output_of_the_largest_size() {
         let most = |pairs: &[(&str, &str)]| Config::of(pairs).unwrap().worker.temp_max_bytes;
         let output = ("MAX_OUTPUT_BYTES", "10");
 

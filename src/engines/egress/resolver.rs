@@ -23,19 +23,19 @@ use crate::engines::telemetry::events;
 #[derive(Clone)]
 pub(super) struct PublicOnly {
     resolver: TokioResolver,
-    allowed: Allowed,
+    allowed: AddressRule,
     caller: &'static str,
 }
 
 /// Returns whether an address may be called.
-type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Why a name cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unresolved {
     #[error("the name has no address")]
     NoAddress,
-    #[error("no name server answered")]
+    #[error("no name server resolved the name")]
     NoAnswer,
 }
 
@@ -43,8 +43,8 @@ impl PublicOnly {
     /// Creates a resolver with the machine's settings: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
     pub(super) fn of_machine(caller: &'static str) -> Result<Self, NetError> {
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            // The system does the same if no name server is set.
-            tracing::debug!(%error, "no name server is set; using the one on this machine");
+            // The C library does the same if there is no such file.
+            tracing::debug!(%error, "cannot read the name servers of this machine; using 127.0.0.1");
             let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             let config = ResolverConfig::from_name_servers(vec![here]);
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())

@@ -75,7 +75,7 @@ fn public_addresses_and_names_are_called_however_they_are_written() {
 }
 
 #[test]
-fn no_form_of_an_ipv4_address_gets_past() {
+fn no_notation_of_a_special_ipv4_address_is_called() {
     let table = [
         "http://127.0.0.1/",
         "http://127.255.255.254/",
@@ -132,7 +132,7 @@ fn no_form_of_an_ipv4_address_gets_past() {
 }
 
 #[test]
-fn no_form_of_an_ipv6_address_gets_past() {
+fn no_notation_of_a_special_ipv6_address_is_called() {
     let table = [
         "http://[::]/",
         "http://[::1]/",
@@ -173,7 +173,7 @@ fn no_form_of_an_ipv6_address_gets_past() {
 }
 
 #[test]
-fn names_of_private_networks_userinfo_and_other_schemes_are_refused_before_anybody_is_asked() {
+fn names_of_private_networks_userinfo_and_other_schemes_are_refused_before_a_lookup() {
     hold(
         &public(),
         &[
@@ -258,7 +258,7 @@ fn where_private_addresses_are_allowed_the_other_rules_hold() {
 }
 
 #[test]
-fn what_the_operator_has_set_is_called_and_nothing_beside_it() {
+fn the_origin_from_the_settings_is_called_and_no_other() {
     let by_default = Egress {
         allow_private: false,
         allow_http: false,

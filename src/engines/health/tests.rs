@@ -33,12 +33,12 @@ fn all_roles_have_to_be_ready() {
 }
 
 #[test]
-fn before_a_role_is_known_nothing_is_ready() {
+fn a_process_without_roles_is_not_ready() {
     assert!(!Health::default().report().0);
 }
 
 #[test]
-fn who_drains_is_not_ready_and_stays_so() {
+fn a_draining_process_stays_not_ready() {
     let health = health();
     health.ready("intake");
     health.ready("worker");
@@ -56,7 +56,7 @@ async fn the_three_pages_answer_until_the_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, stop) = (health(), CancellationToken::new());
-    // The metrics are the process's: tests that run beside this one set those of other roles.
+    // Metrics are process-wide: tests that run at the same time set those of the other roles.
     health.register("pages");
     let log = config::Log {
         filter: "off".to_owned(),

@@ -17,7 +17,7 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 pub use self::inspect::{Cluster, Topic, inspect, lag, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
-use self::plan::{Plan, plans};
+use self::plan::{TopicPlan, plans};
 pub use self::replication::{Replication, replication};
 use super::LOOKUP_TIMEOUT;
 use crate::engines::config;
@@ -113,7 +113,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits until brokers answer, and returns their number.
 ///
 /// # Errors
-/// [`Error::Unreachable`] if no broker answers within `patience`.
+/// [`Error::Unreachable`] if no broker answers within `patience`, [`Error::Client`] if the settings are refused.
 pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
     let deadline = Instant::now() + patience;
     loop {
@@ -155,7 +155,7 @@ pub async fn ensure_topics(
 async fn ensure(
     kafka: &config::Kafka,
     admin: &AdminClient<DefaultClientContext>,
-    plan: Plan,
+    plan: TopicPlan,
     grow: bool,
 ) -> Result<TopicReport, Error> {
     let report = |outcome, differences| TopicReport {
@@ -194,7 +194,7 @@ async fn ensure(
 /// Returns the settings of an existing topic that differ from the plan.
 async fn differences(
     admin: &AdminClient<DefaultClientContext>,
-    plan: &Plan,
+    plan: &TopicPlan,
     shape: Shape,
 ) -> Result<Vec<Difference>, Error> {
     let topic = ResourceSpecifier::Topic(&plan.topic);
@@ -227,7 +227,7 @@ fn patient() -> AdminOptions {
         .operation_timeout(Some(OPERATION_TIMEOUT))
 }
 
-/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a thread of its own.
+/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a blocking thread.
 async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
     let admin = admin(kafka)?;
     let brokers = kafka.brokers.clone();

@@ -55,12 +55,12 @@ pub struct Rejection {
     /// carries it (contract, rule 10); the texts of its causes may.
     pub error: BoxError,
     /// Whether the fault may lie in this system; the fuse counts such rejections only.
-    pub fault: Fault,
+    pub fault: RejectionFault,
 }
 
 /// Who may have caused a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum RejectionFault {
     /// The reason decides: some reasons may have their cause in this system.
     Unclear,
     /// Certainly the producer: such rejections, however many, say nothing about this system.
@@ -70,17 +70,18 @@ pub enum Fault {
 impl Rejection {
     /// Creates a rejection whose reason decides whether this system may be at fault.
     pub fn new(reason: ErrorCode, error: impl Into<BoxError>) -> Self {
+        debug_assert!(ErrorCode::REASONS.contains(&reason), "{reason:?}");
         Self {
             reason,
             error: error.into(),
-            fault: Fault::Unclear,
+            fault: RejectionFault::Unclear,
         }
     }
 
     /// Marks the rejection as the producer's fault.
     pub fn by_producer(self) -> Self {
         Self {
-            fault: Fault::Producer,
+            fault: RejectionFault::Producer,
             ..self
         }
     }
@@ -163,7 +164,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
-    fn parked(
+    fn dead_lettered(
         &self,
         _record: &Record,
         _rejection: &Rejection,
@@ -174,7 +175,7 @@ pub trait Handler: Send + Sync + 'static {
 
 /// The options of a consumer.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ConsumerOptions {
     /// The role's name in logs, metrics and `/readyz`.
     pub role: &'static str,
     pub topic: String,
@@ -189,7 +190,7 @@ pub struct Options {
 }
 
 #[cfg(test)]
-impl Options {
+impl ConsumerOptions {
     /// Returns options with one slot; `fuse` as in [`Self::fuse`].
     pub(crate) fn of(fuse: u32) -> Self {
         Self {
@@ -233,7 +234,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Only a fatal error of the consumer, see [`Error`].
 pub async fn run<H: Handler>(
     kafka: &config::Kafka,
-    options: Options,
+    options: ConsumerOptions,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,

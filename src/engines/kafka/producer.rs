@@ -23,7 +23,7 @@ pub enum Error {
     #[error("the record is too large for {topic}")]
     TooLarge { topic: String },
     /// The broker did not acknowledge it; a retry may succeed.
-    #[error("the record was not accepted by {topic}")]
+    #[error("the brokers did not acknowledge a record for {topic}")]
     Refused {
         topic: String,
         #[source]

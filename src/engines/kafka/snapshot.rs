@@ -63,7 +63,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns the range of offsets of each partition, whichever of them are to be read.
+    /// Returns the range of offsets that each partition holds, whether or not they are to be read.
     pub fn bounds(&self) -> &BTreeMap<i32, Range<i64>> {
         &self.bounds
     }

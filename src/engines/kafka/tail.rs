@@ -90,7 +90,7 @@ impl Tail {
         self.partitions
     }
 
-    /// Waits for the next record. Cancel-safe.
+    /// Waits for the next record or the end of a partition. Cancel-safe.
     ///
     /// # Errors
     /// Only when reading failed for good; an unreachable broker is waited for.

@@ -1,6 +1,6 @@
 //! Reads the answers of all providers: to their end, within bounds, and classified by status.
 //!
-//! Only a complete answer refuses a submit. One that breaks off, or is too long to read, leaves its result unknown.
+//! Only a complete answer refuses a submit. If it breaks off or is too long, the result of the submit is unknown.
 //!
 //! Parts of an answer come from third parties: the model's output, its log, its names of states. So
 //! the length of an answer is bounded, and a long one waits for memory.
@@ -27,11 +27,11 @@ pub(super) const MAX_IMAGES_ANSWER: usize = 128 * MIB;
 /// An answer up to this length does not wait for memory.
 const SHORT: usize = 64 * 1024;
 /// Limit on the values in an answer. A request of 1 MiB cannot have more in its input, which
-/// providers return. A parsed value takes thirty times the memory of its text.
+/// providers return. A parsed value may take thirty times the memory of its text.
 const MOST_VALUES: usize = 600_000;
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// The pause that `Retry-After` asks for.
@@ -53,9 +53,9 @@ pub(super) struct Said {
 pub(super) const NO_REASON: &str = "the provider gave no reason";
 
 impl Said {
-    /// Reads a body with `words`, which returns the provider's message, and our code for errors that only this provider
-    /// names; words about the content are the same for all. Quotes the beginning of a body that does not follow the
-    /// protocol, and gives it no code: it may come from a proxy.
+    /// Reads a body with `words`, which returns the provider's message, and our code if only this provider names such
+    /// an error. [`is_policy`] recognizes refusals of the content for all providers. If the body does not follow the
+    /// protocol, quotes its beginning and has no code: the body may come from a proxy.
     pub(super) fn of(
         body: &[u8],
         words: impl Fn(&Value) -> Option<(String, Option<ErrorCode>)>,
@@ -95,7 +95,7 @@ async fn read(
     response: Response,
     max_bytes: usize,
     memory: Option<&MemoryBudget>,
-) -> Result<Answer, Broken> {
+) -> Result<HttpAnswer, Broken> {
     let status = response.status();
     let headers = response.headers().clone();
     let after = http::retry_after(&headers, SystemTime::now()).and_then(http::capped);
@@ -113,7 +113,7 @@ async fn read(
         }
         body.extend_from_slice(&piece);
     }
-    Ok(Answer {
+    Ok(HttpAnswer {
         status,
         headers,
         after,
@@ -123,12 +123,12 @@ async fn read(
 }
 
 impl Provider {
-    /// Sends a request that may be repeated, and reads the complete answer, which may have `max_bytes` bytes.
+    /// Sends a request that may be repeated, and reads the complete answer, of at most `max_bytes` bytes.
     pub(super) async fn whole(
         &self,
         request: RequestBuilder,
         max_bytes: usize,
-    ) -> Result<Answer, Error> {
+    ) -> Result<HttpAnswer, Error> {
         let response = request.send().await.map_err(Error::Unreachable)?;
         Ok(read(response, max_bytes, Some(&self.clients.memory)).await?)
     }
@@ -138,7 +138,7 @@ impl Provider {
         &self,
         request: RequestBuilder,
         max_bytes: usize,
-    ) -> Result<(T, Answer), Error> {
+    ) -> Result<(T, HttpAnswer), Error> {
         let answer = self.whole(request, max_bytes).await?;
         if !answer.status.is_success() {
             return Err(Error::Status(answer.status.as_u16(), answer.after));
@@ -160,7 +160,7 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Unreadable(cut(&error.to_string())))
 }
 
-impl Answer {
+impl HttpAnswer {
     /// Returns the pause that the provider asks for before the next poll.
     pub(super) fn poll_after(&self) -> Option<Duration> {
         self.after.or_else(|| poll_after(&self.headers))
@@ -185,17 +185,17 @@ pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
 
 /// Classifies the answer to a submit: `taken` parses a 2xx of up to `max_bytes` bytes, `said` the body of any other.
 ///
-/// It does not wait for memory: the job may be paid for.
+/// It does not wait for memory: the job may have been paid for.
 pub(super) async fn judge(
     response: Response,
     max_bytes: usize,
-    taken: impl FnOnce(&Answer) -> Result<Submission, serde_json::Error>,
+    taken: impl FnOnce(&HttpAnswer) -> Result<Submission, serde_json::Error>,
     said: impl FnOnce(&[u8]) -> Said,
 ) -> Submission {
     let status = response.status();
     match read(response, max_bytes, None).await {
         Err(broken) => Submission::Unknown(format!(
-            "the answer with status {status} is incomplete: {broken}"
+            "the answer with status {status} cannot be read to its end: {broken}"
         )),
         Ok(answer) if status.is_success() => taken(&answer).unwrap_or_else(|error| {
             Submission::Unknown(format!(
@@ -224,14 +224,14 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
     let refused = |otherwise| {
         let code = said.code.unwrap_or(otherwise);
         if words_for_users(status, code).is_some() {
-            tracing::warn!(%status, said = said.detail, "the provider refused our key or account");
+            tracing::warn!(%status, said = said.detail, "the provider refused the key, the account or the content");
         }
         Submission::Refused(error(code, code == ErrorCode::ProviderQuota))
     };
     match status.as_u16() {
         401 | 403 => refused(ErrorCode::ProviderAuth),
         402 => refused(ErrorCode::ProviderQuota),
-        // A retry does not help an account without money.
+        // Another send does not help while the account has no money.
         429 if said.code == Some(ErrorCode::ProviderQuota) => refused(ErrorCode::ProviderQuota),
         408 | 429 => Submission::NotAccepted {
             error: error(ErrorCode::ProviderQuota, true),
@@ -243,7 +243,10 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
             error: error(ErrorCode::ProviderFailed, true),
             after,
         },
-        _ => Submission::Unknown(format!("answered with status {status}: {}", said.detail)),
+        _ => Submission::Unknown(format!(
+            "the provider answered with status {status}: {}",
+            said.detail
+        )),
     }
 }
 

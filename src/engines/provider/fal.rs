@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, NO_REASON, Said, is_policy, parsed, price};
+use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price};
 use super::input::{Mapping, both, is_model, ratio, sides};
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, Poll, Provider};
@@ -52,7 +52,7 @@ pub(super) fn draft(provider: &Provider, spec: &Single) -> Result<Draft, String>
 pub(super) fn accepted(
     provider: &Provider,
     spec: &Single,
-    answer: &Answer,
+    answer: &HttpAnswer,
 ) -> Result<Submission, serde_json::Error> {
     let queued = serde_json::from_slice(&answer.body)?;
     let job = job(provider, provider.model(spec), &queued);
@@ -102,7 +102,7 @@ async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
     }
 }
 
-/// Distinguishes a request that failed from a call that failed.
+/// Returns whether an answer other than 2xx says that the request failed. Otherwise only the call failed.
 fn is_failure(status: u16, body: &Value) -> bool {
     let typed = body["detail"].is_array() || body["error_type"].is_string();
     matches!(status, 400 | 422) || typed && !matches!(status, 401 | 403 | 404 | 408 | 429)
@@ -116,7 +116,8 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
     if is_policy(&message) {
         return EventError::new(ErrorCode::ContentPolicy, &message, false);
     }
-    // The model reports errors in its input as a list with locations; the platform reports its own errors as plain text.
+    // The model reports errors in its input as a list with locations; the platform reports its own errors as plain
+    // text.
     let located = detail.as_array().and_then(|errors| errors.first());
     let about_input =
         located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
@@ -190,7 +191,7 @@ fn input(spec: &Single) -> Result<Map<String, Value>, String> {
     mapping.finish()
 }
 
-/// Puts a resolution as its class and its ratio, which have separate inputs.
+/// Adds a resolution such as `1920x1080` as its class (`1080p`) and its ratio (`16:9`), which are separate inputs.
 fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
     let Some(resolution) = video.resolution.as_deref() else {
         return Ok(());

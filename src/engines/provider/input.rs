@@ -1,4 +1,4 @@
-//! Builds a job's input, for all adapters: the mapping of fields, `params`, and the forms of sizes.
+//! Builds a job's input, for all providers: the mapping of fields, `params`, and the forms of sizes.
 
 use std::ops::RangeBounds;
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn params_win_and_null_takes_away() {
+    fn params_override_fields_and_null_removes_one() {
         let params = [("duration", "null"), ("seed", "7"), ("deep", "{\"a\":[1]}")]
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
         let common = Common {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_input_is_refused_or_left_out_as_the_request_says() {
+    fn a_field_without_an_input_is_refused_or_dropped_as_the_request_says() {
         let mut asked = common();
         let mask = Input {
             url: "https://a/mask.png".parse().unwrap(),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
+use super::answer::{HttpAnswer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
 use super::input::{Mapping, both, sides};
 use super::submission::{Draft, Made, Submission};
 use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
@@ -41,11 +41,11 @@ struct Video {
     #[serde(default)]
     progress: Option<f64>,
     #[serde(default)]
-    error: Option<Fault>,
+    error: Option<ApiError>,
 }
 
 #[derive(Default, Deserialize)]
-struct Fault {
+struct ApiError {
     #[serde(default)]
     message: Option<String>,
     #[serde(default)]
@@ -76,7 +76,7 @@ pub(super) fn draft(
 pub(super) fn accepted(
     provider: &Provider,
     spec: &Single,
-    answer: &Answer,
+    answer: &HttpAnswer,
 ) -> Result<Submission, serde_json::Error> {
     Ok(match spec {
         Single::Image(_) => Submission::Made(made(answer)?),
@@ -163,7 +163,7 @@ fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
     mapping.finish()
 }
 
-fn made(answer: &Answer) -> Result<Made, serde_json::Error> {
+fn made(answer: &HttpAnswer) -> Result<Made, serde_json::Error> {
     let images: Images = serde_json::from_slice(&answer.body)?;
     let id = answer
         .headers
@@ -189,7 +189,7 @@ fn at(provider: &Provider, path: &str) -> String {
     format!("{base}/v1/{path}")
 }
 
-fn failure(fault: &Fault) -> EventError {
+fn failure(fault: &ApiError) -> EventError {
     let said = words(fault);
     let policy = || is_policy(&said).then_some(ErrorCode::ContentPolicy);
     let code = no_money(fault).or_else(policy);
@@ -199,19 +199,19 @@ fn failure(fault: &Fault) -> EventError {
 
 pub(super) fn said(body: &[u8]) -> Said {
     let words = |body: &Value| {
-        let fault = Fault::deserialize(body.get("error")?).ok()?;
+        let fault = ApiError::deserialize(body.get("error")?).ok()?;
         Some((words(&fault), no_money(&fault)))
     };
     Said::of(body, words)
 }
 
-/// Returns the code of an error of an account without money.
-fn no_money(fault: &Fault) -> Option<ErrorCode> {
+/// Returns our code for an account without money, if the error says that.
+fn no_money(fault: &ApiError) -> Option<ErrorCode> {
     let code = fault.code.as_deref()?;
     NO_MONEY.contains(&code).then_some(ErrorCode::ProviderQuota)
 }
 
-fn words(fault: &Fault) -> String {
+fn words(fault: &ApiError) -> String {
     match (&fault.code, &fault.message) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(text), None) | (None, Some(text)) => text.clone(),

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_PAGE, NO_REASON, Said, is_policy, price};
+use super::answer::{HttpAnswer, MAX_PAGE, NO_REASON, Said, is_policy, price};
 use super::input::{Mapping, is_model};
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, Poll, Provider};
@@ -99,7 +99,7 @@ pub(super) fn draft(
 
 pub(super) fn accepted(
     provider: &Provider,
-    answer: &Answer,
+    answer: &HttpAnswer,
 ) -> Result<Submission, serde_json::Error> {
     let prediction = serde_json::from_slice(&answer.body)?;
     Ok(Submission::Accepted(job(provider, &prediction)))
@@ -139,7 +139,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
         stage => Ok(Poll::Running {
             stage: stage.to_owned(),
             percent: prediction.logs.as_deref().and_then(percent),
-            // One of a later version of the API is polled on, so that no job is lost that was paid for.
+            // A state that only a later version of the API has is polled again, so that no paid job is lost.
             known: matches!(stage, "starting" | "processing" | "queued"),
             after: answer.poll_after(),
         }),
@@ -165,7 +165,7 @@ pub(super) async fn find(
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let (page, _held): (Page, _) = provider.ask(provider.get(&url), MAX_PAGE).await?;
-        // Before Temporal's retention, an earlier run may have used the same id: that job is not this run's.
+        // A run that Temporal no longer retains may have had the same id: its job is not this run's.
         let is_older = |prediction: &Prediction| {
             prediction
                 .created()

@@ -19,7 +19,8 @@ pub enum Submission {
     Accepted(Job),
     /// The provider answered with the outputs themselves.
     Made(Made),
-    /// The provider refused in a complete answer, and would refuse again.
+    /// The provider refused in a complete answer and would refuse again, or nothing was sent because the spec or the
+    /// settings do not permit a submit.
     Refused(EventError),
     /// The provider did not accept the job, but may accept it later.
     NotAccepted {
@@ -44,7 +45,7 @@ pub struct Made {
     pub cost_usd: Option<f64>,
 }
 
-/// Why a body was not written: the attempt may not send any more, or the server did not confirm that it may.
+/// Why a body was not written: the attempt may not send any more, or Temporal did not confirm that it may.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the attempt is not known to be the current one")]
 pub struct NotCurrent;
@@ -55,7 +56,7 @@ pub(super) struct Draft {
     pub(super) body: Value,
     /// A header that only this API knows.
     pub(super) header: Option<(&'static str, String)>,
-    /// Limit on the bytes of a readable answer.
+    /// Limit on the bytes of the answer. A longer one is not read to its end.
     pub(super) max_answer: usize,
 }
 

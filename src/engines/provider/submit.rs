@@ -1,4 +1,4 @@
-//! Submits a job: sends it once, and says what is known about it then.
+//! Submits a job: sends it at most once, and returns what is known about it then.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use std::time::Instant;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
-use super::answer::{Answer, Said, judge};
+use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
 use super::{Error, Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 
 impl Provider {
-    /// Sends one job once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
+    /// Sends a job at most once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is
+    /// Ok.
     pub async fn submit(
         &self,
         workflow: &WorkflowId,
@@ -27,7 +28,7 @@ impl Provider {
                 let max_bytes = draft.max_answer;
                 match self.send(workflow, draft, go).await {
                     Ok(response) => {
-                        let accepted = |answer: &Answer| self.accepted(spec, answer);
+                        let accepted = |answer: &HttpAnswer| self.accepted(spec, answer);
                         judge(response, max_bytes, accepted, |body| self.said(body)).await
                     }
                     Err(unanswered) => unanswered,
@@ -94,7 +95,11 @@ impl Provider {
     }
 
     /// Reads a 2xx.
-    fn accepted(&self, spec: &Single, answer: &Answer) -> Result<Submission, serde_json::Error> {
+    fn accepted(
+        &self,
+        spec: &Single,
+        answer: &HttpAnswer,
+    ) -> Result<Submission, serde_json::Error> {
         match self.config.name {
             ProviderName::Replicate => replicate::accepted(self, answer),
             ProviderName::OpenAi => openai::accepted(self, spec, answer),

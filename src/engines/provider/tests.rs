@@ -76,7 +76,7 @@ async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_leaves_open_what_was_taken() {
+async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() {
     for name in ProviderName::ALL {
         let amidst_head = submit(name, Ok(()), async |mut socket| {
             socket.read_exact(&mut [0; 10]).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_connection_that_breaks_leaves_open_what_was_taken() {
 
 /// Whether the client sees the end of the connection before it writes is a race; its result must fit what it saw.
 #[tokio::test]
-async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open() {
+async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unknown() {
     for round in 0..30 {
         let name = ProviderName::ALL[round % ProviderName::ALL.len()];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -130,7 +130,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open(
 
 /// With TLS, a request's bytes follow a handshake.
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
+async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
     for name in ProviderName::ALL {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
@@ -151,7 +151,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
 }
 
 #[tokio::test]
-async fn without_a_server_nothing_was_taken() {
+async fn without_a_server_no_job_was_accepted() {
     for name in ProviderName::ALL {
         let providers = providers("http://127.0.0.1:1");
         let spec = spec(name);
@@ -166,7 +166,7 @@ async fn without_a_server_nothing_was_taken() {
 }
 
 #[tokio::test]
-async fn the_body_is_not_written_unless_it_may_be() {
+async fn the_body_is_withheld_if_the_attempt_is_not_current() {
     for name in ProviderName::ALL {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let known = submit(name, Err(NotCurrent), async move |mut socket| {
@@ -201,7 +201,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
     assert!(!format!("{:?}", fal.authorization()).contains('k'));
 }
 
-/// Answers one request with `answer`, and polls a job of provider `name` there.
+/// Calls `ask` with a job of provider `name`, at a server that answers one request with `answer`.
 async fn asked<T>(
     name: ProviderName,
     answer: &str,
@@ -288,7 +288,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
 }
 
 #[tokio::test]
-async fn a_strangers_word_for_what_a_job_does_is_cut() {
+async fn a_providers_name_for_the_state_of_a_job_is_cut() {
     let long = "\u{f6}".repeat(100_000);
     let answer = json!({"id": "j", "status": long, "request_id": "j"}).to_string();
     for name in ProviderName::ALL {

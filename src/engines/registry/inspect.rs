@@ -31,7 +31,7 @@ pub enum InspectError {
     #[error("the schema registry does not answer")]
     Unavailable(#[source] reqwest::Error),
     /// The answer is not one that a registry gives.
-    #[error("the schema registry answers with status {0}")]
+    #[error("the answer, with status {0}, is not that of a schema registry")]
     Answered(StatusCode),
 }
 

@@ -101,7 +101,7 @@ async fn a_registry_in_trouble_is_unavailable_and_is_asked_again() {
 }
 
 #[tokio::test]
-async fn no_such_schema_is_what_the_registry_itself_says_and_is_not_kept() {
+async fn a_schema_is_unknown_only_if_the_registry_itself_says_so_and_this_is_not_cached() {
     let scripted = scripted(vec![code_of(404, 40403), good()]).await;
 
     let error = scripted.registry.schema(7).await.unwrap_err();

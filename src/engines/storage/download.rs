@@ -1,6 +1,6 @@
-//! Downloads a provider's output to disk in pieces, and checks its size, pace, content and hash.
+//! Downloads a provider's output to disk in pieces: limits its size and pace, hashes it, and checks its content.
 //!
-//! The provider chooses the URL, so the [`egress`](crate::engines::egress) decides whether it is called; this
+//! The provider chooses the URL, so [`egress`](crate::engines::egress) decides whether it is called; this
 //! holds for each redirect too. The key goes to the provider's own origin only. That origin may be
 //! private, but only the provider itself can name it or redirect to it.
 
@@ -25,13 +25,13 @@ use crate::engines::config;
 use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
 
-/// Why an output is not on disk.
+/// Why an output was not downloaded, or did not pass its check.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The output is gone or cannot be fetched; the provider may give another URL.
     #[error("the output cannot be fetched: {0}")]
     Unavailable(String),
-    /// The output was fetched and is not what was requested.
+    /// The output is too large, empty, malformed or of another kind, or its URL is not one to download from.
     #[error("the output is invalid: {0}")]
     Invalid(String),
     #[error("the output's address is refused: {0}")]
@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether another try would fail too.
+    /// Returns whether another attempt would fail too.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Invalid(_) | Self::Refused(_) => true,
@@ -97,7 +97,7 @@ const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
     /// Creates a downloader; makes no network call.
-    pub fn new(config: &config::Worker) -> Result<Self, egress::Unusable> {
+    pub fn new(config: &config::Worker) -> Result<Self, egress::UnusableGuard> {
         let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
             guard: Guard::new("download", &config.egress, patient)?,
@@ -107,7 +107,7 @@ impl Downloader {
         })
     }
 
-    /// Downloads to `file` an output that the provider at `base` named. The run may store `run_bytes_left` more.
+    /// Downloads to `file` an output that the provider at `base` named. The run may store `run_bytes_left` more bytes.
     pub async fn fetch(
         &self,
         base: &Url,

@@ -10,7 +10,7 @@ const ASK_TIME: Duration = Duration::from_secs(30);
 /// An error of the store. Its source explains it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-struct Fault {
+struct StoreFault {
     what: &'static str,
     source: object_store::Error,
 }
@@ -38,12 +38,12 @@ pub(super) fn of_store(source: object_store::Error) -> io::Error {
         "denied" => "access to the store is denied",
         "missing" => "the store does not have the file",
         "taken" => "the store has a file of this name already",
-        _ => "the store does not answer as it should",
+        _ => "the store cannot be reached or reports an error",
     };
-    io::Error::new(kind, Fault { what, source })
+    io::Error::new(kind, StoreFault { what, source })
 }
 
-/// Returns the kind of the disk's error below the crate's own layers.
+/// Returns the kind of the I/O error below `object_store`'s own errors, if there is one.
 fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -57,7 +57,7 @@ fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     None
 }
 
-/// Awaits a short operation and converts its error. The crate itself limits and retries single requests.
+/// Awaits a short operation and converts its error. `object_store` itself limits and retries single requests.
 pub(super) async fn ask<T>(asking: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
     match tokio::time::timeout(ASK_TIME, asking).await {
         Ok(done) => done.map_err(of_store),
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_recognised_at_any_depth_of_the_error() {
         let full = io::Error::from(ErrorKind::StorageFull);
-        let wrapped = io::Error::other(Fault {
+        let wrapped = io::Error::other(StoreFault {
             what: "layer",
             source: object_store::Error::Generic {
                 store: "LocalFileSystem",

@@ -21,7 +21,7 @@ impl Store {
     /// Returns the answer to a submit of run `run_id`, if one is stored.
     ///
     /// # Errors
-    /// If the store cannot be read. A record that is not JSON counts as absent.
+    /// If the store cannot be read. A record that this version cannot decode counts as absent.
     pub async fn job_record(
         &self,
         workflow: &WorkflowId,

@@ -20,7 +20,8 @@ pub struct Manifest {
 const MANIFEST: &str = "manifest.json";
 
 impl Manifest {
-    /// Returns whether it belongs to a request with this fingerprint. One without a fingerprint may belong to any.
+    /// Returns whether it belongs to a request with this fingerprint. If one of the two has none, this is not known, so
+    /// it does not.
     fn is_of(&self, fingerprint: Option<&str>) -> bool {
         self.fingerprint.is_some() && self.fingerprint.as_deref() == fingerprint
     }
@@ -38,7 +39,7 @@ impl Store {
     /// Another request may have used the id before, or in another namespace. Its result does not count.
     ///
     /// # Errors
-    /// If the store cannot be read. A manifest that is not JSON counts as absent.
+    /// If the store cannot be read. A manifest that this version cannot decode counts as absent.
     pub async fn manifest(
         &self,
         workflow: &WorkflowId,
@@ -57,7 +58,7 @@ impl Store {
             return Ok(None);
         };
         if !manifest.is_of(fingerprint) {
-            tracing::warn!(%workflow, "ignored a manifest: a request with this id but different content wrote it");
+            tracing::warn!(%workflow, "ignored a manifest: its fingerprint is not that of this request");
             return Ok(None);
         }
         for output in &manifest.result.outputs {

@@ -54,7 +54,7 @@ const STALE: Duration = Duration::from_secs(3600);
 
 impl TempFolders {
     /// Removes what dead workers left under `root`, and creates a folder for this one. Its files
-    /// may have `max_bytes` together; without it, half of the free space.
+    /// may take `max_bytes` together; without it, half of the free space.
     ///
     /// # Errors
     /// If `root` cannot be written, or another user may write to it.
@@ -203,7 +203,7 @@ fn has_extension(path: &Path, expected: &str) -> bool {
     path.extension().is_some_and(|found| found == expected)
 }
 
-/// Removes the instance folders whose lock is free; returns how many.
+/// Removes the instance folders whose lock is free, and stale lock files; returns the number of folders.
 fn sweep(root: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(root)? {
@@ -312,7 +312,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn downloads_share_room_and_what_came_at_once_waits_for_none() {
+    async fn downloads_share_space_and_outputs_in_the_answer_to_a_submit_wait_for_none() {
         let root = folder();
         let temp = TempFolders::open(&root, Some(10)).unwrap();
         let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);

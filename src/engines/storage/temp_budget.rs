@@ -68,7 +68,8 @@ impl Reservation {
             let more = match tokio::time::timeout(budget.patience, acquiring).await {
                 Ok(more) if step > 0 => more.map_err(io::Error::other)?,
                 Ok(_) | Err(_) => {
-                    let full = "the temp folder is full: its files have reached TEMP_MAX_BYTES";
+                    let full = "the temp folder is full: its files have reached TEMP_MAX_BYTES, or half of the space \
+                                that was free at start";
                     return Err(io::Error::new(io::ErrorKind::StorageFull, full));
                 }
             };
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_grows_until_there_is_no_room_and_gives_all_of_it_back() {
+    async fn a_file_grows_until_there_is_no_space_and_then_releases_all_of_it() {
         let budget = small();
         let (mut one, mut other) = (budget.reservation(), budget.reservation());
 
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_waits_for_the_room_of_another() {
+    async fn a_file_waits_for_the_space_of_another() {
         let mut budget = small();
         budget.patience = Duration::from_secs(60);
         let (mut one, mut other) = (budget.reservation(), budget.reservation());

@@ -1,7 +1,7 @@
 //! Tests the store on a disk. `tests/it` tests it on a bucket, since that needs a server.
 
 use super::*;
-use crate::contract::run::{Answer, JobRecord};
+use crate::contract::run::{JobRecord, SubmitAnswer};
 use crate::domain::{Generated, ProviderName, RequestId};
 
 struct Folder(PathBuf);
@@ -90,7 +90,7 @@ async fn the_same_output_twice_is_stored_once_and_leaves_no_other_file() {
 }
 
 #[tokio::test]
-async fn what_has_the_name_already_is_never_replaced() {
+async fn a_file_of_the_same_name_is_never_replaced() {
     let folder = Folder::new();
     let store = folder.store();
     store
@@ -109,7 +109,7 @@ async fn what_has_the_name_already_is_never_replaced() {
 
 /// As if TEMP_DIR and RESULTS_DIR were on two disks.
 #[tokio::test]
-async fn a_file_that_cannot_be_renamed_is_carried_over_and_what_a_kill_left_of_it_goes() {
+async fn a_file_that_cannot_be_renamed_is_copied_and_leftovers_of_killed_copies_are_removed() {
     let folder = Folder::new();
     let store = folder.store();
     let file = folder.checked(&"0123456789abcdef".repeat(2 * 1024 * 1024));
@@ -201,7 +201,7 @@ async fn a_manifest_of_another_store_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_manifest_counts_for_the_content_it_was_written_for_and_a_later_one_takes_its_name() {
+async fn a_manifest_counts_for_the_content_it_was_written_for_and_a_later_one_replaces_it() {
     let folder = Folder::new();
     let store = folder.store();
     let output = store.put(&workflow(0), 0, folder.checked("bytes")).await;
@@ -253,7 +253,7 @@ async fn an_answer_is_found_by_its_own_run_only() {
         run_id: run_id.to_owned(),
         provider: ProviderName::Fal,
         send,
-        answer: Answer::NotAccepted,
+        answer: SubmitAnswer::NotAccepted,
     };
     let found = async |run_id| {
         let found = store.job_record(&workflow(0), run_id).await.unwrap();

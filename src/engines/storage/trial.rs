@@ -19,7 +19,7 @@ const FETCH_TIME: Duration = Duration::from_secs(30);
 pub struct Trial {
     /// The steps and their results, up to the first failure.
     pub steps: Vec<(&'static str, io::Result<()>)>,
-    /// Whether the server refused to replace a file; `None` if that was not tried.
+    /// Whether the server refused to replace a file; `None` if that was not tried or failed for another reason.
     pub create_only: Option<bool>,
     /// Whether a signed URL could be fetched; `None` if none is configured or it was not tried.
     pub signed: Option<io::Result<()>>,

@@ -26,18 +26,19 @@ pub(super) const PART: u64 = 8 * 1024 * 1024;
 /// Limits on parts in memory at once: of all uploads together, and of one upload.
 const PARTS: usize = 8;
 const PARTS_OF_ONE: usize = 4;
-/// The limit for all uploads with slots of their own.
+/// The limit for all uploads of a store with slots of its own ([`Uploads::apart`]).
 const PARTS_APART: usize = 4;
 /// S3's limit on the parts of one file.
 const MOST_PARTS: u64 = 10_000;
 /// How long a failed upload tries to remove its parts.
 const ABORT_TIME: Duration = Duration::from_secs(15);
 
-/// All uploads of this process.
+/// Uploads that share slots.
 #[derive(Clone, Debug)]
 pub(super) struct Uploads {
     /// One permit is one part in memory.
     slots: Arc<Semaphore>,
+    /// The uploads under way, also those with other slots.
     running: TaskTracker,
 }
 
@@ -62,7 +63,7 @@ impl Uploads {
         self.running.close();
         let waited = tokio::time::timeout(limit, self.running.wait()).await;
         if waited.is_err() {
-            tracing::warn!("parts of unfinished uploads remain in the store");
+            tracing::warn!("parts of unfinished uploads may remain in the store");
         }
     }
 

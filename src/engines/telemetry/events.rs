@@ -163,7 +163,7 @@ pub fn slot_taken(queue: &'static str) {
     catalogue::SLOTS_USED.change(1.0, &[queue]);
 }
 
-/// An activity of a worker ended, or its slot was given back.
+/// An activity of a worker ended, or was dropped.
 pub fn slot_freed(queue: &'static str) {
     catalogue::SLOTS_USED.change(-1.0, &[queue]);
 }
@@ -189,7 +189,7 @@ pub fn call_refused(caller: &'static str, reason: &'static str) {
 }
 
 /// An operator redrove a dead letter: an audit line, logged above DEBUG on purpose. `to`: a position, or a workflow;
-/// `reason`: why it was parked; `attempts`: how many times it was parked.
+/// `reason`: why it was dead-lettered; `attempts`: how many times.
 pub fn dead_letter_redriven(
     position: &RecordPosition,
     to: &dyn Display,

@@ -126,10 +126,10 @@ pub(super) const COMMANDS: Metric = counter("genflow_commands_total", &["action"
     .help("Commands consumed from Kafka, by action and outcome.");
 pub(super) const RECORDS_REJECTED: Metric =
     counter("genflow_records_rejected_total", &["topic", "reason"])
-        .help("Records parked on a dead-letter topic, by the topic they came from and the reason.");
+        .help("Records dead-lettered, by the topic they came from and the reason.");
 pub(super) const RECORDS_TRUNCATED: Metric = counter("genflow_records_truncated_total", &["topic"])
     .help(
-        "Records parked without their value, because it was too large even for the \
+        "Records dead-lettered without their value, because it was too large even for the \
 dead-letter topic.",
     );
 pub(super) const RECORDS_RETRIED: Metric =
@@ -137,7 +137,7 @@ pub(super) const RECORDS_RETRIED: Metric =
         "Failed attempts to handle a record that are retried after a pause, by topic and cause.",
     );
 pub(super) const RECORD_SECONDS: Metric = histogram(FAST, "genflow_record_seconds", &["topic"])
-    .help("Time from consuming a record to completing it, pauses included.");
+    .help("Time from the first attempt to handle a record to its completion, pauses included.");
 pub(super) const RECORDS_IN_FLIGHT: Metric =
     gauge("genflow_records_in_flight", &["topic"]).help("Records consumed and not yet done.");
 pub(super) const CONSUMER_LAG: Metric =

@@ -16,7 +16,7 @@ const SILENT: Duration = Duration::from_secs(1);
 /// Why an activity's work ended without a value.
 #[derive(Debug)]
 pub enum Aborted {
-    /// It was cancelled: its run ends, or another attempt has it.
+    /// It was cancelled: its run is to end, or this attempt is no longer the current one.
     Cancelled,
     /// Its worker stops: another worker continues it.
     HandedBack,
@@ -40,19 +40,25 @@ pub(crate) async fn alive<T>(
     heartbeating(ctx, || (), work).await?.map_err(failure)
 }
 
-/// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
-/// worker retries it.
+/// Like [`alive`], for idempotent work that [`until_stop`] may abandon.
 pub(crate) fn alive_until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
 ) -> impl Future<Output = Result<T, ActivityError>> {
-    alive(ctx, async {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = ctx.cancelled() => Err(Aborted::HandedBack),
-        }
-    })
+    alive(ctx, until_stop(ctx, work))
+}
+
+/// Does idempotent work, and abandons it when the attempt is cancelled: at the end of a stopping worker's grace period,
+/// after which another worker retries it, or at the server's request.
+pub(crate) async fn until_stop<T>(
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
+) -> Result<T, Aborted> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = ctx.cancelled() => Err(Aborted::HandedBack),
+    }
 }
 
 /// Does the work, with heartbeats meanwhile that store `details` for the next attempt. Work that takes less than a second

@@ -1,6 +1,6 @@
 //! Sets up the Temporal namespaces: creates them, sets their retention, and adds the search attributes of runs.
 //!
-//! Hosted servers refuse all three to an ordinary API key. Then existing ones are enough, and refusals are reported.
+//! Hosted servers refuse all three to an ordinary API key. Setup then uses what exists, and reports each refusal.
 
 mod fairness;
 mod inspect;
@@ -29,7 +29,7 @@ pub const SEARCH_ATTRIBUTES: [&str; 3] = [GEN_USER, GEN_KIND, GEN_BATCH];
 /// The retention of closed runs, where setup may set it; it bounds the dedup window.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Why a namespace could not be set up.
+/// Why a namespace could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no Temporal server answers at {url}: {cause}")]
@@ -38,7 +38,7 @@ pub enum Error {
         /// The innermost cause: the client wraps it in several layers of debug text.
         cause: String,
     },
-    #[error("the Temporal server did not answer {0} in time")]
+    #[error("the Temporal server did not answer in time: {0}")]
     Late(&'static str),
     #[error("Temporal has no namespace {0}")]
     NoNamespace(String),
@@ -53,7 +53,7 @@ pub enum Error {
         retention: Duration,
         why: String,
     },
-    #[error("Temporal refuses {call}")]
+    #[error("the Temporal call {call} failed")]
     Refused {
         call: &'static str,
         #[source]
@@ -62,7 +62,7 @@ pub enum Error {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ServerReport {
     pub runs: Namespace,
     /// The search attributes of that namespace, in order.
     pub attributes: Vec<(&'static str, Attribute)>,
@@ -92,7 +92,7 @@ pub async fn ensure(
     temporal: &config::Temporal,
     deliveries: Duration,
     patience: Duration,
-) -> Result<Report, Error> {
+) -> Result<ServerReport, Error> {
     let connection = wait_ready(temporal, patience).await?;
     let (runs, notify) = (&temporal.namespace, &temporal.notify_namespace);
     let shared = runs == notify;
@@ -101,7 +101,7 @@ pub async fn ensure(
     } else {
         RETENTION
     };
-    Ok(Report {
+    Ok(ServerReport {
         runs: namespace::ensure(&connection, runs, wanted).await?,
         attributes: attributes(&connection, runs).await?,
         deliveries: match shared {
@@ -133,7 +133,7 @@ pub async fn wait_ready(
                     cause: first_cause(&source),
                 });
             }
-            Err(_) => return Err(Error::Late("the connection")),
+            Err(_) => return Err(Error::Late("connect")),
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -51,7 +51,8 @@ pub enum Started {
 const FINGERPRINT: &str = "fingerprint";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Number of tries of a start whose id is taken and then not found: retention may remove it between two calls.
+/// Most attempts to start a workflow whose id is taken in one call and free in the next, because retention may end in
+/// between.
 pub(crate) const STARTS: u32 = 3;
 /// Temporal refuses longer fairness keys, in bytes.
 const LONGEST_FAIRNESS_KEY: usize = 64;
@@ -238,7 +239,7 @@ impl Temporal {
     /// Checks that the namespace exists: if it does not, every run looks unknown.
     ///
     /// # Errors
-    /// The namespace does not exist, or the server does not answer.
+    /// The server answers that the namespace does not exist. Any other failure of the call passes.
     pub async fn has_namespace(&self) -> Result<(), Error> {
         match self.retention().await {
             // The API key may be allowed to work with runs only.

@@ -28,9 +28,9 @@ pub(crate) async fn read(
     closed: &ClosedRun,
 ) -> Result<RunHistory<Start>, anyhow::Error> {
     let (id, run_id) = (closed.workflow.as_str(), closed.run_id.as_str());
-    let mut reader = Reader {
+    let mut reader = RunReader {
         run_id,
-        ..Reader::default()
+        ..RunReader::default()
     };
     read_all(client, id, run_id, |event| reader.add(event)).await?;
     reader.done()
@@ -38,7 +38,7 @@ pub(crate) async fn read(
 
 /// Reads the events of a run's history, one by one.
 #[derive(Default)]
-struct Reader<'a> {
+struct RunReader<'a> {
     run_id: &'a str,
     common: CommonEvents,
     leftover: ProviderJobLeft,
@@ -46,7 +46,7 @@ struct Reader<'a> {
     submit: Option<i64>,
 }
 
-impl Reader<'_> {
+impl RunReader<'_> {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
         let at = happened(&event);
         match event.attributes {
@@ -66,17 +66,17 @@ impl Reader<'_> {
                             since: at,
                             recent: true,
                         });
-                        submit.handed
+                        submit.pending
                     }
                     FETCH => {
                         let fetch: Fetch = input(scheduled.input)?;
                         self.leftover = ProviderJobLeft::Job(fetch.job);
-                        fetch.handed
+                        fetch.pending
                     }
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
                         self.leftover = finish.leftover;
-                        finish.handed
+                        finish.pending
                     }
                     other => return Err(unknown(other)),
                 };
@@ -108,7 +108,7 @@ impl Reader<'_> {
     }
 }
 
-/// What the histories of runs and batches have alike: how the run started, and the events that its activities received.
+/// What the histories of runs and batches have in common: how the run started, and the events its activities received.
 #[derive(Default)]
 struct CommonEvents {
     /// What the run was started with, and when.
@@ -174,7 +174,7 @@ mod tests {
             "steps": steps, "fetch_queue": "f"})
     }
 
-    /// Returns what a run leaves behind that was closed after `submit` was scheduled and had this result.
+    /// Returns the job left by a run that was closed after `submit` was scheduled, or after it returned `submitted`.
     fn left(submitted: Option<&Submitted>) -> ProviderJobLeft {
         let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
             "attempts": 5, "started_at": 1});
@@ -204,9 +204,9 @@ mod tests {
                 },
             ));
         }
-        let mut reader = Reader {
+        let mut reader = RunReader {
             run_id: "run",
-            ..Reader::default()
+            ..RunReader::default()
         };
         for (attributes, event_id) in attributes.into_iter().zip(1..) {
             let event = HistoryEvent {

@@ -6,12 +6,12 @@ use temporalio_client::{
 };
 
 use super::client::{Error, Temporal, answered, fairness_key};
-use crate::contract::delivery::Delivery;
-use crate::contract::receipt::Outcome;
+use crate::contract::delivery::DeliveryInput;
+use crate::contract::receipt::NotificationOutcome;
 use crate::workflows::delivery;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum HandedOver {
     New,
     /// A workflow has the notification, or had it before.
     Before,
@@ -33,10 +33,10 @@ impl Temporal {
     /// If the server neither started a workflow nor had one.
     pub async fn hand_over(
         &self,
-        delivery: Delivery,
+        delivery: DeliveryInput,
         user: &str,
         once: Once,
-    ) -> Result<Given, Error> {
+    ) -> Result<HandedOver, Error> {
         let reuse = match once {
             Once::Ever => WorkflowIdReusePolicy::RejectDuplicate,
             Once::AtATime => WorkflowIdReusePolicy::AllowDuplicate,
@@ -47,8 +47,8 @@ impl Temporal {
             .build();
         let starting = self.start_new(delivery::Delivery::run, delivery, options);
         Ok(match starting.await? {
-            true => Given::New,
-            false => Given::Before,
+            true => HandedOver::New,
+            false => HandedOver::Before,
         })
     }
 
@@ -56,8 +56,11 @@ impl Temporal {
     /// if it was closed from outside.
     ///
     /// # Errors
-    /// When the server did not answer.
-    pub async fn delivery_outcome(&self, workflow: &str) -> Result<Option<Outcome>, Error> {
+    /// The server does not answer, or refuses the call.
+    pub async fn delivery_outcome(
+        &self,
+        workflow: &str,
+    ) -> Result<Option<NotificationOutcome>, Error> {
         let described = self.describe(workflow).await?;
         if described.is_none_or(|run| run.status() != WorkflowExecutionStatus::Completed) {
             return Ok(None);

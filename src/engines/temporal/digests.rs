@@ -3,7 +3,7 @@
 use temporalio_client::WorkflowStartOptions;
 
 use super::client::{Error, Temporal, answered};
-use crate::contract::digest::{Digest, FailedRequest, FailedRequests, OperatorTarget};
+use crate::contract::digest::{DigestInput, FailedRequest, FailedRequests, OperatorTarget};
 use crate::workflows::digest;
 
 impl Temporal {
@@ -17,7 +17,7 @@ impl Temporal {
         failed: FailedRequest,
     ) -> Result<(), Error> {
         let options = WorkflowStartOptions::new(self.task_queue(), to.workflow()).build();
-        let input = Digest {
+        let input = DigestInput {
             to,
             failures: FailedRequests::default(),
             next_at: 0,

@@ -2,7 +2,7 @@
 //!
 //! Not every visibility store sorts, so the list goes back through time in windows: all runs that began within one are
 //! read and sorted here. Each is longer than the one before, so a quiet month costs few calls; the first is short, so
-//! a busy minute is not read with much else.
+//! in busy times few runs are read beyond the limit.
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ pub enum State {
     Running,
     /// Ended with a result.
     Completed,
-    /// Ended without one.
+    /// Ended without a result.
     Failed,
     /// Ended by a cancel.
     Cancelled,
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_names_what_is_asked_for() {
+    fn a_query_names_the_filters_that_are_set() {
         let which = RunFilter {
             user: Some("ann lee".to_owned().try_into().unwrap()),
             state: Some(State::Cancelled),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_that_no_query_can_name_is_looked_for_here() {
+    fn a_user_that_no_query_can_name_is_left_out_of_the_query() {
         let query = RunFilter::default().query("genflow");
         for odd in ["o'brien", "x' OR GenUser != '", "ann\\", "q\"q"] {
             let which = RunFilter {

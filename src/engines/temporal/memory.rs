@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engines::telemetry::events;
 
-/// How often the use is reported.
+/// Interval at which the use is reported.
 const LOOK: Duration = Duration::from_secs(5);
 /// The tuner gives out no slot this close below its target, as a share of all memory: its controller needs an output
 /// above 0.25 at a gain of 5.

@@ -61,7 +61,7 @@ pub(crate) async fn of_item(
 fn outcome(events: Vec<HistoryEvent>) -> Option<DecidedOutcome> {
     let finish = events.into_iter().find_map(finishing)?;
     let input: Finish = history::input(finish.input).ok()?;
-    let mut events = input.handed.events;
+    let mut events = input.pending.events;
     let event = events.pop()?;
     event.event_type.is_terminal().then_some(DecidedOutcome {
         event,

@@ -1,7 +1,7 @@
-//! The runs of one request: the first under `id`, its retries under `id~1`, `id~2` and so on. Each id is a slot.
+//! The runs of one request: the first has the workflow id `id`, its retries have `id~1`, `id~2` and so on.
 //!
-//! Slots fill in order, and none is used twice, so the newest run is the one before the first free slot. After a
-//! completed run, all slots are free. After an open run there may be another: a run publishes its failure before it
+//! These ids are taken in order and never reused, so the newest run is the one before the first free id. After a
+//! completed run, all ids are free. After an open run there may be another: a run publishes its failure before it
 //! closes, and can then be retried.
 
 use temporalio_client::{
@@ -104,7 +104,7 @@ impl Temporal {
         Ok(self.last(request).await?.map(|newest| newest.workflow))
     }
 
-    /// Walks to the newest run: none comes after a completed one, or after a slot that is not genflow's.
+    /// Walks to the newest run: none comes after a completed one, or after an id that a foreign workflow has.
     async fn last(&self, request: &RequestId) -> Result<Option<Newest>, Error> {
         let mut last = None;
         for number in 0.. {

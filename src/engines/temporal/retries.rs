@@ -1,4 +1,4 @@
-//! Runs a request again: walks to the free slot that a retry may fill, and takes over the content of the first run.
+//! Runs a request again: walks to the free workflow id that a retry may take, and takes over the first run's content.
 //!
 //! Only the server's state decides, so a command may arrive any number of times.
 
@@ -24,7 +24,7 @@ pub const REASON: &str = "reason";
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
     pub request: &'a RequestId,
-    /// It starts at most one run, however often it arrives.
+    /// Id of the command, which starts at most one run, however many times it arrives.
     pub command: &'a CommandId,
     pub reason: Option<&'a str>,
     /// W3C trace context of the command; without one, the first run's is used.
@@ -70,7 +70,7 @@ pub enum Unretryable {
 }
 
 /// What a retry takes over from the first run.
-struct First {
+struct FirstRun {
     start: Start,
     priority: Priority,
 }
@@ -78,8 +78,8 @@ struct First {
 impl Temporal {
     /// Runs a failed or cancelled request again, once per command.
     ///
-    /// A command that arrives again must find its own run, even one that has failed since. So every slot up to the
-    /// first free one is checked before anything is decided. `admit` is only asked about a run that would start.
+    /// A command that arrives again must find its own run, even one that has failed since. So every id up to the first
+    /// free one is checked before anything is decided. `admit` is only asked about a run that would start.
     pub async fn retry<E, F: Future<Output = Result<(), E>>>(
         &self,
         retry: &Retry<'_>,
@@ -126,7 +126,7 @@ impl Temporal {
             if self.start_retry(retry, free, first).await? {
                 return Ok(Retried::Started);
             }
-            // Another command has taken the slot: check it, and those after it, by the same rules.
+            // Another command has taken the id: check its run, and those after it, by the same rules.
         }
         Err(comes_and_goes())
     }
@@ -140,12 +140,12 @@ impl Temporal {
         Ok(Some(standing).filter(|standing| *standing != Standing::Failed))
     }
 
-    /// Starts a run in a free slot; returns `false` if the slot is no longer free.
+    /// Starts a run under a free id; returns `false` if the id is no longer free.
     async fn start_retry(
         &self,
         retry: &Retry<'_>,
         number: u32,
-        first: First,
+        first: FirstRun,
     ) -> Result<bool, Error> {
         let mut start = first.start;
         start.retry = number;
@@ -172,7 +172,7 @@ impl Temporal {
         &self,
         request: &RequestId,
         described: &WorkflowExecutionDescription,
-    ) -> Result<Result<First, Unretryable>, Error> {
+    ) -> Result<Result<FirstRun, Unretryable>, Error> {
         let workflow = request.run(0);
         let run_id = described.run_id();
         let started = history::started(&self.client(), workflow.as_str(), run_id).await?;
@@ -180,7 +180,7 @@ impl Temporal {
             return Ok(Err(Unretryable::Unknown(request.clone())));
         };
         Ok(match history::input::<Start>(started.input) {
-            Ok(start) => Ok(First {
+            Ok(start) => Ok(FirstRun {
                 start,
                 priority: started.priority.map(Priority::from).unwrap_or_default(),
             }),

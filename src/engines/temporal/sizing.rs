@@ -23,7 +23,7 @@ const WORKFLOW_TASKS: usize = 100;
 const MINIMUM: usize = 5;
 /// Pause between two slots above the minimum, so that memory shows what the last one cost.
 const RAMP: Duration = Duration::from_millis(10);
-/// A target above any share of the processors: a busy machine is slow, but not full.
+/// A target that no CPU use reaches, so that only memory holds back new work: a busy machine is slow, but not full.
 const ANY_CPU: f64 = 2.0;
 
 /// Gives out the slots of a worker's queues.
@@ -44,7 +44,7 @@ impl Sizing {
                 let measured = Memory::measure();
                 let measured = measured.ok_or_else(|| {
                     anyhow::anyhow!(
-                        "MEMORY_LIMIT_BYTES is set, but this system does not report its memory"
+                        "MEMORY_LIMIT_BYTES is set, but this system does not report its memory: unset it"
                     )
                 })?;
                 measured.warn(limit);
@@ -92,16 +92,16 @@ pub(crate) fn build() -> WorkerDeploymentOptions {
 pub(crate) struct Busy(pub(crate) &'static str);
 
 /// One running activity.
-struct Running(&'static str);
+struct RunningActivity(&'static str);
 
-impl Running {
+impl RunningActivity {
     fn new(queue: &'static str) -> Self {
         events::slot_taken(queue);
         Self(queue)
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningActivity {
     fn drop(&mut self) {
         events::slot_freed(self.0);
     }
@@ -113,7 +113,7 @@ impl ActivityInboundInterceptor for Busy {
         input: ExecuteActivityInput,
         next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
     ) -> ExecuteActivityOutput<'a> {
-        let running = Running::new(self.0);
+        let running = RunningActivity::new(self.0);
         let execution = next.run(input);
         Box::pin(async move {
             let _until_it_ends = running;

@@ -11,7 +11,7 @@ use temporalio_common::search_attributes::SearchAttributeKey;
 use super::client::{Error, Temporal, user};
 use super::list::{State, request_of};
 use super::outcome::DecidedOutcome;
-use crate::contract::run::{RunState, Status};
+use crate::contract::run::{RunState, StatusAnswer};
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
 use crate::domain::time::since_epoch;
 use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
@@ -57,18 +57,18 @@ pub struct RunStatus {
     pub batch: Option<BatchSummary>,
     /// The outputs and their cost, if it completed.
     pub result: Option<Generated>,
-    pub source: Source,
+    pub source: StatusSource,
 }
 
 /// Where the status of a run comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum StatusSource {
     /// A worker: complete.
     Worker,
     /// The history of a closed run; needs no worker.
     History,
-    /// The server, since no worker answered: only says that the run is open, and when it began.
+    /// The server, since no worker answered: it knows that the run is open and since when, but not how far it is.
     Server,
 }
 
@@ -125,12 +125,12 @@ impl RunStatus {
             error: None,
             batch: None,
             result: None,
-            source: Source::Server,
+            source: StatusSource::Server,
         }
     }
 
     /// Adds the worker's answer.
-    fn answered_by_worker(self, status: Status) -> Self {
+    fn answered_by_worker(self, status: StatusAnswer) -> Self {
         Self {
             state: status.state,
             stage: status.stage,
@@ -142,7 +142,7 @@ impl RunStatus {
             updated_at: Some(status.updated_at),
             error: status.error,
             batch: status.batch,
-            source: Source::Worker,
+            source: StatusSource::Worker,
             ..self
         }
     }
@@ -151,14 +151,14 @@ impl RunStatus {
     fn claimed(self) -> Self {
         Self {
             state: RunState::Claimed,
-            source: Source::History,
+            source: StatusSource::History,
             ..self
         }
     }
 
     /// Adds how the run ended. An outcome that it had decided holds, whatever closed it (contract, section 3, rule 9).
     fn closed(self, status: WorkflowExecutionStatus, decided: Option<DecidedOutcome>) -> Self {
-        let source = Source::History;
+        let source = StatusSource::History;
         let Some(DecidedOutcome {
             event,
             started_at,

@@ -59,16 +59,16 @@ impl Sweep {
     }
 }
 
-/// A workflow that the server lists as closed without an end of its own.
+/// A workflow that the server lists as terminated, timed out or failed; the last may have ended by itself.
 #[derive(Clone, Debug)]
-struct Found {
+struct ClosedWorkflow {
     workflow_type: String,
     id: String,
     run_id: String,
     timed_out: bool,
 }
 
-impl Found {
+impl ClosedWorkflow {
     fn of(listed: &WorkflowExecution) -> Self {
         Self {
             workflow_type: listed.workflow_type().to_owned(),
@@ -154,7 +154,7 @@ async fn sweep_once(
         .client()
         .list_workflows(query, WorkflowListOptions::default());
     while let Some(run) = listed.next().await {
-        let found = Found::of(&run.map_err(answered)?);
+        let found = ClosedWorkflow::of(&run.map_err(answered)?);
         if memory.is_new(&found) {
             // A workflow that cannot be settled now does not block the others.
             let settled = settle(temporal, &found).await;
@@ -173,7 +173,7 @@ async fn settle_again(temporal: &Temporal, memory: &mut SweepMemory) {
 }
 
 /// Ends a closed workflow, unless it needs no end.
-async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+async fn settle(temporal: &Temporal, found: &ClosedWorkflow) -> Result<(), Error> {
     match found.workflow_type.as_str() {
         delivery::NAME => deliveries::end(temporal, found).await,
         closed_run::NAME => end_again(temporal, found).await,
@@ -186,7 +186,11 @@ async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
 }
 
 /// Starts the workflow that ends a run, unless the run ended by itself or its id has a newer run.
-async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Result<(), Error> {
+async fn end(
+    temporal: &Temporal,
+    workflow: &WorkflowId,
+    found: &ClosedWorkflow,
+) -> Result<(), Error> {
     let run_id = found.run_id.as_str();
     // Checked first, because most runs that the server lists as failed have ended by themselves.
     if is_finished(temporal, workflow, run_id).await? {
@@ -207,7 +211,7 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Resul
 }
 
 /// Starts the end of a run again, after its `end.v1` workflow was itself closed from outside.
-async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+async fn end_again(temporal: &Temporal, found: &ClosedWorkflow) -> Result<(), Error> {
     let started = history::started(&temporal.client(), &found.id, &found.run_id).await?;
     let Some(started) = started else {
         // Its retention ended since it was listed.
@@ -218,7 +222,7 @@ async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     begin(temporal, End::run, closed, next_end(&found.id), found).await
 }
 
-fn first_end(found: &Found) -> String {
+fn first_end(found: &ClosedWorkflow) -> String {
     format!("end/{}/{}", found.id, found.run_id)
 }
 
@@ -237,7 +241,7 @@ async fn begin<W>(
     workflow: W,
     input: W::Input,
     id: String,
-    found: &Found,
+    found: &ClosedWorkflow,
 ) -> Result<(), Error>
 where
     W: HasWorkflowDefinition,

@@ -1,4 +1,5 @@
-//! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this prints it.
+//! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this module
+//! prints the results.
 
 mod redact;
 mod redrive;
@@ -21,23 +22,23 @@ use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
-use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener, REASONS};
+use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener};
 
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Dlq {
     /// List dead letters, one per line, the oldest first, and count them by reason
-    List(List),
+    List(DlqList),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
-    /// Send dead letters to the topic they came from again, once the cause is fixed
+    /// Send dead letters again to the topic that they came from, once the cause is fixed
     #[command(long_about = redrive::ABOUT)]
     Redrive(Box<Redrive>),
 }
 
 /// `genflow dlq list`.
 #[derive(Debug, clap::Args)]
-pub struct List {
+pub struct DlqList {
     #[command(flatten)]
     pub filters: FilterArgs,
     /// Print each dead letter as a line of JSON; key and user are not redacted
@@ -49,7 +50,7 @@ pub struct List {
 #[derive(Debug, Default, clap::Args)]
 pub struct FilterArgs {
     #[command(flatten)]
-    pub topic: Topic,
+    pub topic: TopicChoice,
     /// Only those with this reason; several separated by commas
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
@@ -62,7 +63,7 @@ pub struct FilterArgs {
 
 /// `--notifications`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct Topic {
+pub struct TopicChoice {
     /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
     #[arg(long)]
     notifications: bool,
@@ -89,7 +90,7 @@ pub async fn run(
     }
 }
 
-async fn list(config: &Config, list: &List, out: &mut dyn Write) -> anyhow::Result<u8> {
+async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::Result<u8> {
     let filter = list.filters.filter()?;
     let topic = list.filters.topic.get().name(&config.kafka.topics);
     let extent = filter.since.map_or(Extent::All, Extent::Since);
@@ -122,8 +123,8 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> anyhow::Resu
     Ok(0)
 }
 
-/// Returns the request id and user of the value, as far as it can be read. If the registry does not answer, reports why
-/// and takes the opener away: a registry that hangs once would hang for each dead letter.
+/// Returns the request id and user of the value, as far as it can be read. If the registry fails, reports why and drops
+/// the opener: a registry that hangs once would hang for each dead letter.
 async fn request_and_user(
     opener: &mut Option<Opener>,
     letter: &DeadLetter,
@@ -136,7 +137,10 @@ async fn request_and_user(
         Err(error) => {
             let why = causes(&error);
             *opener = None;
-            writeln!(std::io::stderr().lock(), "cannot show users: {why}")?;
+            writeln!(
+                std::io::stderr().lock(),
+                "cannot read the values, so users are not shown: {why}"
+            )?;
             Ok((None, None))
         }
     }
@@ -174,7 +178,7 @@ fn json_line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> Strin
     json!({
         "partition": letter.position().partition,
         "offset": letter.position().offset,
-        "parked_at": letter.0.timestamp.map(rfc3339),
+        "dead_lettered_at": letter.0.timestamp.map(rfc3339),
         "reason": letter.reason(),
         "key": key,
         "request_id": id.or(key.as_deref()),
@@ -218,7 +222,7 @@ impl FilterArgs {
     }
 }
 
-impl Topic {
+impl TopicChoice {
     fn get(self) -> DlqTopic {
         match self.notifications {
             true => DlqTopic::Notifications,
@@ -228,11 +232,13 @@ impl Topic {
 }
 
 fn reason(text: &str) -> Result<ErrorCode, String> {
-    let found = REASONS.into_iter().find(|code| code.as_str() == text);
+    let found = ErrorCode::REASONS
+        .into_iter()
+        .find(|code| code.as_str() == text);
     found.ok_or_else(|| {
         format!(
             "expected one of {}",
-            REASONS.map(ErrorCode::as_str).join(", ")
+            ErrorCode::REASONS.map(ErrorCode::as_str).join(", ")
         )
     })
 }

@@ -7,7 +7,7 @@ use crate::engines::config::Config;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};
 
-/// Makes all checks and prints one line per finding; the exit code is 1 if any fails.
+/// Makes all checks and prints the findings, one per line or as JSON; the exit code is 1 if any fails.
 ///
 /// # Errors
 /// The output is closed.

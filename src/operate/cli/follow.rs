@@ -7,17 +7,17 @@ use crate::domain::{Event, EventType, Latest};
 /// The state of a watch.
 #[derive(Debug)]
 pub(super) struct Follow {
-    /// Position of the last event that was seen of each request.
+    /// The watch's position in the events of each request.
     seen: HashMap<String, Latest>,
     /// The awaited requests with their ends. If empty, the watch shows all requests and never ends.
-    waited: BTreeMap<String, Option<Ending>>,
+    waited: BTreeMap<String, Option<KnownEnding>>,
     /// When this command submitted the requests, in milliseconds: a REJECTED since then answers our record.
     since: Option<i64>,
 }
 
 /// How a request ended, as far as is known.
 #[derive(Clone, Copy, Debug)]
-struct Ending {
+struct KnownEnding {
     how: EventType,
     /// Partition of its events, which would also have those of a later retry.
     partition: i32,
@@ -45,7 +45,8 @@ impl Follow {
         }
     }
 
-    /// Applies an event, and returns whether to show it: its request or batch is awaited, and it is not a repeat.
+    /// Applies an event, and returns whether to show it: its request or batch is awaited (or no request is), and it is
+    /// not a repeat.
     pub(super) fn see(&mut self, partition: i32, event: &Event) -> bool {
         let item = event.batch_id.as_ref();
         let item = item.is_some_and(|batch| self.waited.contains_key(batch));
@@ -67,7 +68,7 @@ impl Follow {
         let how = event.event_type;
         let ended = how.is_terminal() || how == EventType::Rejected;
         if let Some(waited) = self.waited.get_mut(&event.request_id) {
-            *waited = ended.then_some(Ending {
+            *waited = ended.then_some(KnownEnding {
                 how,
                 partition,
                 settled: answers_us,
@@ -87,7 +88,7 @@ impl Follow {
 
     /// Returns whether all awaited requests have ended.
     pub(super) fn is_done(&self) -> bool {
-        let settled = |ending: &Option<Ending>| ending.is_some_and(|ending| ending.settled);
+        let settled = |ending: &Option<KnownEnding>| ending.is_some_and(|ending| ending.settled);
         !self.waited.is_empty() && self.waited.values().all(settled)
     }
 
@@ -98,7 +99,7 @@ impl Follow {
 
     /// Returns the exit code: 1 if any request failed, else 2 if any was cancelled or rejected, else 0.
     pub(super) fn exit_code(&self) -> u8 {
-        let code = |ending: &Ending| match ending.how {
+        let code = |ending: &KnownEnding| match ending.how {
             EventType::Failed => (2, 1),
             EventType::Cancelled | EventType::Rejected => (1, 2),
             EventType::Completed
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_that_of_the_last_retry_there_is() {
+    fn the_outcome_is_that_of_the_last_retry() {
         let mut follow = one(None);
 
         follow.see(3, &event("a", 0, 0, EventType::Started));
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_what_was_submitted_here_ends_it_at_once() {
+    fn a_refusal_of_a_request_submitted_here_ends_the_watch_at_once() {
         let mut follow = one(Some(2_000_000));
 
         follow.see(0, &event("a", 0, 1, EventType::Completed));

@@ -1,7 +1,7 @@
 //! Parses a request that a person wrote in JSON into a [`Request`]: strict, so that a misspelt field is an error.
 //!
-//! There are two forms: nested, as in the schema (with `spec`), and flat, as the flags of `genflow submit`. A field that
-//! is left out takes the schema's default; a missing request id is generated.
+//! There are two forms: nested, as in the schema (with `spec`), and flat, like the flags of `genflow submit`. A field
+//! that is left out takes the schema's default; a missing request id is generated.
 
 mod fields;
 
@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 
 use self::fields::Form;
 use crate::domain::{
-    BatchItem, BatchSpec, Common, EventType, Fallback, Faults, ImageSpec, Input, Invalid, Kind,
-    OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Single, Spec,
+    BatchItem, BatchSpec, Common, EventType, Fallback, ImageSpec, Input, Invalid, InvalidFields,
+    Kind, OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Single, Spec,
     Strategy, Targets, UserId, VideoSpec, input_url,
 };
 
@@ -60,7 +60,7 @@ const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
 ///
 /// # Errors
 /// The first field that is unknown, missing or of the wrong type; without such a field, all that are out of bounds.
-pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Faults> {
+pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, InvalidFields> {
     parsed(json, defaults)?.check()
 }
 
@@ -313,9 +313,8 @@ fn event_types(form: &Form<'_>) -> Result<Option<Vec<EventType>>, Invalid> {
     for word in words {
         let kind = EventType::parse(&word.to_ascii_uppercase());
         if kind == EventType::Unknown {
-            let problem = format!(
-                "contains {word:?}, expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
-            );
+            let known = EventType::ALL.map(EventType::as_str).join(", ");
+            let problem = format!("contains {word:?}, expected one of: {known}");
             return Err(form.wrong("notify_on", &problem));
         }
         types.push(kind);

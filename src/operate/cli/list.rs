@@ -105,7 +105,7 @@ fn table(runs: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
 
 const COLUMNS: usize = 6;
 
-/// Start, state, kind, workflow id, user, and the batch of an item.
+/// Returns the cells of a line: start, state, kind, workflow id, user, and the batch of an item.
 fn row(run: &Listed) -> [String; COLUMNS] {
     let or_none = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
     let batch = run.batch_id.as_ref();
@@ -156,13 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_for_is_a_fault_of_usage() {
+    fn an_invalid_filter_is_a_usage_error() {
         use clap::Parser as _;
 
         let which = |arguments: &[&str]| {
             let line = [&["genflow", "list"], arguments].concat();
             let cli = super::super::Cli::try_parse_from(line).unwrap();
-            let super::super::Command::Operator(super::super::Operator::List(list)) = cli.command
+            let super::super::CliCommand::Operator(super::super::Operator::List(list)) =
+                cli.command
             else {
                 panic!("not a list");
             };

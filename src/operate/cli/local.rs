@@ -44,8 +44,8 @@ pub enum Local {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Here {
     /// Ports of the engines: the usual ones, or any free ones
-    #[arg(long, value_enum, default_value_t = Ports::Fixed)]
-    pub ports: Ports,
+    #[arg(long, value_enum, default_value_t = EnginePorts::Fixed)]
+    pub ports: EnginePorts,
     /// Use the engines that the settings name, with separate topics, groups and task queues
     #[arg(long)]
     pub use_existing: bool,
@@ -139,7 +139,7 @@ impl Extra {
 
 /// The ports that the engines listen on; always on the loopback address only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Ports {
+pub enum EnginePorts {
     /// The usual ports: Kafka 9092, registry 8081, Temporal 7233, its page 8233, mail 1025.
     Fixed,
     /// Any free ports, so several runs fit on one machine.

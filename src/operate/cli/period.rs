@@ -10,10 +10,10 @@ use crate::engines::config;
 /// A period of time; a bound that is not given is open.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Period {
-    /// Only what came at this time or later: RFC 3339, or how long ago, such as 2h
+    /// Only those of this time or later: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = before_now)]
     since: Option<i64>,
-    /// Only what came before this time: RFC 3339, or how long ago, such as 2h
+    /// Only those before this time: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = before_now)]
     until: Option<i64>,
 }

@@ -70,7 +70,7 @@ struct Replays<'o> {
 
 /// The result of one history, as a line of JSON.
 #[derive(Serialize)]
-struct Line<'r> {
+struct ReplayLine<'r> {
     workflow_id: &'r str,
     run_id: &'r str,
     workflow_type: &'r str,
@@ -143,7 +143,7 @@ impl Replays<'_> {
         let misfit = self.replayer.replay(recorded).await?;
         self.replayed += 1;
         self.misfits += usize::from(misfit.is_some());
-        let line = Line::of(recorded, misfit.as_ref());
+        let line = ReplayLine::of(recorded, misfit.as_ref());
         match self.json {
             true => writeln!(self.out, "{}", serde_json::to_string(&line)?)?,
             false => writeln!(self.out, "{line}")?,
@@ -163,7 +163,7 @@ impl Replays<'_> {
             _ => format!(
                 "{replayed} replayed, {misfits} FAIL: under this build such runs make no progress, or publish events again with \
                  other content. Keep workers of the build that the runs began with until the runs have ended, and \
-                 start no worker of this build before"
+                 start no worker of this build before then"
             ),
         };
         writeln!(std::io::stderr().lock(), "{sum}")?;
@@ -171,7 +171,7 @@ impl Replays<'_> {
     }
 }
 
-impl<'r> Line<'r> {
+impl<'r> ReplayLine<'r> {
     fn of(recorded: &'r Recorded, misfit: Option<&'r Misfit>) -> Self {
         Self {
             workflow_id: &recorded.workflow_id,
@@ -187,7 +187,7 @@ impl<'r> Line<'r> {
     }
 }
 
-impl fmt::Display for Line<'_> {
+impl fmt::Display for ReplayLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let run = format!("{}  {}", plain(self.workflow_id), plain(self.workflow_type));
         let (Some(event), Some(kind), Some(problem), Some(effect)) =
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_history_is_one_line() {
-        let fits = Line {
+        let fits = ReplayLine {
             workflow_id: "order-7",
             run_id: "r",
             workflow_type: "generation.v1",
@@ -230,7 +230,7 @@ mod tests {
         };
         assert_eq!(fits.to_string(), "ok    order-7  generation.v1");
 
-        let fails = Line {
+        let fails = ReplayLine {
             ok: false,
             event: Some(11),
             event_type: Some("ActivityTaskScheduled"),

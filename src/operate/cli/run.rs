@@ -4,7 +4,7 @@ use std::io::Write;
 
 use uuid::Uuid;
 
-use super::sender::Sender;
+use super::sender::RecordSender;
 use super::{Ask, Error, Operator, doctor, list, replay, status, submit, watch};
 use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
@@ -51,7 +51,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
     Ok(0)
 }
 
-/// A reader that closes its end of the pipe, such as `head`, has what it wants.
+/// Counts a closed pipe as success: a reader that closes its end, such as `head`, has what it wants.
 pub(super) fn ignoring_closed_pipe(ended: anyhow::Result<u8>) -> anyhow::Result<u8> {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     match ended {
@@ -79,7 +79,7 @@ async fn ask(
         reason: asked.reason.clone(),
         issued_by: Some(asked.by.clone().unwrap_or_else(|| issued_by.to_owned())),
     };
-    let sender = Sender::open(config, &asked.key).await?;
+    let sender = RecordSender::open(config, &asked.key).await?;
     let datum = avro::write_command(&command, Some(now()))?;
     let topic = &config.kafka.topics.commands;
     let value = sender.frame(topic, &avro::COMMAND, &datum).await?;
@@ -95,7 +95,7 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> anyhow::R
         writeln!(out, "{}", user_secret(master, user)?.expose())?;
     }
     for key in &config.notifier.signing_keys {
-        writeln!(out, "{}", notifier::Key::parse(key)?.public(user))?;
+        writeln!(out, "{}", notifier::MasterKey::parse(key)?.public(user))?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Prints a new secret for each variable that needs one. The id of the sealing key is today's date, so that the next
-/// key has another id.
+/// Prints two secrets that every deployment needs, and `WEBHOOK_SIGNING_KEY`, which is optional. The id of the sealing
+/// key is today's date, so that the next key has another id.
 ///
 /// # Errors
 /// The output is closed.
@@ -26,7 +26,7 @@ mod tests {
     use crate::app::{Roles, settings};
 
     #[test]
-    fn what_is_printed_lets_all_roles_start_with_engines_elsewhere() {
+    fn all_roles_start_with_the_printed_secrets_and_engines_elsewhere() {
         let made = || {
             let mut out = Vec::new();
             print(&mut out).unwrap();

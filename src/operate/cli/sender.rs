@@ -13,13 +13,13 @@ use crate::engines::registry::Registry;
 /// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) struct Sender {
+pub(super) struct RecordSender {
     producer: Producer,
     registry: Registry,
     api_key: Option<String>,
 }
 
-impl Sender {
+impl RecordSender {
     pub(super) async fn open(config: &Config, key: &ApiKey) -> anyhow::Result<Self> {
         // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;

@@ -1,4 +1,4 @@
-//! `genflow status`: prints the state of a request, and who reported it.
+//! `genflow status`: prints the state of a request, with a note if no worker answered.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use super::text::plain;
 use super::watch;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
-use crate::engines::temporal::status::{RunStatus, Source};
+use crate::engines::temporal::status::{RunStatus, StatusSource};
 
 /// The note if no worker answered.
 const NO_WORKER: &str = "no worker answered: this is what the Temporal server knows";
@@ -54,8 +54,8 @@ fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<
 fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
     let error = status.error.as_ref();
     let note = match status.source {
-        Source::Worker | Source::History => None,
-        Source::Server => Some(NO_WORKER.to_owned()),
+        StatusSource::Worker | StatusSource::History => None,
+        StatusSource::Server => Some(NO_WORKER.to_owned()),
     };
     let run = (status.workflow_id != status.request_id).then(|| status.workflow_id.clone());
     let all = [
@@ -98,7 +98,7 @@ mod tests {
     use crate::contract::run::RunState;
     use crate::domain::{ErrorCode, EventError};
 
-    fn found(source: Source) -> RunStatus {
+    fn found(source: StatusSource) -> RunStatus {
         RunStatus {
             request_id: "a".to_owned(),
             workflow_id: "a~2".to_owned(),
@@ -125,7 +125,7 @@ mod tests {
     fn a_status_is_one_line_per_fact() {
         let mut out = Vec::new();
 
-        print(&found(Source::History), false, &mut out).unwrap();
+        print(&found(StatusSource::History), false, &mut out).unwrap();
 
         let lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().collect();
         assert_eq!(
@@ -144,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn that_no_worker_answered_is_shown_in_words_and_in_json() {
+    fn a_status_without_a_worker_is_marked_in_text_and_in_json() {
         let (mut text, mut json) = (Vec::new(), Vec::new());
 
-        print(&found(Source::Server), false, &mut text).unwrap();
-        print(&found(Source::Server), true, &mut json).unwrap();
+        print(&found(StatusSource::Server), false, &mut text).unwrap();
+        print(&found(StatusSource::Server), true, &mut json).unwrap();
 
         let text = String::from_utf8(text).unwrap();
         assert!(

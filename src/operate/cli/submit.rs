@@ -8,17 +8,17 @@ use serde_json::{Map, Value as Json, json};
 
 use super::follow::Follow;
 use super::form::{self, Defaults};
-use super::sender::Sender;
+use super::sender::RecordSender;
 use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
-use crate::domain::{Faults, Invalid, Kind, Request, Role};
+use crate::domain::{Invalid, InvalidFields, Kind, Request, Role};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::tail::{From, Tail};
 
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
-pub struct Submit {
+pub struct SubmitArgs {
     /// What to generate: video, image or batch; optional if the file says it
     #[arg(value_name = "KIND", required_unless_present = "file", value_parser = kind)]
     pub kind: Option<Kind>,
@@ -115,12 +115,12 @@ pub struct Submit {
 
 /// Largest value of a record, in bytes: the topic's limit, less room for headers.
 const LARGEST: usize = 1024 * 1024 - 4096;
-/// Sends in flight at once.
+/// Maximum number of sends in flight.
 const IN_FLIGHT: usize = 64;
 
 pub(super) async fn submit(
     config: &Config,
-    submit: &Submit,
+    submit: &SubmitArgs,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let started = now();
@@ -132,7 +132,7 @@ pub(super) async fn submit(
         None => vec![from_flags(submit)],
     };
     let requests = parse(&forms, submit, started)?;
-    let sender = Sender::open(config, &submit.key).await?;
+    let sender = RecordSender::open(config, &submit.key).await?;
     let topic = &config.kafka.topics.requests;
     let mut values = Vec::with_capacity(requests.len());
     for request in &requests {
@@ -169,7 +169,7 @@ pub(super) async fn submit(
     watch::show(config, &tail, follow, false, out).await
 }
 
-fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Error> {
+fn parse(forms: &[Json], submit: &SubmitArgs, now: i64) -> Result<Vec<Request>, Error> {
     let defaults = Defaults {
         kind: submit.kind,
         user: &submit.user,
@@ -177,7 +177,7 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
     };
     let mut requests = Vec::with_capacity(forms.len());
     for (index, form) in forms.iter().enumerate() {
-        let fault = |mut error: Faults| match (&submit.file, forms.len()) {
+        let fault = |mut error: InvalidFields| match (&submit.file, forms.len()) {
             (None, _) => {
                 let listed = error.listed.iter_mut();
                 listed.for_each(|one| one.field = flag(&one.field));
@@ -217,7 +217,7 @@ fn flag(field: &str) -> String {
 }
 
 /// Checks that no flag describes a request if there is a file.
-fn alone(submit: &Submit) -> Result<(), Error> {
+fn alone(submit: &SubmitArgs) -> Result<(), Error> {
     let flags = from_flags(submit);
     let mut given = flags.as_object().into_iter().flatten();
     match given.find(|(name, _)| *name != "type") {
@@ -235,7 +235,7 @@ fn read(file: &str) -> Result<String, Error> {
         "-" => std::io::read_to_string(std::io::stdin().lock()),
         path => std::fs::read_to_string(path),
     };
-    text.map_err(|error| Error::Usage(format!("{file}: {error}")))
+    text.map_err(|error| Error::Usage(format!("cannot read --file {file}: {error}")))
 }
 
 /// Reads JSON values that follow each other, and the elements of arrays.
@@ -255,7 +255,7 @@ fn values(text: &str) -> Result<Vec<Json>, Error> {
 }
 
 /// Returns the flags as a flat form, so that the same code parses flags and files.
-fn from_flags(submit: &Submit) -> Json {
+fn from_flags(submit: &SubmitArgs) -> Json {
     let map = |pairs: &[(String, String)]| {
         let entries = pairs.iter().map(|(key, text)| (key.clone(), json!(text)));
         (!pairs.is_empty()).then(|| Json::Object(entries.collect::<Map<_, _>>()))

@@ -9,7 +9,7 @@ use crate::engines::config;
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 
-/// How long the server may take, including two seconds for a worker.
+/// How long the server may take, including the two seconds that it waits for a worker's answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the server may take for a list or a history: many thousands of entries take some seconds, and a server that
 /// hangs must not hold up the command longer.
@@ -61,7 +61,8 @@ impl RunName {
         Ok(Self { request, retry })
     }
 
-    /// Returns the run's workflow id; `None` if the request is unknown.
+    /// Returns the run's workflow id. Only the newest run is looked up: `None` if the request is unknown. A run with a
+    /// number may not exist.
     pub(super) async fn workflow(
         &self,
         temporal: &Temporal,

@@ -17,7 +17,7 @@ use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
 
-/// How long to wait for a REJECTED if the request's id had ended before it was submitted.
+/// How long to wait for a REJECTED if a request with this id had ended before this one was submitted.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn watch(

@@ -33,7 +33,7 @@ pub enum Contents {
     /// A valid request.
     Request(Box<Request>),
     Event(Box<Event>),
-    /// Readable, but no valid request: a field is out of bounds, or it is a command.
+    /// Readable, but not a valid request: a field is out of bounds, or it is a command.
     Other,
     /// Not readable, and why.
     Unreadable(String),
@@ -54,7 +54,7 @@ impl Opener {
     /// Decodes the value of a dead letter.
     ///
     /// # Errors
-    /// Only if the registry does not answer; an unreadable value is no error.
+    /// Only if the registry does not answer or refuses the call; an unreadable value is not an error.
     pub async fn open(&self, letter: &DeadLetter) -> Result<Opened, registry::Error> {
         let (writer, datum) = match self.schema(letter).await? {
             Ok(found) => found,
@@ -91,16 +91,16 @@ impl Opener {
                 user: named.map(|named| named.user),
                 contents: Contents::Other,
             },
-            Err(error @ (avro::Error::Unframed(_) | avro::Error::Datum(_))) => {
-                Opened::unreadable(error.to_string())
-            }
+            Err(
+                error @ (avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_)),
+            ) => Opened::unreadable(error.to_string()),
         })
     }
 
     /// Returns the value as JSON, notification targets included, or why it cannot be read.
     ///
     /// # Errors
-    /// Only if the registry does not answer.
+    /// Only if the registry does not answer or refuses the call.
     pub async fn json(
         &self,
         letter: &DeadLetter,

@@ -64,7 +64,8 @@ impl DeadLetter {
         self.0.header("dlq.error").unwrap_or_default()
     }
 
-    /// Returns how often it was dead-lettered; 1 if the header is missing.
+    /// Returns how many times it was dead-lettered, or for a notification the attempts of its delivery; 1 if the header
+    /// is missing.
     pub fn attempts(&self) -> u32 {
         self.number("dlq.attempts").unwrap_or(1)
     }
@@ -156,7 +157,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_position_reads_as_it_is_shown() {
+    fn a_position_is_parsed_as_it_is_shown() {
         let position: Position = "2:15".parse().unwrap();
 
         assert_eq!((position.partition, position.offset), (2, 15));

@@ -3,16 +3,16 @@
 use tokio::sync::OnceCell;
 
 use super::{Contents, DeadLetter, Opener, Skip};
-use crate::contract::delivery::{Delivery, Parcel, Raw};
-use crate::contract::receipt::Outcome;
+use crate::contract::delivery::{DeliveryInput, Parcel, Raw};
+use crate::contract::receipt::NotificationOutcome;
 use crate::engines::config;
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
-use crate::engines::temporal::deliveries::{Given, Once};
+use crate::engines::temporal::deliveries::{HandedOver, Once};
 
-/// A notification, and its user.
+/// A notification to deliver again, and its user.
 #[derive(Clone, Debug)]
-pub(super) struct Notification {
+pub(super) struct Redelivery {
     parcel: Parcel,
     user: String,
 }
@@ -39,19 +39,19 @@ impl Deliveries {
     /// Returns whether an earlier redrive has delivered a notification.
     pub(super) async fn has_delivered(
         &self,
-        notification: &Notification,
+        notification: &Redelivery,
     ) -> Result<bool, client::Error> {
         let workflow = notification.parcel.workflow();
         let outcome = self.temporal().await?.delivery_outcome(&workflow).await?;
-        Ok(outcome == Some(Outcome::Delivered))
+        Ok(outcome == Some(NotificationOutcome::Delivered))
     }
 
     /// Starts the delivery of a notification, and returns the workflow id.
-    pub(super) async fn start(&self, notification: Notification) -> anyhow::Result<String> {
+    pub(super) async fn start(&self, notification: Redelivery) -> anyhow::Result<String> {
         let temporal = self.temporal().await?;
-        let Notification { parcel, user } = notification;
+        let Redelivery { parcel, user } = notification;
         let id = parcel.workflow();
-        let delivery = Delivery {
+        let delivery = DeliveryInput {
             parcel,
             tries: 0,
             first_try_at: None,
@@ -62,10 +62,10 @@ impl Deliveries {
             lost: None,
             pause_ms: 0,
         };
-        // The delivery that gave up has the same workflow id, so this one may only start after it has closed.
+        // The delivery that gave up has the same workflow id, so this one can start only after that has closed.
         match temporal.hand_over(delivery, &user, Once::AtATime).await? {
-            Given::New => Ok(id),
-            Given::Before => Err(Skip::UnderWay.into()),
+            HandedOver::New => Ok(id),
+            HandedOver::Before => Err(Skip::UnderWay.into()),
         }
     }
 }
@@ -74,14 +74,14 @@ impl Deliveries {
 pub(super) async fn notification(
     opener: &Opener,
     letter: &DeadLetter,
-) -> anyhow::Result<Notification> {
+) -> anyhow::Result<Redelivery> {
     let contents = opener.open(letter).await?.contents;
     let (Contents::Event(event), Some((channel, target_hash)), Some(value)) =
         (contents, letter.notification(), &letter.0.value)
     else {
         return Err(Skip::NoEvent.into());
     };
-    Ok(Notification {
+    Ok(Redelivery {
         parcel: Parcel {
             event: Raw(value.clone()),
             event_id: event.event_id.clone(),

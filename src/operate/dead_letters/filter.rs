@@ -3,19 +3,6 @@
 use super::DeadLetter;
 use crate::domain::ErrorCode;
 
-/// The closed list of `dlq.reason`: why records are dead-lettered.
-pub const REASONS: [ErrorCode; 9] = [
-    ErrorCode::Undecodable,
-    ErrorCode::UnknownSchema,
-    ErrorCode::Invalid,
-    ErrorCode::Unauthorized,
-    ErrorCode::TooOld,
-    ErrorCode::RateLimited,
-    ErrorCode::CancelledBeforeStart,
-    ErrorCode::RequestIdConflict,
-    ErrorCode::StartRefused,
-];
-
 /// The conditions that a dead letter must meet; an empty or absent condition matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

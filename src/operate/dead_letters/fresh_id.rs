@@ -23,7 +23,7 @@ pub(super) fn fresh_id(id: &RequestId, position: Position) -> Result<RequestId, 
     RequestId::try_from(base.collect::<String>() + &mark)
 }
 
-fn is_marked(id: &str) -> bool {
+pub(super) fn is_marked(id: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let mark = id.rsplit_once(".r").map(|(_, mark)| mark);
     mark.and_then(|mark| mark.split_once('-'))

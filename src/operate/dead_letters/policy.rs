@@ -10,10 +10,10 @@ use crate::engines::kafka::Headers;
 #[derive(Clone, Debug, Default)]
 pub struct RedrivePolicy {
     pub topic: DlqTopic,
-    /// A record that was dead-lettered this often or more is not sent.
+    /// A record that was dead-lettered this many times or more is not sent.
     pub max_attempts: u32,
     pub new_id: bool,
-    /// Send records that were too old, with the header that makes intake accept them.
+    /// Also send records that were too old. All records get the header that makes intake accept old ones.
     pub accept_old: bool,
     /// The value of the header `x-api-key` to send; `None` sends none.
     pub api_key: Option<String>,
@@ -35,9 +35,11 @@ pub enum Skip {
     #[error("dead-lettered again since: only the last dead letter of a record is sent")]
     Superseded,
     /// Its value was left out when it was dead-lettered.
-    #[error("parked without their value (dlq.truncated): the producer has to send them again")]
+    #[error(
+        "dead-lettered without their value (dlq.truncated): the producer has to send them again"
+    )]
     Truncated,
-    #[error("parked too often: look for the cause, then raise --max-attempts")]
+    #[error("dead-lettered too often: look for the cause, then raise --max-attempts")]
     Attempts,
     #[error("too old: if they never ran, send them with --accept-old")]
     TooOld,
@@ -90,7 +92,8 @@ impl RedrivePolicy {
         }
     }
 
-    /// Returns the headers to send: the record's own, how often it was dead-lettered, and when it was first seen.
+    /// Returns the headers to send: the record's own without its API key, how many times it was dead-lettered, when it
+    /// was first seen, and those that the policy adds.
     pub(super) fn headers(&self, letter: &DeadLetter) -> Headers {
         let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
         let own = letter.0.headers.iter().filter(|(name, _)| {
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_sent_is_skipped_with_the_reason() {
+    fn a_dead_letter_that_must_not_be_sent_is_skipped_with_the_reason() {
         let too_old = ("dlq.reason", "too_old");
         let accept = RedrivePolicy {
             accept_old: true,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::deliver::{self, Deliveries, Notification};
+use super::deliver::{self, Deliveries, Redelivery};
 use super::fresh_id::fresh_id;
 use super::last_copy::LastCopies;
 use super::policy::Route;
@@ -21,7 +21,7 @@ use crate::engines::telemetry::events;
 
 /// What to redrive, and how.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct RedriveOrder {
     /// The dead letters that are selected.
     pub selection: Selection,
     /// Which of these may be sent, and with what changes.
@@ -69,14 +69,14 @@ pub struct Redriven<'a> {
 }
 
 /// A callback that receives each dead letter that was sent.
-pub type Report<'r> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 'r;
+pub type OnRedriven<'r> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 'r;
 
 /// The result of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Number of dead letters sent, or with a dry run to be sent, by reason.
     pub sent: BTreeMap<String, u64>,
-    /// Number of selected dead letters that were not sent, by why not.
+    /// Number of selected dead letters that were not sent, by the cause.
     pub skipped: BTreeMap<Skip, u64>,
     /// Selected positions that hold no dead letter.
     pub missing: BTreeSet<Position>,
@@ -90,12 +90,12 @@ pub struct Summary {
 /// An engine does not answer, or `report` fails.
 pub async fn redrive(
     config: &Config,
-    order: &Order,
+    order: &RedriveOrder,
     stop: &CancellationToken,
-    report: &mut Report<'_>,
+    report: &mut OnRedriven<'_>,
 ) -> anyhow::Result<Summary> {
     let mut run = tokio::select! {
-        run = Run::open(config, order) => run?,
+        run = RedriveRun::open(config, order) => run?,
         () = stop.cancelled() => {
             return Ok(Summary { interrupted: true, ..Summary::default() });
         }
@@ -119,18 +119,18 @@ pub async fn redrive(
 
 /// What is to be sent.
 enum Sending<'t> {
-    /// A record to its topic, as it is.
+    /// A record to its topic, with its key and value unchanged.
     Record(&'t str),
     /// A request to its topic under a new id, and the value with that id.
     Renamed(&'t str, String, Vec<u8>),
     /// A notification, to a workflow.
-    Notification(Notification),
+    Notification(Redelivery),
 }
 
 /// The state of one redrive.
-struct Run<'a> {
+struct RedriveRun<'a> {
     topics: &'a Topics,
-    order: &'a Order,
+    order: &'a RedriveOrder,
     snapshot: Snapshot,
     copies: LastCopies,
     opener: Opener,
@@ -142,16 +142,16 @@ struct Run<'a> {
     summary: Summary,
 }
 
-impl<'a> Run<'a> {
-    async fn open(config: &'a Config, order: &'a Order) -> anyhow::Result<Self> {
+impl<'a> RedriveRun<'a> {
+    async fn open(config: &'a Config, order: &'a RedriveOrder) -> anyhow::Result<Self> {
         let (kafka, selection) = (&config.kafka, &order.selection);
         let topic = order.policy.topic.name(&kafka.topics);
         let mut copies = LastCopies::default();
         let mut missing = BTreeSet::new();
         match selection {
             Selection::At(positions) => missing.clone_from(positions),
-            // The topic is read twice. What is in the selected period is only superseded by what came later, so the
-            // end of the period does not matter here.
+            // The topic is read twice. A dead letter is superseded only by a later one, which may be after the end of
+            // the selected period, so this reading goes on to the end of the topic.
             Selection::Matching(_) => {
                 let mut snapshot = Snapshot::open(kafka, topic, selection.extent()).await?;
                 while let Some(record) = snapshot.next().await? {
@@ -217,7 +217,12 @@ impl<'a> Run<'a> {
         let Contents::Request(mut request) = self.opener.open(letter).await?.contents else {
             return Err(Skip::NoRequest.into());
         };
-        request.id = fresh_id(&request.id, letter.position())?;
+        let id = fresh_id(&request.id, letter.position())?;
+        // A request that had the new id before has a dead letter of its own with more attempts; that one may be sent.
+        if id != request.id && self.copies.has_fresh(&id) {
+            return Err(Skip::Superseded.into());
+        }
+        request.id = id;
         let value = self.opener.encode(topic, &request).await?;
         Ok(Sending::Renamed(topic, request.id.to_string(), value))
     }
@@ -227,7 +232,7 @@ impl<'a> Run<'a> {
         &mut self,
         letter: &DeadLetter,
         sending: Sending<'_>,
-        report: &mut Report<'_>,
+        report: &mut OnRedriven<'_>,
     ) -> anyhow::Result<()> {
         let record = &letter.0;
         let (sent, new_id) = match sending {

@@ -17,7 +17,7 @@ use crate::operate::dead_letters::{Contents, DeadLetter, Opener};
 use crate::roles::notifier;
 
 const CHECK: &str = "endpoints";
-/// The default retention of the topic.
+/// The retention that `setup` gives the topic.
 const LOOK_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Endpoints that get a finding of their own; the others are only counted.
@@ -35,12 +35,16 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Ok(Err(tail::Error::NoTopic(_))) => return Vec::new(),
         Ok(Err(error)) => return vec![Finding::unknown(CHECK, causes(&error))],
         Err(_) => {
-            let long = format!("could not be read within {PATIENCE:?}");
+            let long =
+                format!("the dead letters of notifications could not be read within {PATIENCE:?}");
             return vec![Finding::unknown(CHECK, long)];
         }
     };
     if found.is_empty() {
-        return vec![Finding::ok(CHECK, "none answered 410 Gone recently")];
+        return vec![Finding::ok(
+            CHECK,
+            "none answered 410 Gone in the last 30 days",
+        )];
     }
     let mut findings = Vec::new();
     let rest = found.len().saturating_sub(MOST);

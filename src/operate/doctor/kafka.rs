@@ -8,7 +8,7 @@ use crate::engines::kafka::admin;
 use crate::engines::kafka::admin::{Difference, Topic};
 
 pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
-    // If Temporal does not answer, the window is unknown: then no retention counts as longer than it.
+    // The window may be unknown, for example if Temporal does not answer: then no retention counts as longer than it.
     let window = window.unwrap_or(Duration::MAX);
     let cluster = match admin::inspect(kafka, window).await {
         Ok(cluster) => cluster,
@@ -23,7 +23,9 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
     let mut findings = vec![match cluster.brokers {
         0..3 => Finding::ok(
             "Kafka",
-            format!("{found}: topics have one replica; three brokers would keep three"),
+            format!(
+                "{found}: setup creates topics with one replica; with three brokers, it would be three"
+            ),
         ),
         _ => Finding::ok("Kafka", found),
     }];
@@ -32,10 +34,10 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
         let name = format!("topic {topic}");
         findings.push(match seen {
             Ok(seen) if topic == &kafka.topics.requests => {
-                judge(name, Kind::Requests { window }, seen)
+                judge(name, TopicKind::Requests { window }, seen)
             }
-            Ok(seen) if topic == &kafka.topics.commands => judge(name, Kind::Commands, seen),
-            Ok(seen) => judge(name, Kind::Other, seen),
+            Ok(seen) if topic == &kafka.topics.commands => judge(name, TopicKind::Commands, seen),
+            Ok(seen) => judge(name, TopicKind::Other, seen),
             Err(error) => Finding::unknown(name, causes(error))
                 .advise("check that this principal may describe the topic and its configs"),
         });
@@ -57,7 +59,7 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
 
 /// The rules that apply to a topic.
 #[derive(Clone, Copy)]
-enum Kind {
+enum TopicKind {
     /// Intake refuses records that are older than the window.
     Requests {
         window: Duration,
@@ -67,7 +69,7 @@ enum Kind {
     Other,
 }
 
-fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
+fn judge(name: String, kind: TopicKind, seen: &Topic) -> Finding {
     let (partitions, leaderless, under_replicated, differences) = match seen {
         Topic::Missing => return Finding::fail(name, "is missing").advise("genflow setup"),
         Topic::Exists {
@@ -109,25 +111,27 @@ fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
 
 /// Larger messages and longer retention than the contract's do no harm. But a request must not be kept longer than the
 /// dedup window.
-fn is_more_than_wanted(difference: &Difference, kind: Kind) -> bool {
+fn is_more_than_wanted(difference: &Difference, kind: TopicKind) -> bool {
     let (Some(is), Some(want)) = (number(&difference.is), number(&difference.want)) else {
         return false;
     };
     match (difference.setting.as_str(), kind) {
-        ("retention.ms", Kind::Requests { window }) => {
+        ("retention.ms", TopicKind::Requests { window }) => {
             is > want && u128::from(is) <= window.as_millis()
         }
-        ("retention.ms", Kind::Commands | Kind::Other) | ("max.message.bytes", _) => is > want,
+        ("retention.ms", TopicKind::Commands | TopicKind::Other) | ("max.message.bytes", _) => {
+            is > want
+        }
         _ => false,
     }
 }
 
 /// A wrong cleanup policy loses records. With CreateTime, a producer's timestamp can make an old request look young, so
 /// that it runs again.
-fn breaks(difference: &Difference, kind: Kind) -> bool {
+fn breaks(difference: &Difference, kind: TopicKind) -> bool {
     match (difference.setting.as_str(), kind) {
-        ("cleanup.policy", _) | ("message.timestamp.type", Kind::Requests { .. }) => true,
-        ("retention.ms", Kind::Requests { .. }) => {
+        ("cleanup.policy", _) | ("message.timestamp.type", TopicKind::Requests { .. }) => true,
+        ("retention.ms", TopicKind::Requests { .. }) => {
             number(&difference.is) > number(&difference.want)
         }
         _ => false,
@@ -140,7 +144,7 @@ fn number(setting: &str) -> Option<u64> {
     Some(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-fn advice(differences: &[&Difference], kind: Kind) -> String {
+fn advice(differences: &[&Difference], kind: TopicKind) -> String {
     let (shape, settings): (Vec<_>, Vec<_>) = differences
         .iter()
         .map(|difference| difference.setting.as_str())
@@ -148,10 +152,10 @@ fn advice(differences: &[&Difference], kind: Kind) -> String {
     let mut reported = Vec::new();
     if shape.contains(&"partitions") {
         let how = match kind {
-            Kind::Requests { .. } | Kind::Commands => {
+            TopicKind::Requests { .. } | TopicKind::Commands => {
                 "genflow setup --grow (records of one key lose their order at that moment)"
             }
-            Kind::Other => "see docs/operating.md for how to add partitions",
+            TopicKind::Other => "see docs/operating.md for how to add partitions",
         };
         reported.push(how.to_owned());
     }

@@ -1,4 +1,5 @@
-//! This machine: public secrets, mail and operators' settings, templates, and the folders of downloads and results.
+//! This machine: whether its secrets are public, its mail and operators' settings, its templates, and the folders of
+//! downloads and results.
 
 use std::fs::{File, read, remove_file};
 use std::io::{self, Write as _};
@@ -33,10 +34,13 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 
 fn temp(path: &Path, room: u64) -> Finding {
     match temp::check(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Finding::fail("TEMP_DIR", error.to_string())
-                .advise("the worker does not start with this folder")
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Finding::fail(
+            "TEMP_DIR",
+            error.to_string(),
+        )
+        .advise(
+            "set a folder that only the worker's user can write to; the worker refuses this one",
+        ),
         Ok(()) | Err(_) => folder("TEMP_DIR", path, room),
     }
 }
@@ -65,7 +69,7 @@ fn mail(config: &Config) -> Finding {
         let found =
             format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
         return Finding::warn(check, found)
-            .advise("set it to the domains that tenants may name, or to *");
+            .advise("set EMAIL_ALLOWED_DOMAINS to the domains that tenants may name, or to *");
     }
     let ours = dev::EMAIL_FROM.parse();
     if ours.is_ok_and(|ours: FromAddress| ours == email.from) {

@@ -23,7 +23,8 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         look("image", "IMAGE", &worker.image)
     );
     let mut found = [video, image].concat();
-    // A provider that only specs can name is checked only if it has a key: without one it is not meant to be used.
+    // A provider that is used only if a request names it is checked only if it has a key: without one it is not meant
+    // to be used.
     for name in ProviderName::ALL {
         let own = worker.named.of(name);
         let configured = [worker.video.name, worker.image.name].contains(&name);
@@ -76,7 +77,7 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
     }
 }
 
-/// Returns whether a call of `url` crosses public networks unencrypted, as far as the URL shows it.
+/// Returns whether a call to `url` crosses public networks unencrypted, as far as the URL shows it.
 fn is_in_the_clear(url: &Url) -> bool {
     url.scheme() == "http" && public_address::check(url).is_ok()
 }

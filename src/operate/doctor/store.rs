@@ -81,7 +81,7 @@ fn advice(step: &str, error: &io::Error) -> &'static str {
             }
             "write" => "allow s3:PutObject",
             "read" => "allow s3:GetObject",
-            "delete" => "allow s3:DeleteObject, or remove the file .genflow-doctor-… by hand",
+            "delete" => "allow s3:DeleteObject, or remove the object .genflow-doctor-… by hand",
             _ => "allow s3:PutObject and s3:AbortMultipartUpload",
         };
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_are_signed_with_the_keys_of_a_role_end_early() {
+    fn urls_that_are_signed_with_the_keys_of_a_role_expire_early() {
         let well = trial(vec![("write", Ok(()))], true);
 
         assert_eq!(verdicts(&[], well), [Verdict::Ok, Verdict::Warn]);

@@ -63,7 +63,7 @@ async fn reached(config: &Config, server: &Server) -> Finding {
     }
 }
 
-/// Judges a namespace by its retention; `otherwise` says what follows if the namespace is missing or cannot be read.
+/// Judges a namespace by its retention; `otherwise` is the consequence if the namespace is missing or cannot be read.
 fn namespace(
     name: &str,
     variable: &str,
@@ -115,7 +115,8 @@ fn judge_deliveries(retention: Duration, wanted: Duration) -> Finding {
         );
     }
     let found = format!(
-        "are retained for {kept}, expected at least {wanted_text}: an event repeated after that is notified again"
+        "are retained for {kept}, expected at least {wanted_text}: if an event is repeated later, its user is notified \
+         again"
     );
     Finding::warn(NAME, found).advise("genflow setup, or raise the retention of their namespace")
 }
@@ -151,7 +152,7 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
         .into_iter()
         .chain(limited)
         .collect();
-    let unserved = "nothing runs";
+    let unserved = "its tasks do not run";
     let advice = "start genflow worker";
     let mut findings = vec![pollers(server, &main, Tasks::Workflow, unserved, advice).await];
     for queue in &activities {
@@ -161,7 +162,7 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     findings
 }
 
-/// Checks that a task queue has pollers; `unserved` says what follows if it has none.
+/// Checks that a task queue has pollers; `unserved` is the consequence if it has none.
 async fn pollers(
     server: &Server,
     queue: &str,
@@ -194,7 +195,7 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
             )];
         }
     };
-    let unserved = "deliveries whose first attempt fails have to wait";
+    let unserved = "notifications whose first attempt fails have to wait";
     let mut findings = Vec::new();
     let retention = server.retention().await;
     if place.namespace != config.temporal.namespace {

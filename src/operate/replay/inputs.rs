@@ -38,7 +38,8 @@ impl Inputs {
         })
     }
 
-    /// Returns the first event of a history whose activity now gets a different input, and the place of the difference.
+    /// Returns the first event of a history whose activity now gets a different input, or one that cannot be compared,
+    /// and what is wrong.
     pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<(i64, String)> {
         let given = self.all();
         events.iter().find_map(|event| {
@@ -55,12 +56,15 @@ impl Inputs {
                 let problem = format!("the input of {name}: {problem}");
                 Some((event.event_id, problem))
             };
-            let (Some(kind), Some(given)) = (Kind::of(name), given) else {
+            let (Some(kind), Some(given)) = (InputKind::of(name), given) else {
                 return said("this build cannot compare it");
             };
             match (kind.recorded)(scheduled.input.clone()) {
                 Ok(recorded) => {
-                    let place = difference(&recorded, given)?;
+                    let place = match difference(&recorded, given)? {
+                        whole if whole.is_empty() => "it".to_owned(),
+                        place => place,
+                    };
                     said(&format!("{place} differs from the history"))
                 }
                 Err(error) => said(&format!("{error:#}")),
@@ -80,7 +84,7 @@ impl WorkflowInterceptor for Inputs {
             CancellableWorkflowOutboundFuture<ScheduleActivityResult>,
         >,
     ) -> CancellableWorkflowOutboundFuture<ScheduleActivityResult> {
-        let kind = Kind::of(input.activity_type());
+        let kind = InputKind::of(input.activity_type());
         let given = kind.and_then(|kind| (kind.given)(&input));
         self.all().push(given);
         next.run(input)
@@ -88,13 +92,13 @@ impl WorkflowInterceptor for Inputs {
 }
 
 /// How to read the inputs of one activity.
-struct Kind {
+struct InputKind {
     given: fn(&ScheduleActivityInput) -> Option<Value>,
     /// Decodes and encodes the input, so that a field added with a default since then counts as its default.
     recorded: fn(Option<Payloads>) -> Result<Value, anyhow::Error>,
 }
 
-impl Kind {
+impl InputKind {
     fn of(activity: &str) -> Option<Self> {
         Some(match activity {
             "submit.v1" => Self::reading::<Submit>(),

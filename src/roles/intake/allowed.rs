@@ -1,14 +1,14 @@
-//! Checks what the operator allows: models, deadlines, and the addresses that a provider would fetch.
+//! Checks what the operator allows: models, time-outs, and the addresses that a provider would fetch.
 //!
-//! Parsing checks the contract's own bounds; these follow from settings. The text of an error does not depend
-//! on the settings, so that a redelivered record is answered with the same text; the error's cause shows them.
+//! Parsing checks the contract's own bounds; the bounds here are settings. The text of an error does not contain their
+//! values, so that a redelivered record is answered with the same text; the error's cause contains them.
 
 use std::time::Duration;
 
 use anyhow::anyhow;
 use url::Url;
 
-use crate::domain::{Faults, Media, ProviderName, Single, Spec, urls};
+use crate::domain::{InvalidFields, Media, ProviderName, Single, Spec, urls};
 use crate::engines::config::Config;
 use crate::engines::egress;
 
@@ -16,12 +16,12 @@ use crate::engines::egress;
 pub(super) struct Allowed<'c>(pub(super) &'c Config);
 
 impl Allowed<'_> {
-    /// Checks a request's spec and its deadline.
+    /// Checks a request's spec and its time-out.
     ///
     /// # Errors
     /// Returns everything that is not allowed.
     pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
-        let mut faults = Faults::default();
+        let mut faults = InvalidFields::default();
         if let Some(timeout) = timeout.filter(|timeout| *timeout > self.0.intake.max_timeout) {
             let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
             faults.add("timeout_seconds", problem);
@@ -38,12 +38,12 @@ impl Allowed<'_> {
         })
     }
 
-    fn spec(&self, spec: &Spec, faults: &mut Faults) {
+    fn spec(&self, spec: &Spec, faults: &mut InvalidFields) {
         match spec {
             Spec::Single(single) => self.single(single, faults),
             Spec::Batch(batch) => {
                 for (index, item) in batch.items.iter().enumerate() {
-                    let mut of_item = Faults::default();
+                    let mut of_item = InvalidFields::default();
                     self.single(&item.spec, &mut of_item);
                     faults.of_item(index, of_item);
                 }
@@ -51,7 +51,7 @@ impl Allowed<'_> {
         }
     }
 
-    fn single(&self, single: &Single, faults: &mut Faults) {
+    fn single(&self, single: &Single, faults: &mut InvalidFields) {
         let (kind, common) = (single.media(), single.common());
         let configured = match kind {
             Media::Video => self.0.worker.video.name,
@@ -92,7 +92,7 @@ impl Allowed<'_> {
         kind: Media,
         provider: ProviderName,
         named: Option<&str>,
-        faults: &mut Faults,
+        faults: &mut InvalidFields,
     ) {
         let allowed = &self.0.intake.allowed_models;
         if allowed.are_any() {
@@ -103,9 +103,12 @@ impl Allowed<'_> {
             None => self.0.worker.provider(kind, provider).model,
         };
         if !allowed.allow(kind, provider, &model) {
-            let which = named.map_or("null".to_owned(), |model| format!("{model:?}"));
-            let of = format!("is {which} of {}", provider.as_str());
-            faults.add(field, format!("{of}, which is not allowed"));
+            let provider = provider.as_str();
+            let problem = match named {
+                Some(model) => format!("is {model:?}, which is not allowed for {provider}"),
+                None => format!("is null, and the default model of {provider} is not allowed"),
+            };
+            faults.add(field, problem);
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
         assert_eq!(refusal(&config, image(of_model(None, None))), "");
         assert_eq!(
             refusal(&config, video(of_model(None, None))),
-            "spec.model is null of replicate, which is not allowed"
+            "spec.model is null, and the default model of replicate is not allowed"
         );
         let openai = Some(ProviderName::OpenAi);
         assert_eq!(
@@ -199,18 +202,18 @@ mod tests {
         );
         assert_eq!(
             refusal(&config, image(other)),
-            "spec.fallback[1].model is null of fal, which is not allowed"
+            "spec.fallback[1].model is null, and the default model of fal is not allowed"
         );
         let good = image(of_model(None, None));
         assert_eq!(
             refusal(&config, batch(vec![good, image(evil.clone())])),
-            "spec.items[1].spec.model is \"evil/x\" of replicate, which is not allowed"
+            "spec.items[1].spec.model is \"evil/x\", which is not allowed for replicate"
         );
         assert_eq!(refusal(&Config::of(&[]).unwrap(), image(evil)), "");
     }
 
     #[test]
-    fn a_deadline_beyond_the_operators_is_refused_and_those_of_the_settings_are_cut() {
+    fn a_timeout_above_max_timeout_is_refused_and_the_configured_timeouts_are_capped() {
         let config = config(&[("MAX_TIMEOUT", "30m"), ("IMAGE_TIMEOUT", "5m")]);
         let check = |seconds| {
             let timeout = Some(Duration::from_secs(seconds));

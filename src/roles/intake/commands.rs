@@ -46,9 +46,10 @@ impl Commands {
 
     /// Runs a request again, unless there is nothing to do.
     ///
-    /// A request that cannot run again is dead-lettered: as `cancelled_before_start` if its id is claimed, as its
-    /// request would be, and otherwise as `invalid`, because the command is at fault. `start_refused` would count as
-    /// a fault of the system, and a series of them would blow the DLQ fuse of this consumer and hold every CANCEL.
+    /// The command is dead-lettered if its request cannot run again: as `cancelled_before_start` if the id is claimed
+    /// (as the request itself would be), and otherwise as `invalid`, because the command is at fault. `start_refused`
+    /// would count as a fault of the system, and a series of them would blow the DLQ fuse of this consumer and hold
+    /// every CANCEL.
     async fn retry(
         &self,
         command: &Command,
@@ -75,7 +76,7 @@ impl Commands {
             providers: config.worker.default_providers(),
             submit_queues: &submit_queues(config),
         };
-        // A retry is paid for like a request, so the same limits apply.
+        // A retry costs as much as a request, so the same limits apply.
         let admit = |start: Start| async move {
             let allowed = Allowed(config).check(&Spec::Single(start.spec), None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;

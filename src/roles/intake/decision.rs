@@ -1,4 +1,4 @@
-//! Decides what happens to a record, by what holds its request id and by why it would be refused; pure.
+//! Decides what happens to a request's record, by the workflow that has its id and the reason to refuse it; pure.
 
 use anyhow::anyhow;
 

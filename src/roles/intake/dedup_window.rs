@@ -9,24 +9,25 @@ use tokio::time::sleep;
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 
-/// Interval at which intake reads the retention again: if it is lowered, the server forgets runs sooner.
+/// Interval at which intake reads the retention again: if it is lowered, Temporal forgets runs sooner.
 const REREAD: Duration = Duration::from_secs(3600);
 
 /// Why the dedup window is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Unknown {
-    /// The server did not report the namespace.
+    /// Temporal did not report the namespace.
     #[error(transparent)]
     Server(client::Error),
     /// The namespace has no retention.
     #[error(
-        "the namespace has no retention or does not report it: intake cannot decide which requests are too old"
+        "the Temporal namespace has no retention or does not report it, so intake cannot decide which requests are \
+         too old; set its retention"
     )]
     NoRetention,
 }
 
 /// Returns the dedup window: as configured, but at most nine tenths of the retention of the Temporal namespace
-/// (contract, promise 2). `None` if the namespace has no retention or the server does not report it.
+/// (contract, promise 2). `None` if the namespace has no retention or does not report it.
 pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
     let maximum = retention * 9 / 10;
     (!maximum.is_zero()).then(|| configured.map_or(maximum, |asked| asked.min(maximum)))
@@ -41,7 +42,7 @@ pub async fn read(temporal: &Temporal, configured: Option<Duration>) -> Result<D
     dedup_window(configured, retention).ok_or(Unknown::NoRetention)
 }
 
-/// Keeps `window` up to date while intake runs. While it is unknown, it stays as it is.
+/// Keeps `window` up to date while intake runs. While the retention is unknown, `window` does not change.
 pub async fn follow(
     temporal: &Temporal,
     configured: Option<Duration>,
@@ -94,10 +95,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_window_follows_the_retention_and_stays_where_it_is_not_known() {
+    async fn the_window_follows_the_retention_and_does_not_change_while_that_is_unknown() {
         let day = Duration::from_secs(86_400);
         let (sender, mut window) = watch::channel(day * 27);
-        // Raised, not known, lowered.
+        // Raised, unknown, lowered.
         let reads = AtomicU64::new(0);
         let read = || async {
             let days = [40, 0, 10][(reads.fetch_add(1, Ordering::Relaxed) as usize).min(2)];

@@ -9,13 +9,16 @@ use crate::engines::temporal::client::{self, Blame};
 /// A value that cannot be decoded, or is not valid, is dead-lettered.
 pub(super) fn of_avro(error: avro::Error) -> Failure {
     let reason = match &error {
-        avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
+        avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_) => {
+            ErrorCode::Undecodable
+        }
         avro::Error::Invalid { .. } => ErrorCode::Invalid,
     };
     reject(reason, error.into())
 }
 
-/// A schema that the registry lacks, or that is not supported, dead-letters the record; a registry that is away holds it.
+/// A schema that the registry lacks, or that is not supported, dead-letters the record; an unavailable registry holds
+/// it.
 pub(super) fn of_registry(error: registry::Error) -> Failure {
     match error {
         registry::Error::Unknown(_) => reject(ErrorCode::UnknownSchema, error.into()),

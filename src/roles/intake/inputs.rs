@@ -18,7 +18,7 @@ use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
-pub(super) enum Input {
+pub(super) enum WorkflowInput {
     Run(Start),
     /// The input of a batch, and its encoded items.
     Batch(BatchStart, Vec<u8>),
@@ -36,7 +36,7 @@ impl Intake {
         request: &Request,
         fingerprint: &str,
         traceparent: Option<&str>,
-    ) -> Result<Input, Failure> {
+    ) -> Result<WorkflowInput, Failure> {
         let spec = match &request.spec {
             Spec::Single(single) => single,
             Spec::Batch(batch) => return self.batch(request, batch, traceparent),
@@ -67,7 +67,7 @@ impl Intake {
             journal: Journal::default(),
         };
         bounded("the request", start.weight(), LARGEST_INPUT)?;
-        Ok(Input::Run(start))
+        Ok(WorkflowInput::Run(start))
     }
 
     fn batch(
@@ -75,7 +75,7 @@ impl Intake {
         request: &Request,
         spec: &BatchSpec,
         traceparent: Option<&str>,
-    ) -> Result<Input, Failure> {
+    ) -> Result<WorkflowInput, Failure> {
         let config = &self.shared.config;
         let start = BatchStart {
             request: request.id.clone(),
@@ -117,7 +117,7 @@ impl Intake {
                 LARGEST_INPUT,
             )?;
         }
-        Ok(Input::Batch(start, items))
+        Ok(WorkflowInput::Batch(start, items))
     }
 
     /// Returns the sealed targets and their event types; `None` if the request sets neither.
@@ -144,7 +144,8 @@ fn bounded(what: &str, size: usize, maximum: usize) -> Result<(), Failure> {
     if size <= maximum {
         return Ok(());
     }
-    let problem = anyhow!("it is {size} bytes long, expected at most {maximum}")
-        .context(format!("{what} is too large for a workflow's input"));
+    let problem = anyhow!("the workflow's input would have {size} bytes").context(format!(
+        "{what} is too large, expected at most {maximum} bytes with what genflow adds"
+    ));
     Err(reject(ErrorCode::Invalid, problem))
 }

@@ -17,7 +17,7 @@ use crate::engines::config::RateLimit;
 
 /// Why a record was not admitted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum NotAdmitted {
     /// The wait would be too long, or too many records already wait. Holds the time until a token is free.
     #[error("the user is above its rate limit")]
     After(Duration),
@@ -48,12 +48,12 @@ impl fmt::Display for RateLimits {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a record above the limit may wait before it is refused.
+/// The longest wait of a record above the limit. One that would wait longer is refused.
 const HOLD: Duration = Duration::from_secs(10);
 
 impl RateLimits {
-    /// Creates empty limits for a consumer with this many slots. A quarter of the slots may hold records above their
-    /// user's limit; the rest is for users within their limits.
+    /// Creates limits with full buckets, for a consumer with this many slots. The number of records that may wait is a
+    /// quarter of them, although a waiting record releases its slot.
     pub fn new(settings: RateLimit, slots: usize, stop: CancellationToken) -> Self {
         let waiting = (slots / 4).max(1);
         Self {
@@ -65,26 +65,26 @@ impl RateLimits {
     }
 
     /// Takes `count` tokens of `user`, waiting for them up to [`HOLD`].
-    pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), Refused> {
+    pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), NotAdmitted> {
         let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
             return Ok(());
         };
         let Ok(_waits) = self.waiting.try_acquire() else {
-            return Err(Refused::After(pause));
+            return Err(NotAdmitted::After(pause));
         };
         let until = Instant::now() + HOLD;
         // Other records of the user may have taken the tokens meanwhile.
         while Instant::now() + pause <= until {
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.stop.cancelled() => return Err(Refused::Stopped),
+                () = self.stop.cancelled() => return Err(NotAdmitted::Stopped),
             }
             match self.buckets.take(user, count, Instant::now()) {
                 Ok(()) => return Ok(()),
                 Err(next_pause) => pause = next_pause,
             }
         }
-        Err(Refused::After(pause))
+        Err(NotAdmitted::After(pause))
     }
 }
 
@@ -113,14 +113,14 @@ mod tests {
         let limits = limits(1);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 
-        let Err(Refused::After(wait)) = limits.admit("ann", 1).await else {
+        let Err(NotAdmitted::After(wait)) = limits.admit("ann", 1).await else {
             panic!("admitted above the limit");
         };
         assert!(wait > Duration::from_secs(50), "{wait:?}");
         assert_eq!(
             limits.admit("bob", 1).await,
             Ok(()),
-            "has a bucket of his own"
+            "bob has a bucket of his own"
         );
     }
 
@@ -135,9 +135,9 @@ mod tests {
 
         assert!(matches!(
             limits.admit("ann", 1).await,
-            Err(Refused::After(_))
+            Err(NotAdmitted::After(_))
         ));
         limits.stop.cancel();
-        assert_eq!(waits.await, Err(Refused::Stopped));
+        assert_eq!(waits.await, Err(NotAdmitted::Stopped));
     }
 }

@@ -1,4 +1,4 @@
-//! Refuses records for their key, their age or their sender; their values are valid.
+//! Refuses records for their key, their age or their sender, whatever their values are.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ const LONGEST_SHOWN: usize = 128;
 /// timestamp, `requested_at`, or its first arrival if it was redriven.
 ///
 /// Only a timestamp that the broker set can point to a fault of this system, such as a wrong clock
-/// or window. The producer controls the other two, so they do not count for the DLQ fuse.
+/// or window. The producer controls all other times, so they do not count for the DLQ fuse.
 pub(super) fn check_age(
     record: &Record,
     requested_at: Option<i64>,
@@ -80,7 +80,7 @@ impl From<Denied> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::kafka::consumer::Fault;
+    use crate::engines::kafka::consumer::RejectionFault;
 
     const NOW: i64 = 1_000_000;
     const OLD: i64 = NOW - 10_001;
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    fn fault(record: &Record, requested_at: Option<i64>) -> Option<Fault> {
+    fn fault(record: &Record, requested_at: Option<i64>) -> Option<RejectionFault> {
         match check_age(record, requested_at, WINDOW, NOW) {
             Ok(()) => None,
             Err(Failure::Reject(rejection)) => Some(rejection.fault),
@@ -106,14 +106,14 @@ mod tests {
     #[test]
     fn only_a_timestamp_of_the_broker_says_that_the_system_may_be_at_fault() {
         let by_broker = record(OLD, true, &[]);
-        assert_eq!(fault(&by_broker, None), Some(Fault::Unclear));
-        assert_eq!(fault(&by_broker, Some(OLD)), Some(Fault::Unclear));
+        assert_eq!(fault(&by_broker, None), Some(RejectionFault::Unclear));
+        assert_eq!(fault(&by_broker, Some(OLD)), Some(RejectionFault::Unclear));
         let by_producer = record(OLD, false, &[]);
-        assert_eq!(fault(&by_producer, None), Some(Fault::Producer));
+        assert_eq!(fault(&by_producer, None), Some(RejectionFault::Producer));
         let young = record(NOW, true, &[]);
-        assert_eq!(fault(&young, Some(OLD)), Some(Fault::Producer));
+        assert_eq!(fault(&young, Some(OLD)), Some(RejectionFault::Producer));
         let redriven = record(NOW, true, &[(FIRST_SEEN, &OLD.to_string())]);
-        assert_eq!(fault(&redriven, None), Some(Fault::Producer));
+        assert_eq!(fault(&redriven, None), Some(RejectionFault::Producer));
     }
 
     #[test]
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn a_good_key_of_another_user_is_the_producers_fault_and_a_missing_one_may_not_be() {
         for (denied, wanted) in [
-            (Denied::OtherUser, Fault::Producer),
-            (Denied::Missing, Fault::Unclear),
-            (Denied::Unknown, Fault::Unclear),
+            (Denied::OtherUser, RejectionFault::Producer),
+            (Denied::Missing, RejectionFault::Unclear),
+            (Denied::Unknown, RejectionFault::Unclear),
         ] {
             let Failure::Reject(rejection) = denied.into() else {
                 panic!("it can never succeed");

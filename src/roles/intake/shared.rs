@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use apache_avro::Schema;
 
 use super::failures::{of_avro, of_registry, reject};
-use super::rate_limit::{RateLimits, Refused};
+use super::rate_limit::{NotAdmitted, RateLimits};
 use crate::contract::avro;
 use crate::domain::{ErrorCode, UserId};
 use crate::engines::config::Config;
@@ -52,11 +52,11 @@ impl Shared {
         };
         match slots.without(limits.admit(user.as_str(), count)).await {
             Ok(()) => Ok(()),
-            Err(Refused::After(_)) => {
+            Err(NotAdmitted::After(_)) => {
                 let limited = anyhow!("{limits}").context("the user is above its rate limit");
                 Err(reject(ErrorCode::RateLimited, limited))
             }
-            Err(stopped @ Refused::Stopped) => {
+            Err(stopped @ NotAdmitted::Stopped) => {
                 Err(Failure::Retry(Cause::Interrupted, stopped.into()))
             }
         }

@@ -14,7 +14,7 @@ use super::schedule;
 use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
 use crate::contract::digest::SendDigest;
-use crate::contract::receipt::{DeliveryError, End};
+use crate::contract::receipt::{DeliveryError, NotificationEnd};
 use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::failpoint;
@@ -23,12 +23,12 @@ use crate::engines::temporal::activity::{Aborted, alive_until_stop};
 use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// The activities of deliveries and digests.
-pub struct Activities {
+pub struct NotifierActivities {
     pub deliverer: Arc<Deliverer>,
 }
 
 #[activities]
-impl Activities {
+impl NotifierActivities {
     #[activity(definition = notification::Deliver)]
     pub async fn deliver(
         self: Arc<Self>,
@@ -59,9 +59,7 @@ impl Activities {
             operators,
             ..
         } = &*self.deliverer;
-        // Boxed, because it is large: it holds a whole mail.
-        let sending = Box::pin(operator_alerts::send(&ctx, channels, operators, input));
-        alive_until_stop(&ctx, sending).await
+        operator_alerts::send(&ctx, channels, operators, input).await
     }
 }
 
@@ -72,7 +70,7 @@ impl Deliverer {
     /// Makes one attempt.
     ///
     /// # Errors
-    /// Only when this process could not make one: the registry does not answer.
+    /// Only if this process could not make one, because the registry is unavailable.
     pub async fn deliver(&self, input: Deliver) -> Result<Delivered, Aborted> {
         let Deliver {
             parcel,
@@ -83,7 +81,7 @@ impl Deliverer {
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let why = "the settings of this notifier name no such target";
+                let why = "the settings of this notifier do not name the target";
                 let error = DeliveryError::new("target_gone", why);
                 return Ok(self.elsewhere(&parcel, step, error));
             }
@@ -100,9 +98,11 @@ impl Deliverer {
         let attempt = self.later(&notice, &notification).await;
         failpoint::hit("deliver.tried").await;
         Ok(match attempt {
-            Attempt::Sent(Tried::Delivered(status)) => ended(End::delivered(status), true),
+            Attempt::Sent(Tried::Delivered(status)) => {
+                ended(NotificationEnd::delivered(status), true)
+            }
             Attempt::Sent(Tried::Refused { status, error }) => {
-                ended(End::given_up(status, error), true)
+                ended(NotificationEnd::given_up(status, error), true)
             }
             Attempt::Sent(Tried::Later {
                 status,
@@ -111,7 +111,8 @@ impl Deliverer {
             }) => self.later_on(&parcel, step, status, error, true, again_in),
             // Attempts of other notifications test the endpoint often enough.
             Attempt::Closed(Closed::Circuit(_)) if shut >= WAITS => {
-                let why = "the endpoint did not answer others, so it was not asked";
+                let why =
+                    "the endpoint's circuit is open after earlier failures, so no attempt was made";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
@@ -126,7 +127,7 @@ impl Deliverer {
     /// Publishes how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not accept it: Temporal retries it.
+    /// If Kafka or the registry does not accept the receipt; Temporal then retries the activity.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,
@@ -162,7 +163,9 @@ impl Deliverer {
     fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
         let later = self.later_on(parcel, step, None, error.clone(), false, None);
         match later {
-            Delivered::Later { pause_ms: None, .. } => ended(End::skipped(error), false),
+            Delivered::Later { pause_ms: None, .. } => {
+                ended(NotificationEnd::skipped(error), false)
+            }
             Delivered::Later { .. } | Delivered::Ended { .. } | Delivered::Wait { .. } => later,
         }
     }
@@ -197,7 +200,7 @@ fn lasting(error: Unread) -> Result<Unread, Aborted> {
     Ok(error)
 }
 
-fn ended(end: End, sent: bool) -> Delivered {
+fn ended(end: NotificationEnd, sent: bool) -> Delivered {
     Delivered::Ended { end, sent }
 }
 

@@ -27,7 +27,8 @@ pub(super) enum Tried {
     Refused {
         /// Status of the answer, if there was one.
         status: Option<u16>,
-        /// Why. The code is from a closed list; the text contains nothing of the target or its answer.
+        /// Why. The code is from a closed list. The text contains nothing of the target, and of its answer only the
+        /// status and Slack's own error words.
         error: DeliveryError,
     },
     /// A later attempt may succeed.

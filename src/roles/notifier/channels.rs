@@ -13,11 +13,11 @@ use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Why a channel cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableChannel {
     #[error(transparent)]
-    Http(#[from] webhook::Unusable),
+    Http(#[from] webhook::UnusableWebhook),
     #[error(transparent)]
-    Email(#[from] email::Unusable),
+    Email(#[from] email::UnusableEmail),
 }
 
 /// The channels that this process serves.
@@ -38,7 +38,7 @@ pub(super) enum Served<'c> {
 
 impl Channels {
     /// Creates the channels; makes no network call.
-    pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
+    pub(super) fn new(config: &config::Notifier) -> Result<Self, UnusableChannel> {
         Ok(Self {
             webhooks: webhook::Sender::new(config)?,
             slack: slack::Sender::new(config)?,
@@ -79,7 +79,7 @@ impl Channels {
     }
 }
 
-/// Returns why no mail is sent.
+/// Returns the error of a tenant's notification for which [`Channels::of`] has no channel. Only email can be unserved.
 pub(super) fn unserved() -> DeliveryError {
     let why =
         "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
@@ -105,7 +105,8 @@ impl Served<'_> {
     }
 
     /// Whether an attempt of `limit` would probably time out after the mail server has the whole message and is
-    /// still processing it, so that the mail arrives twice. Targets of webhooks and Slack answer at once.
+    /// still processing it, so that the mail would arrive twice. Webhook and Slack targets are expected to answer at
+    /// once.
     pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
         match self {
             Self::Email(sender, _) => sender.is_slower_than(limit),

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_too_many_and_those_not_used_for_longest_go_first() {
+    fn at_the_limit_the_least_recently_used_circuits_are_dropped_first() {
         let (mut circuits, now) = (Circuits::default(), Instant::now());
         let second = |n: usize| now + Duration::from_millis(n as u64);
         opened(&mut circuits, "first", now);

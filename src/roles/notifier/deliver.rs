@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::channels::{Channels, Unusable};
+use super::channels::{Channels, UnusableChannel};
 use super::endpoints::{Closed, Endpoints, Seen};
 use super::plan::{self, Notification};
 use crate::contract::avro;
 use crate::contract::avro::RECEIPT;
 use crate::contract::delivery::Parcel;
-use crate::contract::receipt::{End, Outcome, Receipt};
+use crate::contract::receipt::{NotificationEnd, NotificationOutcome, Receipt};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event};
@@ -57,7 +57,7 @@ pub(super) enum Unread {
 }
 
 impl Unread {
-    /// Returns whether the record may be read later: the registry does not answer.
+    /// Returns whether the record may be readable later, because only the registry is unavailable.
     pub(super) fn is_passing(&self) -> bool {
         use registry::Error::{Refused, Unavailable};
         matches!(self, Self::Schema(Unavailable(_) | Refused { .. }))
@@ -96,14 +96,14 @@ impl Deliverer {
     /// Creates a deliverer; makes no network call.
     ///
     /// # Errors
-    /// [`Unusable`] if a signing secret or an email template is malformed, the CA certificates cannot be read,
+    /// [`UnusableChannel`] if a signing secret or an email template is malformed, the CA certificates cannot be read,
     /// or no HTTP client can be built.
     pub fn new(
         config: &Config,
         registry: Arc<Registry>,
         producer: Arc<Producer>,
         sealer: Sealer,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableChannel> {
         let settings = &config.notifier;
         let default_slack = settings.default_slack.as_ref();
         Ok(Self {
@@ -143,8 +143,8 @@ impl Deliverer {
         self.attempt(notice, notification, limit, FIRST_TRY).await
     }
 
-    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: without that, first
-    /// attempts would always get there before it.
+    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: otherwise first attempts,
+    /// which wait, would always take the free slots before it.
     pub(super) async fn later(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
         self.attempt(notice, notification, limit, LATER_WAIT).await
@@ -175,7 +175,7 @@ impl Deliverer {
         if let Err(closed) = entry.turn(patience).await {
             return Attempt::Closed(closed);
         }
-        // Nothing is sent to the endpoint.
+        // A limited mail is not sent, so the endpoint's circuits do not change.
         if let Some(tried) = channel.limited(user) {
             return Attempt::Sent(tried);
         }
@@ -195,11 +195,11 @@ impl Deliverer {
         Attempt::Sent(tried)
     }
 
-    /// Publishes the event to the dead-letter topic if it was given up, and then the receipt; returns when the
-    /// broker has both.
+    /// Publishes the event to the dead-letter topic if the notification was given up, and then the receipt; returns
+    /// when the broker has all of it.
     pub(super) async fn report(&self, parcel: &Parcel, receipt: &Receipt) -> Result<(), BoxError> {
         let key = Some(parcel.request_id.as_bytes());
-        if receipt.outcome == Outcome::GivenUp {
+        if receipt.outcome == NotificationOutcome::GivenUp {
             let given_up = Message {
                 topic: &self.topics.notifications_dlq,
                 key,
@@ -207,7 +207,7 @@ impl Deliverer {
                 headers: given_up_headers(parcel, receipt),
             };
             self.producer.send(given_up).await?;
-            failpoint::hit("notify.parked").await;
+            failpoint::hit("notify.dead_lettered").await;
         }
         let topic = &self.topics.notifications;
         let value = self.registry.encode(topic, &RECEIPT, receipt).await?;
@@ -243,7 +243,7 @@ fn seen(tried: &Tried) -> Seen {
 pub(super) fn receipt(
     parcel: &Parcel,
     shown: String,
-    end: End,
+    end: NotificationEnd,
     tries: u32,
     first_try_at: Option<i64>,
     ended_at: i64,

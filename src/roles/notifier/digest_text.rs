@@ -14,7 +14,7 @@ pub(super) struct DigestText {
     pub(super) first: Vec<String>,
     /// Number of failures that are not listed.
     pub(super) more: u64,
-    /// Names this digest: another one has another first event.
+    /// Identifies this digest: another one has other events, or another number of them.
     pub(super) id: String,
 }
 
@@ -39,13 +39,14 @@ impl DigestText {
         let codes = codes
             .iter()
             .map(|(code, count)| format!("{count} x {code}"));
-        let id = first.first().map_or("", |failed| &failed.event_id);
+        let events: Vec<_> = first.iter().map(|failed| &failed.event_id).collect();
         Self {
             title,
             codes: codes.collect(),
             first: first.iter().map(of_failure).collect(),
             more: total.saturating_sub(first.len() as u64),
-            id: format!("{total}/{id}"),
+            // The ids in quotes, so that one with a separator in it does not look like two.
+            id: format!("{total} {events:?}"),
         }
     }
 
@@ -107,5 +108,8 @@ mod tests {
         assert_eq!(id(&failures(3)), id(&failures(3)));
         assert_ne!(id(&failures(30)), id(&failures(31)));
         assert_ne!(id(&failures(1)), id(&failed(7, "timed_out").into()));
+        let mut other = failures(2);
+        other.append(failed(7, "timed_out").into());
+        assert_ne!(id(&failures(3)), id(&other), "the first event is the same");
     }
 }

@@ -18,7 +18,7 @@ use lettre::transport::smtp;
 
 use self::connection::Connection;
 use self::limits::Limits;
-pub use self::templates::Fault as TemplateFault;
+pub use self::templates::TemplateFault;
 use self::templates::Templates;
 use crate::contract::receipt::DeliveryError;
 use crate::domain::email_address;
@@ -58,7 +58,7 @@ pub(super) enum Error {
 
 /// Why no mail can be sent at all.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableEmail {
     #[error(transparent)]
     Template(#[from] TemplateFault),
     /// The CA certificates to verify the server with cannot be read.
@@ -84,13 +84,13 @@ pub fn check_templates(folder: Option<&Path>) -> Result<(), TemplateFault> {
 
 impl Sender {
     /// Creates a sender, if there is a mail server; makes no network call.
-    pub(super) fn new(config: &config::Notifier) -> Result<Option<Self>, Unusable> {
+    pub(super) fn new(config: &config::Notifier) -> Result<Option<Self>, UnusableEmail> {
         let templates = Templates::load(config.templates.as_deref())?;
         let Some(email) = &config.email else {
             return Ok(None);
         };
         Ok(Some(Self {
-            connection: Connection::new(&email.server).map_err(Unusable::Certificates)?,
+            connection: Connection::new(&email.server).map_err(UnusableEmail::Certificates)?,
             from: email.from.clone(),
             allowed: email.allowed_domains.clone(),
             limits: Limits::new(email.limits),

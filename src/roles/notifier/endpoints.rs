@@ -3,6 +3,8 @@
 //!
 //! Attempts are counted by origin (scheme, host, port), so that a dead host with a URL for each request cannot fill the
 //! pool, and by user, so that a user with a host for each request (such as the items of a batch) cannot fill it either.
+//! At each origin they are counted by user too, so that one user cannot fill the line of an origin that users share,
+//! such as the mail server.
 //!
 //! Each endpoint has two circuits ([`Circuits`]). An attempt without an answer counts against the user's origin; a
 //! failure answer counts only against the user's target. So on a host that tenants share, one tenant's broken or
@@ -24,7 +26,8 @@ use crate::engines::telemetry::events;
 pub(super) const MOST: usize = 8;
 /// One origin may use a tenth of the pool, including attempts that wait for their turn.
 const PART: usize = 10;
-/// One user may use half of the pool over all endpoints, and at least [`MOST`].
+/// One user may use half of the pool over all endpoints, and at least [`MOST`]. At one origin, a user may use half of
+/// its part of the pool, or as many attempts as may be in flight there if that is more, but leaves one to other users.
 const USERS_PART: usize = 2;
 
 /// Where an attempt goes.
@@ -77,11 +80,11 @@ pub(super) enum Seen {
 pub(super) struct Endpoints {
     /// Most concurrent attempts at all endpoints together.
     pool: usize,
-    known: Mutex<Known>,
+    known: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Counts {
     origins: HashMap<String, Origin>,
     circuits: Circuits,
     /// Number of attempts of each user, including those that wait.
@@ -92,8 +95,8 @@ struct Known {
 #[derive(Debug)]
 struct Origin {
     in_flight: Arc<Semaphore>,
-    /// Number of attempts, including those that wait.
-    attempts: usize,
+    /// Number of attempts of each user, including those that wait.
+    line: HashMap<String, usize>,
 }
 
 /// An attempt at an endpoint, which counts toward the limits until it is dropped.
@@ -142,7 +145,7 @@ impl Endpoints {
         events::tries_in_flight(known.in_flight);
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Counts> {
         self.known.lock()
     }
 }
@@ -151,7 +154,7 @@ impl Entry<'_> {
     /// Waits for at most `patience` until the origin may have another attempt in flight, if not too many wait already.
     pub(super) async fn turn(&mut self, patience: Duration) -> Result<(), Closed> {
         let in_flight = self.line_up()?;
-        // A free place is taken even without patience.
+        // A free slot is taken even without patience.
         let Ok(Ok(permit)) = timeout(patience, in_flight.acquire_owned()).await else {
             return Err(Closed::Full);
         };
@@ -174,12 +177,15 @@ impl Entry<'_> {
         let origin = known.origins.entry(self.endpoint.origin.clone());
         let origin = origin.or_insert_with(|| Origin {
             in_flight: Arc::new(Semaphore::new(places)),
-            attempts: 0,
+            line: HashMap::new(),
         });
-        if origin.attempts >= share {
+        let attempts: usize = origin.line.values().sum();
+        let of_user = origin.line.get(&self.user).copied().unwrap_or(0);
+        let users_share = places.max(share / USERS_PART).min(share - 1).max(1);
+        if attempts >= share || of_user >= users_share {
             return Err(Closed::Full);
         }
-        origin.attempts += 1;
+        origin.line.insert(self.user.clone(), of_user + 1);
         self.in_line = true;
         Ok(origin.in_flight.clone())
     }
@@ -214,17 +220,12 @@ impl Entry<'_> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut known = self.endpoints.known();
-        if let Some(attempts) = known.users.get_mut(&self.user) {
-            *attempts -= 1;
-            if *attempts == 0 {
-                known.users.remove(&self.user);
-            }
-        }
+        remove_one(&mut known.users, &self.user);
         if self.in_line
             && let Some(origin) = known.origins.get_mut(&self.endpoint.origin)
         {
-            origin.attempts -= 1;
-            if origin.attempts == 0 {
+            remove_one(&mut origin.line, &self.user);
+            if origin.line.is_empty() {
                 known.origins.remove(&self.endpoint.origin);
             }
         }
@@ -235,7 +236,17 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Returns the circuits of a user's endpoint: that of its origin and that of its target. A target has one for each
+/// Subtracts one attempt of a user.
+fn remove_one(attempts: &mut HashMap<String, usize>, user: &str) {
+    if let Some(count) = attempts.get_mut(user) {
+        *count -= 1;
+        if *count == 0 {
+            attempts.remove(user);
+        }
+    }
+}
+
+/// Returns the keys of the circuits of a user's endpoint: its origin's and its target's. A target has one for each
 /// user: otherwise a user who knows another's URL could open its circuit by sending requests that fail there.
 fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;

@@ -1,6 +1,7 @@
 //! Hands notifications over to their delivery workflows, at a limited rate.
 //!
-//! Connects for the first hand-over, not before: the notifier makes first attempts even while Temporal is unavailable.
+//! Connects when the connection is first needed, not before: the notifier makes first attempts even while Temporal is
+//! unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use super::endpoints::Closed;
 use super::recent::Tries;
 use super::schedule;
-use crate::contract::delivery::{Delivery, Parcel};
-use crate::contract::receipt::{DeliveryError, End};
+use crate::contract::delivery::{DeliveryInput, Parcel};
+use crate::contract::receipt::{DeliveryError, NotificationEnd};
 use crate::domain::time::millis;
 use crate::domain::token_buckets::TokenBuckets;
 use crate::engines::config;
@@ -19,7 +20,7 @@ use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::{Blame, Temporal};
-use crate::engines::temporal::deliveries::{Given, Once};
+use crate::engines::temporal::deliveries::{HandedOver, Once};
 
 /// Starts the delivery workflows of notifications.
 pub struct Handover {
@@ -31,7 +32,7 @@ pub struct Handover {
 }
 
 /// Why the first attempt did not settle a notification.
-pub(super) enum Reason {
+pub(super) enum HandoverReason {
     /// The attempt failed; holds what is left of the pause that the target asked for, if it did.
     Failed(Option<Duration>),
     /// No attempt was made.
@@ -77,11 +78,11 @@ impl Handover {
         parcel: Parcel,
         user: &str,
         tries: Tries,
-        reason: &Reason,
-    ) -> Result<Option<End>, Failure> {
+        reason: &HandoverReason,
+    ) -> Result<Option<NotificationEnd>, Failure> {
         let channel = parcel.channel.as_str();
         let (step, pause) = reason.next(&self.schedule);
-        let delivery = Delivery {
+        let delivery = DeliveryInput {
             parcel,
             tries: tries.count,
             first_try_at: tries.first_at,
@@ -98,7 +99,7 @@ impl Handover {
         };
         match timeout(LIMIT, giving).await {
             Ok(Ok(given)) => {
-                let is_new = given == Given::New;
+                let is_new = given == HandedOver::New;
                 events::notification_handed_over(channel, reason.as_str(), is_new);
                 Ok(None)
             }
@@ -113,12 +114,12 @@ impl Handover {
 
 /// Returns the end of a notification that Temporal will never accept. Otherwise the record is held and releases its slot,
 /// so that notifications that need no hand-over continue, until 64 times `NOTIFY_CONCURRENCY` records wait. An overloaded
-/// server is treated alike: the rate limit and the pause before the retry are enough to reduce its load.
-fn refused(error: client::Error) -> Result<End, Failure> {
+/// Temporal is treated alike: the rate limit and the pause before the retry are enough to reduce its load.
+fn refused(error: client::Error) -> Result<NotificationEnd, Failure> {
     match error.blame() {
         Blame::Record => {
             let error = DeliveryError::new("hand_over_refused", &error.to_string());
-            Ok(End::given_up(None, error))
+            Ok(NotificationEnd::given_up(None, error))
         }
         Blame::Connection | Blame::Load | Blame::System => {
             Err(Failure::Retry(Cause::HandoverUnavailable, error.into()))
@@ -126,7 +127,7 @@ fn refused(error: client::Error) -> Result<End, Failure> {
     }
 }
 
-impl Reason {
+impl HandoverReason {
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Failed(_) => "not_delivered",

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use temporalio_sdk::activities::ActivityContext;
+use futures::future::join_all;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::timeout;
 
 use super::attempt::{NotNow, Tried};
@@ -21,7 +22,7 @@ use crate::domain::Event;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::Aborted;
+use crate::engines::temporal::activity::{Aborted, failure, heartbeating, until_stop};
 
 /// Signals failures to the workflow of each of the operators' targets.
 pub(super) struct OperatorAlerts {
@@ -31,8 +32,8 @@ pub(super) struct OperatorAlerts {
 
 /// How long one signal may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(10);
-/// After this many attempts, a message whose target the settings of the notifier do not name is lost. With the pauses
-/// of Temporal that takes some 50 minutes: enough to restart all notifiers with new settings.
+/// A message is lost after this many attempts in a row by notifiers whose settings do not name its target. With the
+/// pauses of Temporal that takes some 50 minutes: enough to restart all notifiers with new settings.
 const ATTEMPTS_WITHOUT_TARGET: u32 = 55;
 /// The longest pause that a target may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
@@ -58,18 +59,22 @@ impl OperatorAlerts {
 
     /// Waits until the workflow of each target has the failure, if `event` reports one. `memory` keeps a record that is
     /// handled again from reporting it again.
+    ///
+    /// # Errors
+    /// The first one, after all targets were signalled.
     pub(super) async fn report(&self, event: &Event, memory: &Recent) -> Result<(), Failure> {
         let Some(failed) = FailedRequest::of(event) else {
             return Ok(());
         };
-        for target in &self.targets {
+        let signalling = self.targets.iter().map(async |target| {
             let id = Receipt::id(&event.event_id, target.channel(), "operators");
             if memory.recall(id).is_none() {
                 self.signal(target, failed.clone()).await?;
                 memory.note(id, Known::Done);
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        join_all(signalling).await.into_iter().collect()
     }
 
     async fn signal(&self, target: &Notification, failed: FailedRequest) -> Result<(), Failure> {
@@ -92,21 +97,46 @@ impl OperatorAlerts {
 }
 
 /// Makes one attempt to send a digest to the one of `targets` that it names. Returns `Ok` when the message ended: it was
-/// accepted, or never will be.
+/// accepted, or never will be. The heartbeat gives the next attempt the number of attempts in a row that found no such
+/// target.
 pub(super) async fn send(
     ctx: &ActivityContext,
     channels: &Channels,
     targets: &[Notification],
     message: SendDigest,
-) -> Result<(), Aborted> {
+) -> Result<(), ActivityError> {
     let SendDigest { to, failures } = message;
     let is_meant =
         |target: &&Notification| target.channel() == to.channel && target.hash == to.target_hash;
-    let text = DigestText::of(&failures);
-    let tried = match targets.iter().find(is_meant) {
-        Some(target) => channels.send_digest(&text, &target.target).await,
-        None => Ok(without_target(ctx.info().attempt)),
+    let target = targets.iter().find(is_meant);
+    let earlier = ctx.heartbeat_details().deserialize().ok().flatten();
+    let unknown = unknown_in_a_row(target, earlier);
+    let sending = async {
+        let text = DigestText::of(&failures);
+        let tried = match target {
+            Some(target) => channels.send_digest(&text, &target.target).await,
+            None => Ok(without_target(unknown)),
+        };
+        ended(&to, failures.total, tried)
     };
+    // Boxed, because it is large: it holds a whole mail.
+    let sending = until_stop(ctx, Box::pin(sending));
+    heartbeating(ctx, || unknown, sending)
+        .await?
+        .map_err(failure)
+}
+
+/// Returns how many attempts in a row, including this one, found that the settings do not name the target. `earlier` is
+/// the count of the attempt before.
+fn unknown_in_a_row(target: Option<&Notification>, earlier: Option<u32>) -> u32 {
+    match target {
+        Some(_) => 0,
+        None => earlier.unwrap_or(0).saturating_add(1),
+    }
+}
+
+/// Reports the result of an attempt to telemetry, and decides whether another one follows.
+fn ended(to: &OperatorTarget, total: u64, tried: Result<Tried, NotNow>) -> Result<(), Aborted> {
     let (outcome, error, ended) = match tried {
         Ok(Tried::Delivered(_)) => ("delivered", None, Ok(())),
         Ok(Tried::Refused { error, .. }) => ("lost", Some(error), Ok(())),
@@ -123,16 +153,16 @@ pub(super) async fn send(
     };
     let error = error.as_ref();
     let error = error.map(|error| error as &(dyn std::error::Error + 'static));
-    events::operators_notified(to.channel.as_str(), failures.total, outcome, error);
+    events::operators_notified(to.channel.as_str(), total, outcome, error);
     ended
 }
 
-/// Returns the result of the `attempt`-th attempt if the settings of this notifier do not name the target: those of
-/// another may, as while notifiers are restarted with other settings one by one.
-fn without_target(attempt: u32) -> Tried {
+/// Returns the result of an attempt whose target this notifier's settings do not name, as the `unknown`-th such attempt
+/// in a row. Another notifier may know it, for example while notifiers are restarted one by one with other settings.
+fn without_target(unknown: u32) -> Tried {
     let why = "the settings of this notifier do not name the target";
     let (status, error) = (None, DeliveryError::new("target_gone", why));
-    if attempt >= ATTEMPTS_WITHOUT_TARGET {
+    if unknown >= ATTEMPTS_WITHOUT_TARGET {
         return Tried::Refused { status, error };
     }
     Tried::Later {
@@ -143,15 +173,4 @@ fn without_target(attempt: u32) -> Tried {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_whose_target_no_notifier_knows_is_lost_in_the_end() {
-        let early = without_target(ATTEMPTS_WITHOUT_TARGET - 1);
-        let last = without_target(ATTEMPTS_WITHOUT_TARGET);
-
-        assert!(matches!(early, Tried::Later { .. }), "{early:?}");
-        assert!(matches!(last, Tried::Refused { .. }), "{last:?}");
-    }
-}
+mod tests;

@@ -104,8 +104,8 @@ fn uses_default_slack(event: &Event) -> bool {
     may_be_notified(event) && event.batch_id.is_none() && on.contains(&event.event_type)
 }
 
-/// Returns whether the targets of a rejected record are notified. They are not if the record proves no tenant, or is too
-/// old.
+/// Returns whether the targets of a rejected record are notified. They are not if the record does not prove its
+/// sender, or is too old.
 fn may_be_answered(code: ErrorCode) -> bool {
     !matches!(
         code,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mail_is_one_endpoint_with_one_place_and_a_web_server_has_more() {
+    fn all_mail_is_one_endpoint_with_one_slot_and_a_web_server_has_more() {
         let mail = |to: &str| Notification::new(Target::Email(to.to_owned())).endpoint();
         let webhook = Target::Webhook("https://a.example:8443/x".parse().unwrap());
         let webhook = Notification::new(webhook).endpoint();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_one_host_share_its_places_and_have_circuits_of_their_own() {
+    fn targets_of_one_host_share_its_slots_and_have_circuits_of_their_own() {
         let endpoint =
             |url: &str| Notification::new(Target::Webhook(url.parse().unwrap())).endpoint();
 

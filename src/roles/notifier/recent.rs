@@ -13,7 +13,7 @@ use crate::contract::receipt::Receipt;
 /// The state of one notification.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
-    /// It was attempted, and no workflow has it yet.
+    /// It has no end and no workflow yet; holds the attempts so far, of which there may be none.
     Tried(Tries),
     /// It ended, but Kafka does not have its receipt yet.
     Unreported(Box<Receipt>),
@@ -45,11 +45,11 @@ impl Tries {
 #[derive(Debug)]
 pub(super) struct Recent {
     most: usize,
-    memory: Mutex<Memory>,
+    memory: Mutex<Remembered>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct Remembered {
     known: HashMap<Uuid, Known>,
     order: VecDeque<Uuid>,
 }
@@ -82,7 +82,7 @@ impl Recent {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Remembered> {
         self.memory.lock()
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_that_was_noted_is_known() {
+    fn the_last_noted_state_is_recalled() {
         let memory = Recent::new(10);
         let id = Uuid::from_u128(1);
         assert_eq!(memory.recall(id), None);

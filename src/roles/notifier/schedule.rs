@@ -33,7 +33,7 @@ pub(super) fn kept(asked: Duration) -> Duration {
 }
 
 /// Returns the pause before the next attempt at an endpoint that was closed `times` times and stays closed for
-/// another `closed`: an attempt before that would cost the workflow a step for nothing.
+/// another `closed`: an attempt before that would only find it closed.
 pub(super) fn wait(times: u32, closed: Duration, jitter: f64) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(1 << times.min(16));
     let own = doubled.min(LONGEST_WAIT).mul_f64(jitter);

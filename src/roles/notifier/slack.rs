@@ -17,7 +17,7 @@ use url::Url;
 pub(super) use self::message::digest;
 use self::message::{message, without_images};
 use self::pace::Pace;
-use super::webhook::Unusable;
+use super::webhook::UnusableWebhook;
 use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress::{Guard, Refused};
@@ -73,8 +73,8 @@ impl Sender {
     /// Creates a sender; makes no network call.
     ///
     /// # Errors
-    /// [`Unusable`] if no HTTP client can be built.
-    pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
+    /// [`UnusableWebhook`] if no HTTP client can be built.
+    pub(super) fn new(config: &config::Notifier) -> Result<Self, UnusableWebhook> {
         Ok(Self {
             guard: Guard::new("slack", &config.egress, |client| client)?,
             hosts: config.slack_hosts.clone(),

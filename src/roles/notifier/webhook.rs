@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use url::Url;
 
 pub use self::signature::{InvalidSecret, user_secret};
-pub use self::signature_v1a::{InvalidKey, Key};
+pub use self::signature_v1a::{InvalidKey, MasterKey};
 use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress;
@@ -53,14 +53,14 @@ pub(super) enum Error {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableWebhook {
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
     #[error(transparent)]
     Key(#[from] InvalidKey),
     /// The HTTP client that checks addresses cannot be built.
     #[error(transparent)]
-    Guard(#[from] egress::Unusable),
+    Guard(#[from] egress::UnusableGuard),
 }
 
 pub(super) struct Sender {
@@ -77,7 +77,7 @@ const LONGEST_DRAIN: Duration = Duration::from_millis(500);
 
 impl Sender {
     /// Creates a sender; makes no network call.
-    pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
+    pub(super) fn new(config: &config::Notifier) -> Result<Self, UnusableWebhook> {
         Ok(Self {
             guard: Guard::new("webhook", &config.egress, |client| client)?,
             signer: signer(config)?,
@@ -123,8 +123,8 @@ impl Sender {
 }
 
 /// Builds the signer: it signs with the secrets of users and, if there are any, with the `v1a` keys.
-fn signer(config: &config::Notifier) -> Result<signature::Signer, Unusable> {
-    let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(Key::parse).collect();
+fn signer(config: &config::Notifier) -> Result<signature::Signer, UnusableWebhook> {
+    let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(MasterKey::parse).collect();
     Ok(signature::Signer::new(&config.signing_secrets)?.with_keys(keys?))
 }
 

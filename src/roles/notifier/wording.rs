@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 
-/// Returns untrusted text as one line of at most `longest` characters, without characters that are not seen or that
-/// turn the writing direction.
+/// Returns untrusted text as one line of at most `longest` characters, without invisible characters and those that
+/// change the writing direction.
 pub(super) fn line(text: &str, longest: usize) -> String {
     let unseen = |c: char| {
         c.is_control()
@@ -28,7 +28,7 @@ pub(super) fn moment(milliseconds: i64) -> String {
         .to_string()
 }
 
-/// Returns a size in the decimal units that disks have.
+/// Returns a size in decimal units, as disks are labelled.
 pub(super) fn size(bytes: i64) -> String {
     let tenths = |unit: i64| {
         let tenths = bytes / (unit / 10);

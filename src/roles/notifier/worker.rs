@@ -1,4 +1,5 @@
-//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, since only it opens targets.
+//! Hosts the workflows of deliveries and digests, on a queue of their own: part of the role `notifier`, since only it
+//! opens targets.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::Deliverer;
-use super::activities::Activities;
+use super::activities::NotifierActivities;
 use crate::engines::config::Config;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
@@ -16,10 +17,10 @@ use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::workflows;
 
-/// Runs deliveries until `stop`, then finishes or hands back what it has accepted.
+/// Runs deliveries and digests until `stop`, then finishes or hands back what it has accepted.
 ///
 /// # Errors
-/// The worker cannot be created, or ends by itself.
+/// The worker cannot be created, or fails.
 pub async fn run(
     config: &Config,
     temporal: &Temporal,
@@ -35,7 +36,7 @@ pub async fn run(
         .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .register_activities(Activities { deliverer })
+        .register_activities(NotifierActivities { deliverer })
         .build();
     workflows::of_notifications(&mut options)?;
     let mut worker = Worker::new(&runtime, temporal.client(), options)

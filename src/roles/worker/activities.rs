@@ -1,4 +1,5 @@
-//! The activities of `contract::activities`: each publishes the events in its input, then does its own work.
+//! The activities of `contract::activities`. `submit` and `fetch` first publish the events in their input; `finish`
+//! publishes them after its other work.
 //!
 //! Business failures are Ok values. After an Err the events stay unconfirmed, and Temporal retries the activity.
 
@@ -47,7 +48,7 @@ impl Activities {
         let fetching = self.work.fetch(input, &turn, ctx.cancelled());
         let fetched = heartbeating(&ctx, || turn.failures(), fetching).await?;
         if fetched.is_err() {
-            // Reaches the server together with the failure, so the next attempt continues the counts.
+            // Reaches Temporal together with the failure, so the next attempt continues the counts.
             ctx.record_heartbeat(turn.failures()).await?;
         }
         fetched.map_err(failure)

@@ -1,6 +1,6 @@
-//! Stores a record at the server as the details of a heartbeat, and waits for the answer.
+//! Stores a record at Temporal as the details of a heartbeat, and waits for the answer.
 //!
-//! The SDK queues and throttles its own heartbeats, so it cannot say when the server has them, or whether this is still
+//! The SDK queues and throttles its own heartbeats, so it cannot say when Temporal has them, or whether this is still
 //! the current attempt.
 
 use anyhow::anyhow;
@@ -16,7 +16,7 @@ pub(crate) enum Unstored {
     CancelRequested,
     /// The attempt is no longer the current one.
     NotCurrent,
-    /// The server did not answer, and may have stored it.
+    /// Temporal did not confirm it, but may have stored it.
     Unanswered(anyhow::Error),
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Resu
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Err(Unstored::NotCurrent),
         Err(status) => Err(Unstored::Unanswered(
-            anyhow!(status).context("the server did not confirm the attempt's record"),
+            anyhow!(status).context("Temporal did not confirm the attempt's record"),
         )),
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::run::{Answer, Finish, Job, JobLookup, PendingEvents, ProviderJobLeft};
+use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
 use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
@@ -68,14 +68,14 @@ impl Drain {
     }
 }
 
-/// How often `finish` tries to cancel a job at the provider.
+/// Most attempts to cancel a job at the provider.
 const CANCEL_TRIES: u32 = 3;
 /// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has the answer may
 /// not have stored it yet.
 pub(crate) const LOOKUPS: u32 = 5;
 /// Pause between two lookups.
 pub(crate) const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
-/// Time limit for all calls of the provider in `finish`.
+/// Time limit for all calls to the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
 /// Time limit for publishing; after it the step is retried.
 const PUBLISH_TIME: Duration = Duration::from_secs(120);
@@ -85,31 +85,31 @@ impl Work {
     ///
     /// # Errors
     /// [`Aborted::Again`] unless all events are acknowledged.
-    pub async fn publish(&self, handed: &PendingEvents) -> Result<(), Aborted> {
-        let trace = handed.traceparent.as_deref();
-        let publishing = self.publisher.publish(&handed.events, trace);
+    pub async fn publish(&self, pending: &PendingEvents) -> Result<(), Aborted> {
+        let trace = pending.traceparent.as_deref();
+        let publishing = self.publisher.publish(&pending.events, trace);
         Ok(in_time(publishing, "cannot publish the events").await?)
     }
 
     /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
     ///
     /// # Errors
-    /// [`Aborted::Again`] until all of it is done.
+    /// [`Aborted::Again`] until the manifest is written and all is published. A cancel that fails is only logged.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
-        let ending = self.end_job(&input.handed.workflow, &input.leftover);
+        let ending = self.end_job(&input.pending.workflow, &input.leftover);
         if tokio::time::timeout(CANCEL_TIME, ending).await.is_err() {
-            tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not cancelled in time");
+            tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
         }
         let outcome = input
-            .handed
+            .pending
             .events
             .last()
             .context("the input of finish has no outcome")?;
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
-                workflow_id: input.handed.workflow.clone(),
-                fingerprint: input.handed.fingerprint.clone(),
+                workflow_id: input.pending.workflow.clone(),
+                fingerprint: input.pending.fingerprint.clone(),
                 result: result.clone(),
             };
             self.store
@@ -117,9 +117,9 @@ impl Work {
                 .await
                 .context("cannot write the manifest")?;
         }
-        self.publish(&input.handed).await?;
+        self.publish(&input.pending).await?;
         failpoint::hit("finish.published").await;
-        let trace = input.handed.traceparent.as_deref();
+        let trace = input.pending.traceparent.as_deref();
         let publishing = self.publisher.publish_result(outcome, trace);
         in_time(publishing, "cannot publish the outcome").await?;
         report_end(outcome, &input);
@@ -136,7 +136,9 @@ impl Work {
             };
             let Err(error) = ended else { return };
             tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
-            tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+            if attempt < CANCEL_TRIES {
+                tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+            }
         }
     }
 
@@ -157,7 +159,7 @@ impl Work {
         Ok(())
     }
 
-    /// Looks the job of a run up once: in the provider's list, or if it has none, in the run's job record.
+    /// Looks the job of a run up once: in the provider's list, or in the run's job record if the provider has no list.
     ///
     /// # Errors
     /// It remains unknown whether there is a job.
@@ -173,8 +175,8 @@ impl Work {
         let record = self.store.job_record(workflow, &lookup.run_id).await;
         let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
-            Some(Answer::Job(job)) => Some(job),
-            Some(Answer::Refused(_) | Answer::NotAccepted) | None => None,
+            Some(SubmitAnswer::Job(job)) => Some(job),
+            Some(SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted) | None => None,
         })
     }
 }
@@ -188,6 +190,7 @@ async fn in_time(
 }
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
+/// It is not counted if a cancel ends the run while they are stored.
 pub(crate) fn priced(provider: &Provider, cost_usd: Option<f64>) {
     if let Some(usd) = cost_usd {
         events::generation_priced(provider.name(), usd);

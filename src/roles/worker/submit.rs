@@ -1,16 +1,17 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! The server keeps the last attempt's record, an [`Attempt`]. Attempt n may send only if there is no record, or if it has
-//! the number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
-//! answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing is sent.
-//! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
-//! process that was paused in between may have lost its run, and must ask the server again.
+//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if there is no record, or if it
+//! has the number before its own and says that nothing was accepted. The fence: right before the send, a heartbeat that
+//! the server answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing
+//! is sent. The answer is valid only for a short time, so its age is checked once the connection is open, right before
+//! the body is written: a process that was paused in between may no longer be the current attempt, and must ask the
+//! server again.
 //!
 //! A job that is done within SUBMIT_WAIT is stored by this attempt ([`wait`]).
 //!
 //! The provider's answer goes to the server as the attempt's result, but a server that is down may never receive it. So
-//! a job that cannot be looked up is first kept in the result store. Any other answer is kept there only if the server
-//! does not confirm the attempt.
+//! a job that cannot be looked up is first kept in the result store. A refusal is kept there only if the server does not
+//! confirm the attempt.
 //!
 //! An attempt that may not send looks for the result, the answer or the job of earlier attempts, as long as one of them
 //! may still be waiting for its answer. If nothing is found and a job may have been sent, the run ends as ambiguous. If
@@ -30,7 +31,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use self::record::{cancelled, clear, may_send, take_over};
 use self::search::Found;
-use crate::contract::run::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
+use crate::contract::run::{AttemptRecord, Job, JobRecord, Sent, Submit, SubmitAnswer, Submitted};
 use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::clock::now;
@@ -59,7 +60,7 @@ pub(crate) async fn run(
     input: Submit,
 ) -> Result<Submitted, ActivityError> {
     let info = ctx.info();
-    let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
+    let previous: Option<AttemptRecord> = ctx.heartbeat_details().deserialize()?;
     // The number does not prove a first attempt: an operator's reset counts from 1 again, and may drop the record. A
     // first attempt is one that was scheduled only once.
     let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
@@ -85,7 +86,7 @@ pub(crate) async fn run(
 }
 
 impl This<'_> {
-    async fn send(&self, mine: Attempt) -> Result<Submitted, ActivityError> {
+    async fn send(&self, mine: AttemptRecord) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         let cleared = mine.cleared();
         if let Some(end) = self.before(mine).await? {
@@ -100,7 +101,7 @@ impl This<'_> {
             return Err(cancelled(cleared));
         }
         let at = now();
-        let fence = Attempt {
+        let fence = AttemptRecord {
             state: Sent::Maybe,
             sends: mine.sends + 1,
             first_at: mine.first_at.or(Some(at)),
@@ -112,14 +113,14 @@ impl This<'_> {
             Ok(()) => {}
             // The server may have stored the record anyway, but this attempt has not sent and never will.
             Err(Unstored::Unanswered(error)) => {
-                tracing::warn!(workflow = %self.input.handed.workflow, %error, "submit not sent: the server did not answer the fence");
+                tracing::warn!(workflow = %self.input.pending.workflow, %error, "submit not sent: Temporal did not confirm the fence");
                 return clear(ctx, cleared, error).await;
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
-        let Submit { handed, spec, .. } = self.input;
+        let Submit { pending, spec, .. } = self.input;
         let go = fresh(ctx.clone(), fence, asked);
-        let submitting = self.provider.submit(&handed.workflow, spec, go);
+        let submitting = self.provider.submit(&pending.workflow, spec, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
@@ -133,7 +134,7 @@ impl This<'_> {
     /// Decides how the attempt ends, by what is known after the send.
     async fn conclude(
         &self,
-        fence: Attempt,
+        fence: AttemptRecord,
         asked: Instant,
         submission: Submission,
     ) -> Result<Submitted, ActivityError> {
@@ -164,7 +165,8 @@ impl This<'_> {
                 self.refused(fence, error).await
             }
             Submission::NotAccepted { error, after } => {
-                self.confirm(fence.cleared(), Answer::NotAccepted).await;
+                self.confirm(fence.cleared(), SubmitAnswer::NotAccepted)
+                    .await;
                 // Reaches the server together with the failure, so the next attempt finds it.
                 ctx.record_heartbeat(fence.cleared()).await?;
                 let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
@@ -173,24 +175,17 @@ impl This<'_> {
                     failure.maybe_next_retry_delay(after).build(),
                 ))
             }
-            Submission::Withheld(why) => {
-                let sends = fence.sends - 1;
-                let cleared = Attempt {
-                    sends,
-                    ..fence.cleared()
-                };
-                clear(ctx, cleared, why.into()).await
-            }
+            Submission::Withheld(why) => clear(ctx, fence.withheld(), why.into()).await,
             Submission::Unknown(why) => {
-                tracing::warn!(workflow = %self.input.handed.workflow, why, "submit is ambiguous");
+                tracing::warn!(workflow = %self.input.pending.workflow, why, "submit is ambiguous");
                 self.look_up(fence).await
             }
         }
     }
 
     /// Asks the provider for the job of a send whose answer is lost.
-    async fn look_up(&self, fence: Attempt) -> Result<Submitted, ActivityError> {
-        let record = Attempt {
+    async fn look_up(&self, fence: AttemptRecord) -> Result<Submitted, ActivityError> {
+        let record = AttemptRecord {
             waiting_since: None,
             ..fence
         };
@@ -206,13 +201,18 @@ impl This<'_> {
         self.after_search(record, found).await
     }
 
-    async fn refused(&self, fence: Attempt, error: EventError) -> Result<Submitted, ActivityError> {
-        self.confirm(fence, Answer::Refused(error.clone())).await;
+    async fn refused(
+        &self,
+        fence: AttemptRecord,
+        error: EventError,
+    ) -> Result<Submitted, ActivityError> {
+        self.confirm(fence, SubmitAnswer::Refused(error.clone()))
+            .await;
         Ok(Submitted::Refused(error))
     }
 
     /// Keeps an answer in the store, unless the server confirms the attempt and so will receive its result.
-    async fn confirm(&self, record: Attempt, answer: Answer) {
+    async fn confirm(&self, record: AttemptRecord, answer: SubmitAnswer) {
         match store(self.ctx, record).await {
             Ok(()) | Err(Unstored::CancelRequested) => {}
             Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => self.keep(record, answer).await,
@@ -220,9 +220,9 @@ impl This<'_> {
     }
 
     /// Keeps an answer in the store, where later attempts and the end of the run find it.
-    async fn keep(&self, record: Attempt, answer: Answer) {
+    async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) {
         let record = JobRecord {
-            workflow_id: self.input.handed.workflow.clone(),
+            workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
             provider: record.provider,
             send: record.sends,
@@ -234,17 +234,18 @@ impl This<'_> {
         }
     }
 
-    async fn keep_job(&self, fence: Attempt, asked: Instant, job: &Job) {
+    async fn keep_job(&self, fence: AttemptRecord, asked: Instant, job: &Job) {
         if !self.provider.can_find() {
-            self.keep(fence, Answer::Job(job.clone())).await;
+            self.keep(fence, SubmitAnswer::Job(job.clone())).await;
             failpoint::hit("submit.kept").await;
         }
         self.cancel_if_unwanted(fence, asked, job).await;
     }
 
-    /// Publishes the events before the fence, and returns the result if an earlier attempt or run has left one.
-    async fn before(&self, mine: Attempt) -> Result<Option<Submitted>, ActivityError> {
-        // Shorter than the heartbeat time-out, since no heartbeat is sent until the fence.
+    /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is
+    /// one.
+    async fn before(&self, mine: AttemptRecord) -> Result<Option<Submitted>, ActivityError> {
+        // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
         let limit = every(self.ctx) * 2;
         let before = async {
             self.publish().await?;
@@ -265,11 +266,14 @@ impl This<'_> {
     }
 
     async fn publish(&self) -> Result<(), ActivityError> {
-        self.work.publish(&self.input.handed).await.map_err(failure)
+        self.work
+            .publish(&self.input.pending)
+            .await
+            .map_err(failure)
     }
 
     /// Looks for what an earlier attempt, which may have sent, has left. Never sends.
-    async fn reconcile(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+    async fn reconcile(&self, record: AttemptRecord) -> Result<Submitted, ActivityError> {
         let searching = async {
             self.publish().await?;
             self.search(record).await
@@ -284,7 +288,7 @@ impl This<'_> {
 
     async fn after_search(
         &self,
-        record: Attempt,
+        record: AttemptRecord,
         found: Found,
     ) -> Result<Submitted, ActivityError> {
         match found {
@@ -298,7 +302,7 @@ impl This<'_> {
     }
 
     /// Nothing was found: lets the next attempt send, or ends the submit as ambiguous.
-    async fn unknown(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+    async fn unknown(&self, record: AttemptRecord) -> Result<Submitted, ActivityError> {
         let resubmit = self.work.settings.submit_ambiguous_resubmit;
         let again = match record.state {
             Sent::NotAccepted => "no attempt has sent: the next one may",
@@ -306,7 +310,7 @@ impl This<'_> {
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
-                let why = "it is not known whether the provider took the job";
+                let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
                     lookup: self.job_lookup(record),
@@ -318,7 +322,11 @@ impl This<'_> {
 }
 
 /// Returns Ok when the body may be written: the server's answer to the fence is still valid, or was renewed.
-async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Result<(), NotCurrent> {
+async fn fresh(
+    ctx: ActivityContext,
+    fence: AttemptRecord,
+    mut asked: Instant,
+) -> Result<(), NotCurrent> {
     failpoint::hit("submit.sending").await;
     while asked.elapsed() >= every(&ctx) {
         asked = Instant::now();

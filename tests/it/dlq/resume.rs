@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use genflow::domain::EventType;
 use rustix::process::Signal;
 
-use super::{park, requests};
+use super::{dead_letter, requests};
 use crate::support::ledger::types;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
@@ -21,7 +21,7 @@ async fn broken_off(
     let mut times = BTreeMap::new();
     for _ in 0..count {
         let request = image("broken");
-        park(space, &request, "start_refused", &[]).await;
+        dead_letter(space, &request, "start_refused", &[]).await;
         times.insert(request.id.to_string(), 0);
     }
     let mut first = space.start(&["dlq", "redrive", "--rate", "20"]);

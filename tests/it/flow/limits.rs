@@ -7,7 +7,7 @@ use crate::support::{Space, Watched, eventually};
 async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
     let limits = [
         ("ENABLE_RATE_LIMITING", "true"),
-        ("RATE_LIMIT_PER_MINUTE", "6"),
+        ("RATE_LIMIT_PER_MINUTE", "3"),
         ("RATE_LIMIT_BURST", "1"),
         ("INTAKE_CONCURRENCY", "1"),
     ];
@@ -25,11 +25,11 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
     all.says("metrics", &one).await;
     space.send(&other).await;
 
-    // The next token comes ten seconds after the first one.
+    // The next token comes twenty seconds after the first one.
     let first_event = async |id: &str| space.story(id).await[0].occurred_at;
     let other_began = first_event(other.id.as_str()).await;
     assert!(other_began < first_event(waits.id.as_str()).await);
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_delays_no_other_user()
     // Only new starts count: a request that runs or ran is a duplicate.
     space.send(&first).await;
     space.caught_up("intake", topic).await;
-    assert_eq!(space.parked().await.len(), 3);
+    assert_eq!(space.dead_letters().await.len(), 3);
     let temporal = space.temporal().await;
     let queue = &space.config.temporal.task_queue;
     let ours = format!("WorkflowType = 'generation.v1' AND TaskQueue = '{queue}'");
@@ -101,6 +101,6 @@ async fn a_request_that_runs_is_a_duplicate_also_after_the_limit_was_lowered() {
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
 
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
 }

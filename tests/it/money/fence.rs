@@ -47,7 +47,7 @@ async fn a_submit_whose_fence_was_stored_but_not_answered_is_sent_by_the_next_at
     eventually("the fence is given up", async || {
         let given_up = worker
             .output()
-            .contains("the server did not answer the fence");
+            .contains("Temporal did not confirm the fence");
         given_up.then_some(())
     })
     .await;

@@ -10,7 +10,7 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::response::IntoResponse as _;
 use futures::future::join_all;
-use genflow::dev::simulator::{Options, Simulator};
+use genflow::dev::simulator::{Simulator, SimulatorOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ const OTHERS: usize = 230;
 
 /// Starts a separate simulator, whose list other tests do not fill.
 async fn simulator() -> SocketAddr {
-    let options = Options {
+    let options = SimulatorOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         job_time: Duration::from_millis(300),
     };

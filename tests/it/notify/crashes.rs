@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts};
 use crate::support::Space;
@@ -61,7 +61,7 @@ impl Story {
         assert_eq!(arrived, self.ids);
         let again = got.len() - failures - EVENTS;
         assert!(again <= self.uncommitted, "{again} were sent again");
-        let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+        let delivered = |one: &Receipt| one.outcome == NotificationOutcome::Delivered;
         assert!(self.receipts.iter().all(delivered), "{:?}", self.receipts);
         let receipts: BTreeSet<_> = self.receipts.iter().map(|one| &one.receipt_id).collect();
         assert_eq!(receipts.len(), EVENTS, "one id each");
@@ -104,11 +104,11 @@ async fn a_notifier_killed_in_a_workflows_try_tries_again() {
 async fn a_notifier_killed_between_dead_letter_and_receipt_repeats_both() {
     let refusing = Receiver::answering(&[Answer::Status(404)]).await;
 
-    let story = killed_at("notify.parked", refusing).await;
+    let story = killed_at("notify.dead_lettered", refusing).await;
 
     let letters = given_up(&story.space, EVENTS + 1).await;
     assert!(letters.len() <= 2 * EVENTS, "{}", letters.len());
-    let outcomes = |one: &Receipt| one.outcome == Outcome::GivenUp;
+    let outcomes = |one: &Receipt| one.outcome == NotificationOutcome::GivenUp;
     assert!(story.receipts.iter().all(outcomes));
 }
 
@@ -121,7 +121,7 @@ async fn a_notifier_killed_while_a_workflow_reports_its_end_reports_it_again() {
         .collect();
     let refusing = Receiver::answering(&answers).await;
 
-    let story = killed_at("notify.parked", refusing).await;
+    let story = killed_at("notify.dead_lettered", refusing).await;
 
     let letters = given_up(&story.space, EVENTS + 1).await;
     assert!(
@@ -129,6 +129,7 @@ async fn a_notifier_killed_while_a_workflow_reports_its_end_reports_it_again() {
             .iter()
             .all(|one| one.header("dlq.reason") == Some("gone"))
     );
-    let refused = |one: &Receipt| one.outcome == Outcome::GivenUp && one.status == Some(410);
+    let refused =
+        |one: &Receipt| one.outcome == NotificationOutcome::GivenUp && one.status == Some(410);
     assert!(story.receipts.iter().all(refused), "{:?}", story.receipts);
 }

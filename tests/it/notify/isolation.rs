@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 
 use super::{caught_up, event, publish, publish_to, receipts};
 use crate::support::gate::Gate;
@@ -14,7 +14,7 @@ const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
 
 #[tokio::test]
 async fn a_silent_endpoint_takes_its_share_and_delays_no_other() {
-    // A tenth of the pool is two slots.
+    // A tenth of the pool is two slots; one user leaves one of them to others.
     let space = Space::with(&[LONG, ("NOTIFY_CONCURRENCY", "20")]).await;
     let silent = Receiver::answering(&[Answer::Silence]).await;
     let well = Receiver::start(&[]).await;
@@ -30,12 +30,12 @@ async fn a_silent_endpoint_takes_its_share_and_delays_no_other() {
 
     well.wait(20).await;
     let asked = silent.got().len();
-    assert!(asked <= most_asked(2, began), "{asked} were asked");
+    assert!(asked <= most_asked(1, began), "{asked} were asked");
     caught_up(&space).await;
-    // Both slots were taken, so the other notifications went to their workflows without an attempt.
+    // The user's slot was taken, so the other notifications went to their workflows without an attempt.
     let asked = silent.got().len();
     assert!(asked >= 1, "{asked} were asked");
-    assert!(asked <= most_asked(2, began), "{asked} were asked");
+    assert!(asked <= most_asked(1, began), "{asked} were asked");
 }
 
 /// Returns the most first attempts at a failing endpoint since `began`, with `at_once` in flight: five failures open
@@ -56,7 +56,8 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     }
 
     let receipts = receipts(&space, 3).await;
-    let once = |receipt: &Receipt| receipt.outcome == Outcome::Delivered && receipt.tries == 1;
+    let once =
+        |receipt: &Receipt| receipt.outcome == NotificationOutcome::Delivered && receipt.tries == 1;
     assert!(receipts.iter().all(once), "{receipts:?}");
     // More than the system buffers of three unread bodies; a client that reads on would exceed it in a moment.
     let sent = endless.sent();
@@ -142,7 +143,7 @@ async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
     let receipts = receipts(&space, 2).await;
     let receipt = receipts.iter().find(|one| one.event_id == held.event_id);
     let receipt = receipt.unwrap();
-    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!(receipt.outcome, NotificationOutcome::Delivered);
     assert!(receipt.tries >= 4, "{receipt:?}");
 }
 
@@ -158,7 +159,7 @@ async fn an_endpoint_that_recovers_before_temporal_is_notified_at_once() {
     failing.answer(Answer::Status(204));
 
     let receipt = receipts(&space, 1).await.remove(0);
-    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!(receipt.outcome, NotificationOutcome::Delivered);
     eventually("the record is done", async || {
         let topic = &space.config.kafka.topics.events;
         (space.lag("notifier", topic).await == 0).then_some(())

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
-use genflow::contract::receipt::{Channel, Outcome, Receipt};
+use genflow::contract::receipt::{Channel, NotificationOutcome, Receipt};
 use genflow::domain::Event;
 use genflow::engines::clock::now;
 use rand::rngs::StdRng;
@@ -264,7 +264,8 @@ impl Ledger {
         assert!(arrivals.iter().all(same), "{key:?} has one id");
         let receipts = &self.receipts[&key];
         let ended_so = |one: &Receipt| {
-            one.outcome == Outcome::Delivered && one.receipt_id == receipts[0].receipt_id
+            one.outcome == NotificationOutcome::Delivered
+                && one.receipt_id == receipts[0].receipt_id
         };
         assert!(receipts.iter().all(ended_so), "{receipts:#?}");
         let taken = arrivals.iter().filter(|one| one.taken).count();

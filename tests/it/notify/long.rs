@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genflow::contract::delivery::{Conclude, Deliver, Delivered, Delivery, Parcel, Raw};
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::delivery::{Conclude, Deliver, Delivered, DeliveryInput, Parcel, Raw};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 use genflow::engines::temporal::client::Temporal;
 use genflow::engines::temporal::deliveries::Once;
 use genflow::workflows::delivery;
@@ -75,8 +75,8 @@ impl Activities {
     }
 }
 
-fn waiting() -> Delivery {
-    Delivery {
+fn waiting() -> DeliveryInput {
+    DeliveryInput {
         parcel: Parcel {
             event: Raw(vec![0; 200]),
             event_id: uuid::Uuid::new_v4().to_string(),
@@ -133,7 +133,7 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_forgets_nothing_a
 
     let counted: Vec<_> = (0..=WAITS).map(|n| (n, n.div_ceil(2))).collect();
     assert_eq!(*crowded.waited.lock().unwrap(), counted);
-    assert_eq!(concluded.end.outcome, Outcome::Delivered);
+    assert_eq!(concluded.end.outcome, NotificationOutcome::Delivered);
     assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
     let last = history(&client, &id, None).await;
     let first = run_before(&last).expect("the delivery continued as new");
@@ -162,7 +162,10 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
     // Half a minute later the circuit lets one attempt through.
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!(receipt.event_id, event.event_id);
-    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
+    assert_eq!(
+        (receipt.outcome, receipt.tries),
+        (NotificationOutcome::Delivered, 1)
+    );
 }
 
 #[tokio::test]
@@ -185,7 +188,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once_and_replays() {
             receipts(&space, count).await.into_iter().find(of_event)
         })
         .await;
-        assert_eq!(receipt.outcome, Outcome::GivenUp);
+        assert_eq!(receipt.outcome, NotificationOutcome::GivenUp);
         assert_eq!((receipt.tries, receipt.status), (1, Some(500)));
         let letters = given_up(&space, count).await;
         assert_eq!(letters.len(), count);

@@ -1,6 +1,6 @@
 //! How an operator handles notifications that were given up, and how doctor reports endpoints that are gone.
 
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::NotificationOutcome;
 use serde_json::Value;
 
 use super::{given_up, publish_to, receipts};
@@ -15,7 +15,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
     let event = publish_to(&space, &receiver.url).await;
     let first = receipts(&space, 1).await.remove(0);
-    assert_eq!(first.outcome, Outcome::GivenUp);
+    assert_eq!(first.outcome, NotificationOutcome::GivenUp);
 
     let listed = space
         .succeed(&["dlq", "list", "--notifications", "--json"])
@@ -54,7 +54,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     let receipts = receipts(&space, 2).await;
     let second = receipts
         .iter()
-        .find(|one| one.outcome == Outcome::Delivered)
+        .find(|one| one.outcome == NotificationOutcome::Delivered)
         .unwrap();
     assert_eq!(second.receipt_id, first.receipt_id);
     let got = receiver.got();

@@ -9,7 +9,7 @@ use crate::support::Space;
 use crate::support::receiver::Receiver;
 
 #[tokio::test]
-async fn an_undecodable_event_is_parked_unchanged_and_the_next_is_notified() {
+async fn an_undecodable_event_is_dead_lettered_unchanged_and_the_next_is_notified() {
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
     let topic = &space.config.kafka.topics.events;
@@ -31,10 +31,10 @@ async fn an_undecodable_event_is_parked_unchanged_and_the_next_is_notified() {
     assert_eq!(receipt.event_id, event.event_id);
     assert_eq!(receiver.got().len(), 1);
     super::caught_up(&space).await;
-    let mut parked = given_up(&space, 3).await;
+    let mut letters = given_up(&space, 3).await;
     let offset = |name: &str| name.parse::<i64>().unwrap();
-    parked.sort_by_key(|record| offset(record.header("dlq.original.offset").unwrap()));
-    let parked: Vec<_> = parked
+    letters.sort_by_key(|record| offset(record.header("dlq.original.offset").unwrap()));
+    let letters: Vec<_> = letters
         .iter()
         .map(|record| {
             (
@@ -45,5 +45,5 @@ async fn an_undecodable_event_is_parked_unchanged_and_the_next_is_notified() {
         .collect();
     let reasons = ["undecodable", "unknown_schema", "undecodable"];
     let wanted: Vec<_> = reasons.into_iter().zip(values).collect();
-    assert_eq!(parked, wanted);
+    assert_eq!(letters, wanted);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 use genflow::domain::{Event, EventType, Targets};
 
 use super::{caught_up, event, given_up, publish, publish_to, receipts, sealed};
@@ -49,7 +49,7 @@ async fn an_event_whose_delivery_is_under_way_is_not_handed_over_twice() {
         got.iter()
             .all(|one| one.header("webhook-id") == event.event_id)
     );
-    assert_eq!(receipts[0].outcome, Outcome::Delivered);
+    assert_eq!(receipts[0].outcome, NotificationOutcome::Delivered);
 }
 
 #[tokio::test]
@@ -71,7 +71,10 @@ async fn two_targets_of_one_event_on_one_channel_both_arrive() {
     let ids: BTreeSet<_> = receipts.iter().map(|one| &one.receipt_id).collect();
     assert_eq!(ids.len(), 2, "{receipts:#?}");
     for (receipt, receiver) in receipts.iter().zip(&receivers) {
-        assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+        assert_eq!(
+            (receipt.outcome, receipt.tries),
+            (NotificationOutcome::Delivered, 2)
+        );
         let got = receiver.got();
         assert_eq!(got.len(), 2);
         let of_event = |delivery: &Delivery| delivery.header("webhook-id") == one.event_id;
@@ -100,7 +103,10 @@ async fn lost_offsets_send_again_under_the_same_id_and_nothing_that_is_too_old()
     assert_eq!(again.len(), 2);
     assert_eq!(again[0].receipt_id, again[1].receipt_id);
     let expired = of(&old.event_id)[0];
-    assert_eq!((expired.outcome, expired.tries), (Outcome::Expired, 0));
+    assert_eq!(
+        (expired.outcome, expired.tries),
+        (NotificationOutcome::Expired, 0)
+    );
     let got = receiver.wait(2).await;
     let deliveries = |id: &str| {
         got.iter()
@@ -131,8 +137,8 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     notifier
         .says("readyz", "NOTIFY_KEYS has the keys of intake")
         .await;
-    let parked = given_up(&space, 2).await;
-    assert_eq!(parked.len(), 2, "only as many as the fuse lets pass");
+    let letters = given_up(&space, 2).await;
+    assert_eq!(letters.len(), 2, "only as many as the fuse lets pass");
     drop(notifier);
 
     let _notifier = space.start(&["notifier"]);
@@ -143,12 +149,12 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
         .into_iter()
         .map(|one| one.request_id.into_bytes())
         .collect();
-    let parked: BTreeSet<_> = parked.into_iter().filter_map(|one| one.key).collect();
+    let letters: BTreeSet<_> = letters.into_iter().filter_map(|one| one.key).collect();
     let wanted = events
         .iter()
         .step_by(2)
         .map(|one| one.request_id.as_bytes());
-    let held = wanted.filter(|id| !parked.contains(*id));
+    let held = wanted.filter(|id| !letters.contains(*id));
     assert_eq!(held.clone().count(), 4);
     assert!(
         held.into_iter().all(|id| notified.contains(id)),
@@ -157,13 +163,13 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
 }
 
 #[tokio::test]
-async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there() {
+async fn a_seal_that_does_not_open_is_dead_lettered_and_redriven_once_its_key_is_there() {
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
     let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", OTHER_KEY)]);
     let event = publish_to(&space, &receiver.url).await;
-    let parked = given_up(&space, 1).await.remove(0);
-    assert_eq!(parked.header("dlq.reason"), Some("undecodable"));
+    let letter = given_up(&space, 1).await.remove(0);
+    assert_eq!(letter.header("dlq.reason"), Some("undecodable"));
     caught_up(&space).await;
     assert!(notifier.terminate().await.success());
 
@@ -173,7 +179,7 @@ async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there(
     assert!(redrive.ended().await.success(), "{}", redrive.output());
     let got = receiver.wait(1).await;
     assert_eq!(got[0].header("webhook-id"), event.event_id);
-    let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+    let delivered = |one: &Receipt| one.outcome == NotificationOutcome::Delivered;
     assert!(receipts(&space, 1).await.iter().all(delivered));
     eventually("the record is done", async || {
         let topic = &space.config.kafka.topics.events;

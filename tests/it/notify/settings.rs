@@ -1,6 +1,6 @@
 //! Notifiers with different settings, as during a rolling restart.
 
-use genflow::contract::receipt::{Channel, Outcome};
+use genflow::contract::receipt::{Channel, NotificationOutcome};
 use genflow::domain::Event;
 
 use super::{caught_up, event, publish, receipts};
@@ -47,6 +47,6 @@ async fn a_delivery_that_a_notifier_of_other_settings_has_waits_for_one_that_kno
     assert_eq!(receipt.event_id, event.event_id);
     assert_eq!(
         (receipt.channel, receipt.outcome, receipt.tries),
-        (Channel::Slack, Outcome::Delivered, 2)
+        (Channel::Slack, NotificationOutcome::Delivered, 2)
     );
 }

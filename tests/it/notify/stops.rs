@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use genflow::contract::receipt::{Outcome, Receipt};
+use genflow::contract::receipt::{NotificationOutcome, Receipt};
 use genflow::domain::Event;
 use rustix::process::Signal;
 
@@ -70,7 +70,8 @@ async fn a_notification_answered_during_a_stop_is_done_and_not_repeated() {
     assert_eq!(stage.lag().await, 0, "the offset is committed");
     let found = receipts(&stage.space, 3).await;
     let once = |one: &Receipt| {
-        (one.outcome, one.tries) == (Outcome::Delivered, 1) && one.event_id == event.event_id
+        (one.outcome, one.tries) == (NotificationOutcome::Delivered, 1)
+            && one.event_id == event.event_id
     };
     assert!(found.len() == 3 && found.iter().all(once), "{found:#?}");
     let _second = stage.notifier();
@@ -100,7 +101,7 @@ async fn an_unanswered_notification_delays_no_stop_and_is_repeated_with_its_id()
     }
     let _second = stage.notifier();
     let found = receipts(&stage.space, 3).await;
-    let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+    let delivered = |one: &Receipt| one.outcome == NotificationOutcome::Delivered;
     assert!(
         found.len() == 3 && found.iter().all(delivered),
         "{found:#?}"
@@ -133,7 +134,10 @@ async fn a_workflows_try_that_is_answered_while_its_notifier_stops_is_the_last()
     assert!(ended.success(), "{}", first.process.output());
     let _second = Watched::start(&space, "notifier", &[]);
     let receipt = receipts(&space, 1).await.remove(0);
-    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+    assert_eq!(
+        (receipt.outcome, receipt.tries),
+        (NotificationOutcome::Delivered, 2)
+    );
     assert_eq!(receiver.got().len(), 2);
 }
 
@@ -152,7 +156,7 @@ async fn a_workflows_try_that_is_not_answered_is_handed_back_to_the_next_notifie
     receiver.answer(Answer::Status(204));
     let _second = Watched::start(&space, "notifier", &[]);
     let receipt = receipts(&space, 1).await.remove(0);
-    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!(receipt.outcome, NotificationOutcome::Delivered);
     let got = receiver.got();
     assert_eq!(got.len(), 3);
     assert!(

@@ -127,8 +127,8 @@ async fn dead_lettered(space: &Space, flood: &[Record], reason: &str) {
     let known = image("now-and-then");
     eventually_within(LONG, "the whole flood is dead-lettered", async || {
         space.send_with(&known, key(GOOD)).await;
-        let parked = space.parked().await;
-        let found = parked.iter().map(|record| {
+        let letters = space.dead_letters().await;
+        let found = letters.iter().map(|record| {
             assert_eq!(record.header("dlq.reason"), Some(reason));
             record.key.as_deref().unwrap()
         });
@@ -234,7 +234,7 @@ async fn one_request_sent_hundreds_of_times_stops_no_others_and_runs_once() {
     })
     .await;
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 /// Sends a request whose job never ends, and waits until it runs.
@@ -269,8 +269,8 @@ async fn a_cancel_is_heard_in_a_flood_of_bad_commands_over_a_restart_too() {
     cancelled(&late).await;
     eventually_within(LONG, "all of the flood is dead-lettered", async || {
         space.cancel_with(late.id.as_str(), key(GOOD)).await;
-        let parked = space.parked().await;
-        let keys: BTreeSet<_> = parked.into_iter().map(|record| record.key).collect();
+        let letters = space.dead_letters().await;
+        let keys: BTreeSet<_> = letters.into_iter().map(|record| record.key).collect();
         (keys.len() == FLOOD).then_some(())
     })
     .await;

@@ -67,7 +67,7 @@ async fn send_anew(space: &Space, request: &Request) {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked() {
+async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_dead_lettered() {
     let space = Space::new().await;
     let address = nowhere();
     let url = format!("http://{address}");
@@ -91,7 +91,7 @@ async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked()
 
         completes(&space, &intake, &request).await;
     }
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 async fn waits(space: &Space, intake: &Watched) {
@@ -99,7 +99,7 @@ async fn waits(space: &Space, intake: &Watched) {
         .says("readyz", "the schema registry is unavailable")
         .await;
     assert_eq!(intake.status("readyz").await, 503);
-    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.dead_letters().await.len(), 0);
 }
 
 async fn completes(space: &Space, intake: &Watched, request: &Request) {

@@ -31,8 +31,8 @@ async fn a_refusal_that_is_repeated_after_a_restart_has_the_same_content() {
         (vec![EventType::Rejected], 2)
     );
     assert_eq!(events[0], events[1]);
-    let parked = space.parked().await;
-    let errors: BTreeSet<_> = parked.iter().map(|it| it.header("dlq.error")).collect();
+    let letters = space.dead_letters().await;
+    let errors: BTreeSet<_> = letters.iter().map(|it| it.header("dlq.error")).collect();
     assert_eq!(
         errors.len(),
         2,
@@ -59,10 +59,10 @@ async fn a_record_whose_key_is_not_its_request_id_is_invalid_and_answered() {
     }
     space.caught_up("intake", topic).await;
 
-    let parked = space.parked().await;
-    assert_eq!(parked.len(), 1, "a running request is a duplicate");
-    assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
-    let error = parked[0].header("dlq.error").unwrap();
+    let letters = space.dead_letters().await;
+    assert_eq!(letters.len(), 1, "a running request is a duplicate");
+    assert_eq!(letters[0].header("dlq.reason"), Some("invalid"));
+    let error = letters[0].header("dlq.error").unwrap();
     assert!(
         error.contains("another-key") && error.contains(other.id.as_str()),
         "{error}"
@@ -94,9 +94,9 @@ async fn a_command_whose_key_is_not_its_request_id_is_invalid_and_not_carried_ou
         .await;
     space.caught_up("commands", topic).await;
 
-    let parked = space.parked().await;
-    assert_eq!(parked.len(), 1);
-    assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
+    let letters = space.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].header("dlq.reason"), Some("invalid"));
     let temporal = space.temporal().await;
     assert!(temporal.run_id(&free.run(0)).await.is_none(), "not claimed");
 }
@@ -111,10 +111,10 @@ async fn a_window_beyond_the_retention_is_cut_to_it() {
 
     space.send(&request).await;
 
-    let parked = space
+    let letter = space
         .read(&space.config.kafka.topics.dlq)
         .await
         .next()
         .await;
-    assert_eq!(parked.header("dlq.reason"), Some("too_old"));
+    assert_eq!(letter.header("dlq.reason"), Some("too_old"));
 }

@@ -22,9 +22,9 @@ async fn commands_leave_workflows_of_others_alone() {
     retry(&space, &foreign, "c1").await;
     commands_done(&space).await;
 
-    let parked = space.parked().await;
-    assert_eq!(parked.len(), 2);
-    for record in &parked {
+    let letters = space.dead_letters().await;
+    assert_eq!(letters.len(), 2);
+    for record in &letters {
         assert_eq!(record.header("dlq.reason"), Some("invalid"));
         let error = record.header("dlq.error").unwrap();
         assert!(error.contains("payroll"), "{error}");
@@ -48,9 +48,9 @@ async fn a_workflow_of_others_in_a_retrys_place_keeps_no_cancel_from_the_run() {
     assert_eq!(outcome(&space, &request.id, 0).await, EventType::Cancelled);
     retry(&space, &request.id, "c1").await;
     commands_done(&space).await;
-    let parked = space.parked().await;
-    assert_eq!(parked.len(), 1);
-    assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
+    let letters = space.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].header("dlq.reason"), Some("invalid"));
     let temporal = space.temporal().await;
     assert!(!temporal.is_cancel_asked(&slot).await);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::dev::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use genflow::dev::simulator;
 use genflow::dev::simulator::Simulator;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ pub(crate) fn engines() -> &'static Running {
                 .unwrap();
             runtime.block_on(async move {
                 let engines = start().await;
-                let options = simulator::Options {
+                let options = simulator::SimulatorOptions {
                     listen: ([127, 0, 0, 1], 0).into(),
                     job_time: Duration::from_millis(300),
                 };
@@ -121,7 +121,7 @@ fn options(use_: &str) -> Options {
         cache: default_cache(),
         data: root.join(format!("{use_}-{}", std::process::id())),
         guard: env!("CARGO_BIN_EXE_genflow").into(),
-        ports: Ports::Free,
+        ports: EnginePorts::Free,
         existing: Existing {
             kafka_brokers: set("KAFKA_BROKERS"),
             schema_registry_url: set("SCHEMA_REGISTRY_URL"),

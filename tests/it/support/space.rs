@@ -289,7 +289,7 @@ impl Space {
     }
 
     /// Returns all dead letters of requests and commands that exist now.
-    pub(crate) async fn parked(&self) -> Vec<Record> {
+    pub(crate) async fn dead_letters(&self) -> Vec<Record> {
         let topic = &self.config.kafka.topics.dlq;
         self.read(topic).await.all().await
     }

@@ -128,7 +128,7 @@ fn no_event_of_the_largest_request_exceeds_256_kb() {
 }
 
 #[test]
-fn what_does_not_fit_is_cut_of_addresses_then_of_what_was_sent_and_of_metadata_last() {
+fn too_large_an_event_loses_output_urls_first_then_what_was_sent_then_metadata() {
     let identity = identity(&at_all_bounds());
     let outputs = longest_outputs();
     let (few, all) = (outputs[..14].to_vec(), outputs);
@@ -188,7 +188,7 @@ fn an_event_that_fits_is_not_cut() {
 }
 
 #[test]
-fn outputs_fit_at_their_bounds_and_without_end_they_do_not() {
+fn outputs_at_their_bounds_fit_and_thousands_do_not() {
     assert!(Generated::fits(&longest_outputs()));
     assert!(Generated::fits(&vec![output(); 500]));
     assert!(!Generated::fits(&vec![output(); 5_000]));
@@ -206,7 +206,7 @@ fn an_event_type_that_is_repeated_is_notified_of_once() {
 }
 
 #[test]
-fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
+fn an_invalid_user_id_is_left_out_of_the_answer() {
     let name = "u".repeat(1_000_000);
     let request = write_request(&bare(Single::Image(bare_image()).into())).unwrap();
     let mut value = datum::read(&REQUEST.schema, &request).unwrap();

@@ -185,7 +185,7 @@ fn other_types() -> Vec<Json> {
     ]
 }
 
-/// The request schema with another type for field number `field`; `nested` counts the fields of its first spec.
+/// The request schema with another type for field number `field`, which is one of its first spec's fields if `nested`.
 fn retyped(field: usize, kind: &Json, nested: bool) -> Schema {
     let mut text: Json = serde_json::from_str(REQUEST.text).unwrap();
     let fields = if nested {

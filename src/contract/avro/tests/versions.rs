@@ -4,7 +4,8 @@ use apache_avro::schema_compatibility::SchemaCompatibility;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::domain::Single;
+use crate::contract::receipt::Channel;
+use crate::domain::{ProviderName, Single};
 
 fn all() -> [&'static Ours; 4] {
     [&REQUEST, &COMMAND, &EVENT, &RECEIPT]
@@ -39,6 +40,29 @@ fn every_schema_is_named_as_its_file_and_every_enum_falls_back_to_unknown() {
         );
         assert!(enums > 0, "{}", ours.name);
     }
+}
+
+/// Returns the symbols of the enum of that name, without `UNKNOWN`.
+fn symbols(ours: &Ours, name: &str) -> Vec<String> {
+    let mut symbols = Vec::new();
+    let schema = serde_json::from_str(ours.text).unwrap();
+    visit(&schema, &mut |node: &Json| {
+        if node["type"] == "enum" && node["name"] == name {
+            let all = node["symbols"].as_array().unwrap().iter().skip(1);
+            symbols.extend(all.map(|symbol| symbol.as_str().unwrap().to_owned()));
+        }
+    });
+    symbols
+}
+
+#[test]
+fn the_schemas_have_every_event_type_and_every_channel() {
+    for ours in [&*EVENT, &*REQUEST] {
+        let types = EventType::ALL.map(EventType::as_str);
+        assert_eq!(symbols(ours, "EventType"), types, "{}", ours.name);
+    }
+    let channels = Channel::ALL.map(Channel::as_str);
+    assert_eq!(symbols(&RECEIPT, "Channel"), channels);
 }
 
 #[test]
@@ -317,9 +341,10 @@ fn an_input_that_is_no_address_and_a_provider_that_is_unknown_are_named_by_their
         with(b"https://example.com/in.png", b"gopher"),
         "spec.inputs[0].url is not an http or https URL"
     );
+    let known = ProviderName::ALL.map(ProviderName::as_str).join(", ");
     assert_eq!(
         with(b"openai", b"closed"),
-        "spec.fallback[0].provider is \"closed\", expected one of: replicate, openai, fal"
+        format!("spec.fallback[0].provider is \"closed\", expected one of: {known}")
     );
 }
 

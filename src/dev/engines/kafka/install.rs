@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{Kafka, NAME, folder_name, render, write};
+use super::{KafkaEngine, NAME, folder_name, render, write};
 use crate::dev::engines::error::LogEnd;
 use crate::dev::engines::install::Installer;
 use crate::dev::engines::process::Process;
@@ -14,7 +14,7 @@ use crate::dev::engines::{Error, Options, pins};
 
 const POM: &str = include_str!("pom.xml");
 
-impl Kafka {
+impl KafkaEngine {
     pub(crate) async fn install(
         &self,
         installer: &Installer<'_>,

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Both answers are much smaller; a port of another program may send anything.
 const LARGEST: i32 = 1 << 20;
 
-/// Returns whether the broker lists a broker in its cluster: itself.
+/// Returns whether the broker lists a broker in its cluster, which is the broker itself.
 pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     let no_topics = 0_i32.to_be_bytes();
     let answer = ask(port, METADATA, &no_topics).await?;
@@ -38,7 +38,7 @@ pub(super) async fn has_coordinator(port: u16) -> io::Result<bool> {
 
 fn find_coordinator(group: &str) -> Vec<u8> {
     let mut body = string(group);
-    body.push(0); // of a group, not of a transaction
+    body.push(0); // the coordinator of a group, not of a transaction
     body
 }
 

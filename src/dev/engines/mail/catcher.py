@@ -1,8 +1,9 @@
 """The mail catcher: accepts every mail, keeps it in a Maildir, forwards none.
 
 The address controls the answer: reply-451@… and reply-550@… get that code, reply-451-once@… only the first time. A mail
-to after-7@… is stored at once and answered 7 seconds later, to after-7-once@… only the first time. Any text may follow a
-+. The password "wrong" is refused. Each mail is stored with its envelope addresses and the number of its connection.
+to after-7@… is stored at once and answered 7 seconds later; after-7-once@… delays only the first answer. A + and any
+text may come before the @. The password "wrong" is refused. Each mail is stored with its envelope addresses and the
+number of its connection.
 """
 
 import argparse

@@ -32,7 +32,7 @@ impl Sim {
 }
 
 #[tokio::test]
-async fn fal_queues_and_gives_the_result_apart() {
+async fn fal_queues_a_job_and_returns_its_result_at_another_url() {
     let sim = Sim::start().await;
     let input =
         json!({"prompt": "a cat", "image_size": {"width": 64, "height": 32}, "num_images": 2});
@@ -51,7 +51,7 @@ async fn fal_queues_and_gives_the_result_apart() {
 }
 
 #[tokio::test]
-async fn fal_cancels_what_has_not_ended() {
+async fn fal_cancels_a_job_that_has_not_ended() {
     let sim = Sim::start().await;
     let stuck = json!({"prompt": "a cat", "sim": {"stuck": true}});
     let (_, queued) = sim.fal(Method::POST, FLUX, stuck).await;

@@ -118,7 +118,7 @@ async fn a_cut_ends_its_own_connection_only() {
 }
 
 #[tokio::test]
-async fn a_client_of_the_real_kind_sees_a_cut_as_a_failed_request() {
+async fn an_http_client_sees_a_cut_as_a_failed_request() {
     let sim = Sim::start().await;
     let body = json!({"input": {"prompt": "a cat", "genflow_id": "w", "sim": {"submit": ["cut", "accept_cut"]}}});
 
@@ -159,7 +159,7 @@ async fn a_stop_does_not_wait_for_hung_or_idle_connections() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_json_though_the_job_was_accepted() {
+async fn garbage_is_not_json_but_the_job_is_accepted() {
     let sim = Sim::start().await;
     let body = json!({"input": {"prompt": "a cat", "genflow_id": "w", "sim": {"submit": ["accept_garbage"]}}});
 
@@ -309,7 +309,7 @@ async fn a_truncated_file_breaks_off_half_way() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_cut_amidst_its_head_or_body() {
+async fn an_answer_can_be_cut_within_its_head_or_body() {
     let sim = Sim::start().await;
     for fault in ["accept_cut_head", "accept_cut_body"] {
         let body = json!({"prompt": "a cat", "seconds": "4", "sim": {"submit": [fault]}});

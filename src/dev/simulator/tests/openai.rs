@@ -8,7 +8,7 @@ use super::*;
 const IMAGES: &str = "/v1/images/generations";
 
 #[tokio::test]
-async fn openai_gives_images_with_its_answer() {
+async fn openai_answers_with_the_images() {
     let sim = Sim::start().await;
     let body = json!({"model": "m", "prompt": "a cat", "n": 2, "size": "64x32"});
 
@@ -21,7 +21,7 @@ async fn openai_gives_images_with_its_answer() {
 }
 
 #[tokio::test]
-async fn openai_makes_a_video_whose_content_wants_the_key() {
+async fn the_content_of_an_openai_video_requires_the_key() {
     let sim = Sim::start().await;
     let body = json!({"model": "sora-2", "prompt": "a cat", "seconds": "4", "size": "320x180"});
     let (_, queued) = sim.post("/v1/videos", body).await;
@@ -38,7 +38,7 @@ async fn openai_makes_a_video_whose_content_wants_the_key() {
 }
 
 #[tokio::test]
-async fn openai_refuses_what_it_does_not_know() {
+async fn openai_refuses_unknown_parameters_and_invalid_values() {
     let sim = Sim::start().await;
     for (path, body, code) in [
         (

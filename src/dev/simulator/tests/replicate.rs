@@ -67,7 +67,7 @@ async fn urls_are_built_from_the_host_header() {
 }
 
 #[tokio::test]
-async fn every_api_route_wants_a_good_token() {
+async fn every_api_route_requires_a_good_token() {
     let sim = Sim::start().await;
     let routes = [
         (Method::POST, MODEL),

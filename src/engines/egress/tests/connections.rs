@@ -52,7 +52,7 @@ impl Target {
     }
 }
 
-/// Returns a guard that resolves by `server` and treats the addresses that `allowed` accepts as public.
+/// Returns a guard that resolves names with `server` and treats the addresses that `allowed` accepts as public.
 fn asking(server: &NameServer, allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Guard {
     let names = PublicOnly::new(server.resolver.clone(), allowed, "test");
     Guard::with_names(names, &public(), |client| client).unwrap()
@@ -134,7 +134,7 @@ async fn of_several_answers_only_those_that_pass_are_connected_to() {
 }
 
 #[tokio::test]
-async fn nothing_is_connected_to_at_an_address_that_is_refused() {
+async fn no_connection_is_made_to_a_refused_address() {
     let target = Target::start().await;
     let server = NameServer::start(vec![addresses(&["127.0.0.1"])]).await;
     let (guarded, open) = (
@@ -161,7 +161,7 @@ async fn nothing_is_connected_to_at_an_address_that_is_refused() {
     }
 
     assert_eq!(target.connections(), 0);
-    // Without the check, the same name leads to the target, so the guard is what kept it unreached.
+    // Without the check, the same name leads to the target, so it was the guard that prevented the call.
     assert_eq!(call(&open, &target.url("inside.example")).await, Ok(204));
     assert_eq!(target.connections(), 1);
 }

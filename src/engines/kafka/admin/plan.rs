@@ -32,7 +32,7 @@ impl Difference {
 
 /// A topic as the contract specifies it.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct TopicPlan {
     pub(super) topic: String,
     pub(super) partitions: usize,
     pub(super) replication: usize,
@@ -60,7 +60,7 @@ pub(super) fn plans(
     topics: &config::Topics,
     replication: usize,
     dedup_window: Duration,
-) -> Vec<Plan> {
+) -> Vec<TopicPlan> {
     let in_sync = if replication >= FULL { "2" } else { "1" };
     let of_requests = WEEK.min(dedup_window);
     // Name, partitions, retention (`None`: compacted), bytes of the largest record.
@@ -87,7 +87,7 @@ pub(super) fn plans(
         if *topic == topics.requests {
             settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));
         }
-        plans.push(Plan {
+        plans.push(TopicPlan {
             topic: topic.clone(),
             partitions,
             replication,
@@ -98,7 +98,7 @@ pub(super) fn plans(
     plans
 }
 
-impl Plan {
+impl TopicPlan {
     pub(super) fn new_topic(&self) -> NewTopic<'_> {
         let partitions = i32::try_from(self.partitions).unwrap_or(1);
         let replication = i32::try_from(self.replication).unwrap_or(1);
@@ -156,7 +156,7 @@ mod tests {
         Config::of(&[]).unwrap().kafka.topics
     }
 
-    fn setting<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
+    fn setting<'p>(plan: &'p TopicPlan, name: &str) -> Option<&'p str> {
         let found = plan.settings.iter().find(|(other, _)| *other == name)?;
         Some(&found.1)
     }

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::group::Group;
-use super::{Error, Options};
+use super::{ConsumerOptions, Error};
 use crate::engines::config;
 use crate::engines::health::Health;
 use crate::engines::kafka::LOOKUP_TIMEOUT;
@@ -20,7 +20,7 @@ const METADATA_PAUSE: Duration = Duration::from_secs(1);
 /// Waits until the brokers have metadata of the topic; `false` if `stop` comes first.
 pub(super) async fn wait_for_topic(
     consumer: &Arc<StreamConsumer<Group>>,
-    options: &Options,
+    options: &ConsumerOptions,
     health: &Health,
     stop: &CancellationToken,
 ) -> bool {
@@ -52,7 +52,7 @@ pub(super) async fn wait_for_topic(
 
 pub(super) fn create(
     kafka: &config::Kafka,
-    options: &Options,
+    options: &ConsumerOptions,
     group: Group,
 ) -> Result<StreamConsumer<Group>, Error> {
     let session = kafka.session_timeout;

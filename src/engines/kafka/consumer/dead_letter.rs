@@ -17,7 +17,7 @@ const LONGEST_ERROR: usize = 1000;
 const TRUNCATED: &str = "dlq.truncated";
 
 /// Publishes a record on the dead-letter topic `topic`, and returns when the brokers have acknowledged it.
-pub(super) async fn park(
+pub(super) async fn publish(
     producer: &Producer,
     topic: &str,
     group: &str,
@@ -141,19 +141,19 @@ mod tests {
             ("dlq.reason", "old"),
         ]);
 
-        let parked = Record {
+        let letter = Record {
             headers: headers(&came, &rejection, "g"),
             ..came
         };
 
-        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
-        assert_eq!(parked.header("dlq.error"), Some("read: it ends"));
-        assert_eq!(parked.header("dlq.attempts"), Some("3"));
-        assert_eq!(parked.header("traceparent"), Some("00-1"));
-        let values = parked.headers.iter().map(|(_, value)| value.as_deref());
+        assert_eq!(letter.header("dlq.reason"), Some("invalid"));
+        assert_eq!(letter.header("dlq.error"), Some("read: it ends"));
+        assert_eq!(letter.header("dlq.attempts"), Some("3"));
+        assert_eq!(letter.header("traceparent"), Some("00-1"));
+        let values = letter.headers.iter().map(|(_, value)| value.as_deref());
         assert!(!values.flatten().any(|value| value == b"secret"));
         assert_eq!(
-            parked
+            letter
                 .headers
                 .iter()
                 .filter(|(name, _)| name == "dlq.reason")

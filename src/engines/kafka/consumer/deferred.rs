@@ -9,7 +9,7 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Options;
+use super::ConsumerOptions;
 use super::schedule::Schedule;
 use crate::engines::config;
 use crate::engines::kafka::{Record, reader};
@@ -19,7 +19,7 @@ const LONGEST_SKIP: i64 = 1000;
 
 pub(super) struct DeferredReader {
     kafka: config::Kafka,
-    options: Options,
+    options: ConsumerOptions,
     consumer: Option<Arc<StreamConsumer>>,
     at: Option<At>,
 }
@@ -33,7 +33,7 @@ struct At {
 }
 
 impl DeferredReader {
-    pub(super) fn new(kafka: config::Kafka, options: Options) -> Self {
+    pub(super) fn new(kafka: config::Kafka, options: ConsumerOptions) -> Self {
         Self {
             kafka,
             options,
@@ -153,7 +153,7 @@ mod tests {
             schedule.take(record(offset));
         }
         let kafka = Config::of(&[]).unwrap().kafka;
-        let mut reader = DeferredReader::new(kafka, Options::of(0));
+        let mut reader = DeferredReader::new(kafka, ConsumerOptions::of(0));
         reader.at = Some(At {
             partition: 0,
             next: 3,

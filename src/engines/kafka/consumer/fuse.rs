@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Fault;
+use super::RejectionFault;
 use crate::domain::ErrorCode;
 
 /// Counts consecutive rejections whose reason may lie in this system and not in the records.
@@ -14,7 +14,7 @@ pub(crate) struct Fuse {
     threshold: u32,
     reason: Option<ErrorCode>,
     count: u32,
-    /// When a counted rejection was last let pass.
+    /// When a counted rejection last passed.
     passed: Option<Instant>,
 }
 
@@ -35,11 +35,16 @@ impl Fuse {
     /// Returns whether a record may be dead-lettered for `reason`.
     ///
     /// A producer's fault always passes. It is not counted, and does not reset the count of the same reason.
-    pub(crate) fn lets_pass(&mut self, reason: ErrorCode, fault: Fault, now: Instant) -> bool {
+    pub(crate) fn lets_pass(
+        &mut self,
+        reason: ErrorCode,
+        fault: RejectionFault,
+        now: Instant,
+    ) -> bool {
         if self.reason != Some(reason) {
             self.reset();
         }
-        if fault == Fault::Producer || !is_systemic(reason) {
+        if fault == RejectionFault::Producer || !is_systemic(reason) {
             return true;
         }
         self.reason = Some(reason);
@@ -78,7 +83,7 @@ mod tests {
     use super::*;
 
     fn passes(fuse: &mut Fuse, reason: ErrorCode) -> bool {
-        fuse.lets_pass(reason, Fault::Unclear, Instant::now())
+        fuse.lets_pass(reason, RejectionFault::Unclear, Instant::now())
     }
 
     #[test]
@@ -99,7 +104,7 @@ mod tests {
         let began = Instant::now();
         let mut at = |seconds| {
             let now = began + Duration::from_secs(seconds);
-            fuse.lets_pass(ErrorCode::UnknownSchema, Fault::Unclear, now)
+            fuse.lets_pass(ErrorCode::UnknownSchema, RejectionFault::Unclear, now)
         };
 
         assert_eq!([0, 1, 9, 10, 11, 19, 20].map(&mut at), {
@@ -124,11 +129,11 @@ mod tests {
         let mut fuse = Fuse::new(1);
         let now = Instant::now();
         for _ in 0..10 {
-            assert!(fuse.lets_pass(ErrorCode::TooOld, Fault::Producer, now));
+            assert!(fuse.lets_pass(ErrorCode::TooOld, RejectionFault::Producer, now));
         }
         assert!(passes(&mut fuse, ErrorCode::TooOld), "nothing was counted");
 
-        assert!(fuse.lets_pass(ErrorCode::TooOld, Fault::Producer, now));
+        assert!(fuse.lets_pass(ErrorCode::TooOld, RejectionFault::Producer, now));
         assert!(!passes(&mut fuse, ErrorCode::TooOld), "still blown");
     }
 

@@ -40,7 +40,7 @@ pub(super) struct KeyOrder<T> {
 #[derive(Debug)]
 struct Queue<T> {
     waiting: VecDeque<(usize, T)>,
-    /// Of the record that is out and those that wait.
+    /// Number and bytes of the record that is out and of those that wait.
     in_memory: Amount,
     deferred: usize,
     /// Whether the fuse has held a record of the lane since a record of it was last done.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_one_key_go_one_after_the_other_and_hold_no_other_up() {
+    fn records_of_one_key_run_one_after_the_other_and_do_not_block_other_keys() {
         let mut order = key_order();
         let [a, b] = [b"a", b"b"].map(|key| order.of(0, Some(key), 0));
         order.push(a, 1, "a1");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_is_full_by_number_by_size_or_while_some_of_it_are_deferred() {
+    fn a_lane_is_full_by_number_by_size_or_while_it_has_deferred_records() {
         let mut order = key_order();
         let [many, large, late] = [b"m", b"l", b"d"].map(|key| order.of(0, Some(key), 0));
         assert!(!order.is_full(many));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_is_forgotten_keeps_only_what_is_out() {
+    fn a_partition_that_is_forgotten_keeps_only_records_that_are_out() {
         let mut order = key_order();
         let [kept, lost] = [b"k", b"l"].map(|key| order.of(0, Some(key), 0));
         let other = order.of(1, None, 0);

@@ -14,7 +14,7 @@ use super::deferred;
 use super::deferred::DeferredReader;
 use super::group::Group;
 use super::record_task::{Hold, RecordTask, RecordTasks};
-use super::{Cause, Error, Handler, Options};
+use super::{Cause, ConsumerOptions, Error, Handler};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::kafka::Record;
@@ -28,7 +28,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(2);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct PollLoop<H> {
-    options: Options,
+    options: ConsumerOptions,
     consumer: Arc<StreamConsumer<Group>>,
     deferred: DeferredReader,
     tasks: Arc<RecordTasks<H>>,
@@ -42,7 +42,7 @@ pub(super) struct PollLoop<H> {
 
 impl<H: Handler> PollLoop<H> {
     pub(super) fn new(
-        options: Options,
+        options: ConsumerOptions,
         consumer: Arc<StreamConsumer<Group>>,
         deferred: DeferredReader,
         tasks: RecordTasks<H>,
@@ -66,8 +66,11 @@ impl<H: Handler> PollLoop<H> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let reader = self.deferred.aim(&consumer.context().schedule());
-            let reader =
-                reader.map_err(|source| Error::not_created(&self.options.topic, source))?;
+            let reader = reader.map_err(|source| Error {
+                topic: self.options.topic.clone(),
+                problem: "cannot read deferred records again",
+                source,
+            })?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
                 biased;
@@ -230,13 +233,14 @@ impl<H: Handler> PollLoop<H> {
             let topic = self.options.topic;
             tracing::info!(
                 topic,
-                "stopped without leaving the group: the group is rebalancing and did not answer in time"
+                "stopped without leaving the group: the brokers did not answer in time, perhaps during a rebalance"
             );
         }
     }
 }
 
-/// Stores an offset; librdkafka commits it in the background.
+/// Stores the last offset that may be committed. librdkafka commits the one after it, which is the next to read, in the
+/// background.
 fn store(consumer: &StreamConsumer<Group>, topic: &str, partition: i32, offset: i64) {
     if let Err(error) = consumer.store_offset(topic, partition, offset) {
         // The partition was just revoked: its new owner reads the record again.

@@ -1,4 +1,4 @@
-//! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop.
+//! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop or a revoke.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,10 +11,9 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::concurrency_limit::ConcurrencyLimit;
-use super::dead_letter::park;
 use super::fuse::Fuse;
 use super::slots::Slots;
-use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
+use super::{BoxError, Cause, ConsumerOptions, Failure, Handler, Rejection, dead_letter};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
@@ -44,7 +43,7 @@ pub(super) enum Hold {
     Never,
 }
 
-/// The number of deferred records waiting for the fuse from which on it holds no more.
+/// While this many deferred records wait for the fuse, it holds no more.
 ///
 /// A blown fuse lets one record pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)), so this many pass in six days.
 /// That is less than the topics' default retention of seven days, so none expires while it waits.
@@ -64,24 +63,24 @@ impl Hold {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A record on which our own code panics this often is dead-lettered: a bug of ours must not block a partition.
+/// A record on which our own code panics this many times is dead-lettered: a bug of ours must not block a partition.
 const PANICS: u32 = 5;
 
 /// Processes the records of a consumer.
 pub(super) struct RecordTasks<H> {
-    options: Options,
+    options: ConsumerOptions,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
     slots: Slots,
-    state: Mutex<State>,
-    /// Number of records that failed at least once and are being retried. Locked while the role's health changes, which
-    /// may write a log line; so the poll loop does not wait for it.
+    state: Mutex<SharedState>,
+    /// Number of records that failed at least once and are being retried. It is locked while the role's health changes,
+    /// which may write a log line. The poll loop never takes this lock, so it does not wait for that.
     retried: Mutex<usize>,
 }
 
 /// State that all running records share.
-struct State {
+struct SharedState {
     concurrency: ConcurrencyLimit,
     fuse: Fuse,
 }
@@ -101,12 +100,12 @@ type Failed = (Cause, BoxError);
 
 impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
-        options: Options,
+        options: ConsumerOptions,
         producer: Arc<Producer>,
         handler: H,
         health: Arc<Health>,
     ) -> Self {
-        let state = State {
+        let state = SharedState {
             concurrency: ConcurrencyLimit::new(options.concurrency),
             fuse: Fuse::new(options.fuse),
         };
@@ -148,7 +147,7 @@ impl<H: Handler> RecordTasks<H> {
 
     async fn until_done(&self, task: &RecordTask<'_>) -> Result<(), Settled> {
         match self.until_decided(task).await? {
-            Some(rejection) => self.park(task, &rejection).await,
+            Some(rejection) => self.dead_letter(task, &rejection).await,
             None => Ok(()),
         }
     }
@@ -182,26 +181,31 @@ impl<H: Handler> RecordTasks<H> {
             return Ok(Some(rejection));
         }
         let why = format!(
-            "DLQ_FUSE: {} records in a row were refused as {}: this deployment may be at fault, not the records",
+            "DLQ_FUSE: {} records in a row were rejected as {}: this deployment may be at fault, not the records",
             self.options.fuse,
             reason.as_str()
         );
         Err((Cause::Fuse, why.into()))
     }
 
-    async fn park(&self, task: &RecordTask<'_>, rejection: &Rejection) -> Result<(), Settled> {
-        let Options { dlq, group, .. } = &self.options;
+    async fn dead_letter(
+        &self,
+        task: &RecordTask<'_>,
+        rejection: &Rejection,
+    ) -> Result<(), Settled> {
+        let ConsumerOptions { dlq, group, .. } = &self.options;
         let unavailable = |error| (Cause::KafkaUnavailable, error);
         self.persist(task, || async {
-            let parked = park(&self.producer, dlq, group, task.record, rejection);
-            parked.await.map_err(unavailable)
+            let publishing =
+                dead_letter::publish(&self.producer, dlq, group, task.record, rejection);
+            publishing.await.map_err(unavailable)
         })
         .await?;
         let position = &task.record.position;
         events::record_rejected(position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(task, || async {
-            let notifying = self.handler.parked(task.record, rejection);
+            let notifying = self.handler.dead_lettered(task.record, rejection);
             match caught(notifying, &panics).await? {
                 Some(notified) => notified.map_err(unavailable),
                 // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.
@@ -211,7 +215,7 @@ impl<H: Handler> RecordTasks<H> {
         .await
     }
 
-    /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` comes in a pause.
+    /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` ends a pause.
     async fn persist<T, F>(
         &self,
         task: &RecordTask<'_>,
@@ -239,7 +243,7 @@ impl<H: Handler> RecordTasks<H> {
                 self.state().concurrency.failed(cause);
             }
             retried
-                .get_or_insert_with(|| Retried::new(self))
+                .get_or_insert_with(|| RetriedRecord::new(self))
                 .report(cause, error.as_ref());
             let position = &task.record.position;
             events::record_held(position, cause.as_str(), error.as_ref(), tries);
@@ -254,7 +258,7 @@ impl<H: Handler> RecordTasks<H> {
 }
 
 impl<H> RecordTasks<H> {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock()
     }
 }
@@ -270,10 +274,10 @@ async fn caught<T>(call: impl Future<Output = T>, panics: &AtomicU32) -> Result<
     }
 }
 
-/// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
-struct Retried<'a, H>(&'a RecordTasks<H>);
+/// A guard that counts a record as being retried; when the last guard is dropped, the role is ready again.
+struct RetriedRecord<'a, H>(&'a RecordTasks<H>);
 
-impl<'a, H> Retried<'a, H> {
+impl<'a, H> RetriedRecord<'a, H> {
     fn new(tasks: &'a RecordTasks<H>) -> Self {
         *tasks.retried.lock() += 1;
         Self(tasks)
@@ -291,7 +295,7 @@ impl<'a, H> Retried<'a, H> {
     }
 }
 
-impl<H> Drop for Retried<'_, H> {
+impl<H> Drop for RetriedRecord<'_, H> {
     fn drop(&mut self) {
         let RecordTasks {
             health, options, ..

@@ -320,7 +320,7 @@ impl Partition {
     }
 }
 
-/// Returns the partition of a record if the assignment under which it was read lasts.
+/// Returns the partition of a record if the assignment under which it was read is still current.
 fn assigned<'p>(
     partitions: &'p mut HashMap<i32, Partition>,
     ticket: &Ticket,

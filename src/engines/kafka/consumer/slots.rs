@@ -12,9 +12,9 @@ pub struct Slots {
     freed: Notify,
 }
 
-/// Counts one record as resting, until it is dropped.
+/// A guard that counts one record as resting until the guard is dropped.
 #[derive(Debug)]
-pub(super) struct Rest<'s> {
+pub(super) struct Resting<'s> {
     slots: &'s Slots,
     releases: bool,
 }
@@ -27,13 +27,13 @@ impl Slots {
     }
 
     /// Counts a record as resting; if it `releases` its slot, another record can take it.
-    pub(super) fn rest(&self, releases: bool) -> Rest<'_> {
+    pub(super) fn rest(&self, releases: bool) -> Resting<'_> {
         self.resting.fetch_add(1, Ordering::Relaxed);
         let released = usize::from(releases);
         self.released.fetch_add(released, Ordering::Relaxed);
         self.freed.notify_one();
         let slots = self;
-        Rest { slots, releases }
+        Resting { slots, releases }
     }
 
     pub(super) fn resting(&self) -> usize {
@@ -51,7 +51,7 @@ impl Slots {
     }
 }
 
-impl Drop for Rest<'_> {
+impl Drop for Resting<'_> {
     fn drop(&mut self) {
         let released = usize::from(self.releases);
         self.slots.resting.fetch_sub(1, Ordering::Relaxed);

@@ -173,7 +173,7 @@ async fn a_long_answer_waits_for_memory_and_that_to_a_submit_does_not() {
 }
 
 #[test]
-fn values_without_number_are_not_parsed() {
+fn an_answer_with_too_many_values_is_not_parsed() {
     let values = |count: usize| format!("[{}0]", "0,".repeat(count - 1)).into_bytes();
 
     assert!(parsed::<serde_json::Value>(&values(MOST_VALUES)).is_ok());
@@ -182,9 +182,9 @@ fn values_without_number_are_not_parsed() {
 }
 
 #[test]
-fn what_is_not_readable_is_not_said_again_in_full() {
+fn the_error_of_an_unreadable_answer_is_cut() {
     #[derive(Debug, serde::Deserialize)]
-    #[expect(dead_code, reason = "it is never read")]
+    #[expect(dead_code, reason = "parsing it fails")]
     struct Job {
         id: u64,
     }
@@ -198,7 +198,7 @@ fn what_is_not_readable_is_not_said_again_in_full() {
 }
 
 #[test]
-fn words_about_content_are_known() {
+fn refusals_of_the_content_are_recognized_by_their_words() {
     assert!(is_policy("NSFW content detected") && is_policy("content_policy_violation"));
     assert!(!is_policy("width must be a multiple of 8"));
 }

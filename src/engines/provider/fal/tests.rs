@@ -62,7 +62,7 @@ fn a_spec_becomes_the_input_of_a_model() {
 }
 
 #[test]
-fn what_was_not_asked_for_is_not_sent() {
+fn only_requested_fields_are_sent() {
     let image = Single::Image(ImageSpec {
         common: Common::new("a fox"),
         ..ImageSpec::default()
@@ -79,7 +79,7 @@ fn what_was_not_asked_for_is_not_sent() {
 }
 
 #[test]
-fn a_class_goes_along_with_a_ratio_and_two_ratios_are_refused() {
+fn a_resolution_may_have_the_ratio_that_is_asked_for_and_no_other() {
     let wide = Common {
         aspect_ratio: Some("16:9".to_owned()),
         ..Common::new("waves")
@@ -121,7 +121,7 @@ fn the_addresses_of_a_request_leave_out_the_path_of_its_model() {
 }
 
 #[test]
-fn a_model_is_no_way_out_of_the_api() {
+fn the_name_of_a_model_cannot_leave_the_api() {
     assert_eq!(check("fal-ai/flux-pro/v1.1-ultra"), Ok(()));
     for model in ["flux", "a/../b", "a//b", "a/b?c", "/a", "a/.b"] {
         assert!(check(model).is_err(), "{model}");

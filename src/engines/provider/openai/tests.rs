@@ -6,8 +6,8 @@ use reqwest::header::HeaderMap;
 use super::*;
 use crate::domain::{Common, Input, OnUnsupported};
 
-fn answer(body: &str) -> Answer {
-    Answer {
+fn answer(body: &str) -> HttpAnswer {
+    HttpAnswer {
         held: super::super::Held::default(),
         status: StatusCode::OK,
         headers: HeaderMap::new(),
@@ -150,7 +150,7 @@ fn a_field_without_an_input_is_refused_unless_it_may_be_dropped() {
 }
 
 #[test]
-fn images_come_as_base64_or_as_addresses() {
+fn images_come_as_base64_or_as_urls() {
     let text = r#"{"created": 5, "data": [{"b64_json": "AA=="}, {"url": "https://a/1.png"}, {}]}"#;
 
     let made = made(&answer(text)).unwrap();
@@ -186,7 +186,7 @@ fn a_refusal_has_a_stable_code() {
 
 #[test]
 fn a_failed_video_has_a_stable_code() {
-    let fault = |code: &str| Fault {
+    let fault = |code: &str| ApiError {
         code: Some(code.to_owned()),
         message: Some("no".to_owned()),
     };

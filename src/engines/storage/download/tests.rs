@@ -221,7 +221,7 @@ async fn the_key_stays_with_the_provider_and_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn redirects_without_end_or_aim_are_no_output() {
+async fn redirects_that_are_endless_or_lead_nowhere_give_no_output() {
     let own = Server::start().await;
     let downloader = downloader(false);
     own.leads("/round", 302, "/round");
@@ -265,7 +265,7 @@ async fn raw(answer: &'static str, hang_up: bool) -> Url {
 }
 
 #[tokio::test]
-async fn what_says_that_it_is_too_large_is_not_read() {
+async fn an_output_that_announces_too_many_bytes_is_not_read() {
     let (downloader, own) = (downloader(true), Server::start().await);
     let url = raw("HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n", false).await;
 
@@ -275,7 +275,7 @@ async fn what_says_that_it_is_too_large_is_not_read() {
 }
 
 #[tokio::test]
-async fn what_breaks_off_is_not_an_output_and_may_be_had_later() {
+async fn a_download_that_breaks_off_gives_no_output_and_may_be_repeated() {
     let (downloader, own) = (downloader(true), Server::start().await);
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345",

@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 use super::{catalogue, worth_a_line};
 use crate::domain::{ErrorCode, RecordPosition};
 
-/// A record that can never succeed was parked on a dead-letter topic.
+/// A record that can never succeed was published on a dead-letter topic.
 pub fn record_rejected(
     position: &RecordPosition,
     reason: ErrorCode,
@@ -19,17 +19,17 @@ pub fn record_rejected(
     catalogue::RECORDS_REJECTED.add(1, &[&position.topic, reason]);
 }
 
-/// A record was parked without its value, which is too large even for the dead-letter topic. The complete record, at
-/// `position`, lasts for the retention of its topic.
+/// A record was dead-lettered without its value, which is too large even for the dead-letter topic. The complete
+/// record, at `position`, lasts for the retention of its topic.
 pub fn record_truncated(position: &RecordPosition) {
-    error!(%position, "record parked without its value");
+    error!(%position, "record dead-lettered without its value");
     catalogue::RECORDS_TRUNCATED.add(1, &[&position.topic]);
 }
 
-/// The consumer met an error, the `times`-th in a row, and continues; librdkafka retries by itself.
+/// The consumer met an error, the `times`-th in a row. It continues: librdkafka or the consumer retries.
 pub fn consumer_stumbled(topic: &str, error: &(dyn Error + 'static), times: u32) {
     if worth_a_line(times) {
-        warn!(topic, times, error, "consumer error, librdkafka retries");
+        warn!(topic, times, error, "consumer error, will be retried");
     }
 }
 
@@ -46,7 +46,8 @@ pub fn record_held(
     catalogue::RECORDS_RETRIED.add(1, &[&position.topic, cause]);
 }
 
-/// A record is done: handled, a duplicate, or parked. `elapsed`: since it was taken, pauses included.
+/// A record is done: handled, a duplicate, or dead-lettered. `elapsed`: since its first attempt began, or the first one
+/// after it was deferred; pauses included.
 pub fn record_handled(topic: &str, elapsed: Duration) {
     debug!(topic, ?elapsed, "record handled");
     catalogue::RECORD_SECONDS.record(elapsed, &[topic]);

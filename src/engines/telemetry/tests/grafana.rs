@@ -178,7 +178,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 }
 
 #[test]
-fn dashboards_and_catalogue_show_the_same() {
+fn dashboards_show_every_metric_and_no_unknown_one() {
     let (mut found, mut shown) = (Vec::new(), BTreeSet::new());
     for (_, dashboard) in dashboards() {
         for target in panels(&dashboard)
@@ -207,7 +207,7 @@ fn dashboards_and_catalogue_show_the_same() {
 }
 
 #[test]
-fn alert_rules_ask_for_what_there_is_and_say_what_to_do() {
+fn alert_rules_use_known_metrics_and_have_texts_a_severity_and_a_test() {
     let alerts = yaml("alerts.yml");
     let rules = alerts["groups"]
         .as_array()
@@ -248,7 +248,7 @@ fn alert_rules_ask_for_what_there_is_and_say_what_to_do() {
 }
 
 #[test]
-fn the_alert_of_failed_runs_sends_to_a_panel_that_says_why() {
+fn the_alert_on_failed_runs_names_the_panel_that_shows_why() {
     let alerts = yaml("alerts.yml");
     let rules = alerts["groups"].as_array().unwrap().iter();
     let mut rules = rules.flat_map(|group| group["rules"].as_array().unwrap());
@@ -300,7 +300,7 @@ fn panels_have_titles_and_places_of_their_own() {
 }
 
 #[test]
-fn what_the_catalogue_lacks_is_found() {
+fn a_metric_or_label_that_the_catalogue_lacks_is_found() {
     let good = "sum by (le, outcome) (rate(genflow_run_seconds_bucket{kind=\"VIDEO\"}[5m])) > 1";
     assert_eq!(
         faults(good, &["{{outcome}}".to_owned()]),

@@ -8,8 +8,8 @@ use temporalio_client::tonic::{self, Code, Status};
 pub enum Error {
     #[error("the Temporal server at {url} is unreachable: {cause}")]
     Unreachable { url: String, cause: String },
-    /// It answered with an error; [`Error::blame`] classifies it.
-    #[error("the Temporal server answered {code:?}")]
+    /// The call failed with this gRPC code, also if the connection was lost; [`Error::blame`] classifies it.
+    #[error("the call to the Temporal server failed with {code:?}")]
     Answered {
         code: Code,
         #[source]

@@ -26,14 +26,14 @@ pub(crate) async fn read(
     client: &Client,
     closed: &ClosedRun,
 ) -> Result<RunHistory<BatchStart>, anyhow::Error> {
-    let mut reader = Reader::default();
+    let mut reader = BatchReader::default();
     let (id, run_id) = (closed.workflow.as_str(), closed.run_id.as_str());
     read_all(client, id, run_id, |event| reader.add(event)).await?;
     let history = reader.common.done(|start: &BatchStart| &start.journal);
     let mut history = history?;
     history.started_at = history.start.started_at.unwrap_or(history.started_at);
     for item in reader.open {
-        if let Some(outcome) = ended(client, closed, &item).await? {
+        if let Some(outcome) = item_outcome(client, closed, &item).await? {
             history.start.counts.count(outcome);
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn read(
 }
 
 /// Returns how an item ended that was open when its batch was closed; `None` if it never began.
-async fn ended(
+async fn item_outcome(
     client: &Client,
     closed: &ClosedRun,
     item: &str,
@@ -74,14 +74,14 @@ async fn ended(
 
 /// Reads the events of a batch's history, one by one.
 #[derive(Default)]
-struct Reader {
+struct BatchReader {
     common: CommonEvents,
     /// Items that were to start, and whose end is not in the batch's history.
     open: BTreeSet<String>,
     outcomes: Vec<ItemOutcome>,
 }
 
-impl Reader {
+impl BatchReader {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
         let at = happened(&event);
         match event.attributes {
@@ -92,7 +92,7 @@ impl Reader {
                 let name = scheduled.activity_type.unwrap_or_default().name;
                 let pending: PendingEvents = match name.as_str() {
                     PUBLISH => input(scheduled.input)?,
-                    FINISH => input::<Finish>(scheduled.input)?.handed,
+                    FINISH => input::<Finish>(scheduled.input)?.pending,
                     ITEM_ENDING => return Ok(()),
                     other => return Err(unknown(other)),
                 };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::domain::Event;
 
-/// Limit on the bytes of events that are returned: with the run's input, of up to 1 MB, they stay below the server's 2 MB.
+/// Limit on the bytes of events that are returned: with the run's input, of up to 1 MB, they stay below the server's
+/// limit of 2 MB.
 const LARGEST: usize = 900_000;
 
 /// Events by their sequence. All copies of an event are equal, whichever activity received them.
@@ -86,17 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn all_events_are_left_where_an_input_can_carry_them() {
+    fn all_events_are_kept_if_an_input_can_carry_them() {
         assert_eq!(left(8_000), (0..62).collect::<Vec<_>>());
     }
 
     #[test]
-    fn confirmed_events_are_left_out_where_all_would_be_too_much() {
+    fn confirmed_events_are_left_out_if_all_would_be_too_large() {
         assert_eq!(left(20_000), [60, 61]);
     }
 
     #[test]
-    fn the_last_event_stays_also_when_it_is_confirmed() {
+    fn the_last_event_is_kept_even_if_it_is_confirmed() {
         let mut all = ReceivedEvents::default();
         all.received(5, &events(0..50, 20_000));
         all.confirm(5);

@@ -1,7 +1,7 @@
 //! Deliveries that were closed from outside: each is given up by another workflow, which does nothing else.
 
-use super::{Found, begin, first_end};
-use crate::contract::delivery::Delivery;
+use super::{ClosedWorkflow, begin, first_end};
+use crate::contract::delivery::DeliveryInput;
 use crate::contract::receipt::DeliveryError;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::client::{Error, Temporal};
@@ -9,7 +9,7 @@ use crate::engines::temporal::history;
 use crate::workflows::delivery;
 
 /// Starts the workflow that gives a delivery up, unless its id has a newer run, which then delivers.
-pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+pub(super) async fn end(temporal: &Temporal, found: &ClosedWorkflow) -> Result<(), Error> {
     let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let newest = temporal.describe(id).await?;
     if newest.is_none_or(|newest| newest.run_id() != run_id) {
@@ -19,7 +19,7 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
         return Ok(());
     };
     let why = DeliveryError::new("terminated", "the delivery was closed from outside");
-    let given_up = Delivery {
+    let given_up = DeliveryInput {
         lost: Some(why),
         ..start
     };
@@ -28,7 +28,11 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
 }
 
 /// Returns the input of a run; `None` if the server no longer has it, or this version cannot read it.
-async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Delivery>, Error> {
+async fn start(
+    temporal: &Temporal,
+    id: &str,
+    run_id: &str,
+) -> Result<Option<DeliveryInput>, Error> {
     let Some(started) = history::started(&temporal.client(), id, run_id).await? else {
         return Ok(None);
     };

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Found;
+use super::ClosedWorkflow;
 use crate::engines::temporal::client::Error;
 
 const DAY: u64 = 24 * 3600;
@@ -19,7 +19,7 @@ pub(super) struct SweepMemory {
     listed: HashSet<String>,
     settled: HashSet<String>,
     /// Workflows that could not be settled, by run id.
-    unsettled: HashMap<String, Found>,
+    unsettled: HashMap<String, ClosedWorkflow>,
 }
 
 /// Returns the number of the day, in UTC.
@@ -45,18 +45,18 @@ impl SweepMemory {
     }
 
     /// Returns the workflows that earlier rounds could not settle.
-    pub(super) fn unsettled(&self) -> Vec<Found> {
+    pub(super) fn unsettled(&self) -> Vec<ClosedWorkflow> {
         self.unsettled.values().cloned().collect()
     }
 
     /// Records that a workflow is listed; returns whether no round has handled it yet.
-    pub(super) fn is_new(&mut self, found: &Found) -> bool {
+    pub(super) fn is_new(&mut self, found: &ClosedWorkflow) -> bool {
         self.listed.insert(found.run_id.clone());
         !self.settled.contains(&found.run_id) && !self.unsettled.contains_key(&found.run_id)
     }
 
     /// Records whether a workflow was settled.
-    pub(super) fn note(&mut self, found: Found, settled: Result<(), Error>) {
+    pub(super) fn note(&mut self, found: ClosedWorkflow, settled: Result<(), Error>) {
         match settled {
             Ok(()) => {
                 self.unsettled.remove(&found.run_id);
@@ -99,8 +99,8 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn found(run_id: &str) -> Found {
-        Found {
+    fn found(run_id: &str) -> ClosedWorkflow {
+        ClosedWorkflow {
             workflow_type: "generation.v1".to_owned(),
             id: "a".to_owned(),
             run_id: run_id.to_owned(),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_workflow_that_cannot_be_settled_is_tried_again_and_the_time_goes_on() {
+    fn a_workflow_that_cannot_be_settled_is_retried_and_does_not_stop_the_list() {
         let mut memory = SweepMemory::default();
         for (run_id, settled) in [("good", Ok(())), ("bad", away())] {
             assert!(memory.is_new(&found(run_id)));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_any_more_is_forgotten() {
+    fn a_workflow_that_is_no_longer_listed_is_forgotten() {
         let mut memory = SweepMemory::default();
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_was_not_read_to_its_end_moves_nothing() {
+    fn a_list_that_was_not_read_to_its_end_does_not_move_the_time() {
         let mut memory = SweepMemory::default();
         memory.begin_day(at(DAY), at(DAY - 600));
         memory.is_new(&found("a"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_worker_looks_since_the_last_look_back_and_looks_back_each_day() {
+    fn a_new_worker_lists_from_the_last_look_back_on_and_looks_back_each_day() {
         let mut memory = SweepMemory::default();
         assert!(memory.is_another_day(at(DAY)));
 

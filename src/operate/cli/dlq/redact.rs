@@ -1,4 +1,5 @@
-//! Redacts what is shown to people: the part of a URL after its host, and the local part of an e-mail address.
+//! Redacts what is shown to people: the login of a URL and its part after the host, and the local part of an email
+//! address.
 //!
 //! A dead letter may hold anything, so a target may be anywhere in it: every URL and address is redacted.
 
@@ -6,15 +7,19 @@ use std::ops::Range;
 
 use serde_json::{Value as Json, json};
 
+use crate::domain::Targets;
 use crate::operate::cli::text::plain;
 
-/// The fields of a request or an item whose whole value is a target.
-const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
 const GONE: &str = "…";
 
 /// Returns `text` on one line, with secrets as `…`.
 pub(super) fn redacted(text: &str) -> String {
     plain(&without_secrets(text))
+}
+
+/// Returns bytes as text, those that are not printable ASCII as escapes such as `\x00`, and secrets as `…`.
+pub(super) fn redacted_bytes(bytes: &[u8]) -> String {
+    replace_secrets(bytes, |part| part.escape_ascii().to_string())
 }
 
 /// Returns JSON with the secrets in its strings as `…`. A target field without a recognisable URL or address is
@@ -26,7 +31,7 @@ pub(super) fn redacted_json(value: Json) -> Json {
         Json::Object(fields) => fields
             .into_iter()
             .map(|(name, value)| {
-                let is_target = TARGETS.contains(&name.as_str()) && value.is_string();
+                let is_target = Targets::FIELDS.contains(&name.as_str()) && value.is_string();
                 let shown = redacted_json(value.clone());
                 let unlike = is_target && shown == value;
                 let shown = if unlike { json!(GONE) } else { shown };
@@ -38,16 +43,25 @@ pub(super) fn redacted_json(value: Json) -> Json {
 }
 
 fn without_secrets(text: &str) -> String {
+    // A secret has ASCII, or the end of the text, on both sides, so its bounds never split a character.
+    replace_secrets(text.as_bytes(), |part| {
+        String::from_utf8_lossy(part).into_owned()
+    })
+}
+
+/// Replaces each secret by `…`, and shows the parts between them by `show`.
+fn replace_secrets(bytes: &[u8], show: impl Fn(&[u8]) -> String) -> String {
     let mut shown = String::new();
+    let mut rest = bytes;
     let mut at = 0;
-    for secret in secrets(text.as_bytes()) {
-        // A secret has ASCII, or the end of the text, on both sides, so its bounds never split a character.
-        shown.push_str(text.get(at..secret.start).unwrap_or(GONE));
+    for secret in secrets(bytes) {
+        let (before, after) = rest.split_at(secret.start - at);
+        shown.push_str(&show(before));
         shown.push_str(GONE);
+        (_, rest) = after.split_at(secret.len());
         at = secret.end;
     }
-    shown.push_str(text.get(at..).unwrap_or(GONE));
-    shown
+    shown + &show(rest)
 }
 
 /// Finds the secrets, in order; no two of them touch.
@@ -150,7 +164,27 @@ mod tests {
     }
 
     #[test]
-    fn a_value_made_to_be_slow_is_not() {
+    fn bytes_are_redacted_before_they_are_escaped() {
+        for (bytes, shown) in [
+            (
+                "\u{1}\u{1e}ann@übung.example\n".as_bytes(),
+                r"\x01\x1e…@\xc3\xbcbung.example\n",
+            ),
+            (
+                "see https://user:pä@host/".as_bytes(),
+                "see https://…@host/",
+            ),
+            (
+                b"\xff\0to https://a.example/secret\0",
+                r"\xff\x00to https://a.example/…\x00",
+            ),
+        ] {
+            assert_eq!(redacted_bytes(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn a_hostile_value_is_redacted_fast() {
         let long = "http://:@".repeat(400_000);
         let began = std::time::Instant::now();
 

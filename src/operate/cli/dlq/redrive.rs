@@ -13,7 +13,9 @@ use crate::engines::config::Config;
 use crate::engines::telemetry;
 use crate::operate::cli::{ApiKey, Error};
 use crate::operate::dead_letters;
-use crate::operate::dead_letters::{Order, Position, RedrivePolicy, Redriven, Selection, Summary};
+use crate::operate::dead_letters::{
+    Position, RedriveOrder, RedrivePolicy, Redriven, Selection, Summary,
+};
 
 /// `genflow dlq redrive`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +31,7 @@ pub struct Redrive {
     /// Maximum dead letters sent per second
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
-    /// Skip those that were dead-lettered this often or more often
+    /// Skip those that were dead-lettered this many times or more
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: u32,
     /// Send each request under a new id, {id}.r{partition}-{offset} of its dead letter
@@ -47,10 +49,11 @@ pub struct Redrive {
 const INTERRUPTED: u8 = 130;
 
 pub(super) const ABOUT: &str = "\
-Send dead letters to the topic they came from again, once the cause is fixed
+Send dead letters again to the topic that they came from, once the cause is fixed
 
-Key and value are sent unchanged, with the record's own headers and dlq.attempts. Each record is acknowledged by all \
-in-sync replicas before the next one is sent. The dead letter itself stays on its topic.
+Key and value are sent unchanged, unless --new-id changes the id, with the record's own headers, dlq.attempts and \
+genflow-first-seen. The record's own API key is not sent. Each record is acknowledged by all in-sync replicas before \
+the next one is sent. The dead letter itself stays on its topic.
 
 With --notifications, the dead letters are those of TOPIC_NOTIFICATIONS_DLQ. Each notification that was given up is \
 handed over to a workflow again, which delivers it to its one target: at once, then by NOTIFY_SCHEDULE. An event that \
@@ -58,7 +61,8 @@ the notifier could not read is sent to TOPIC_EVENTS again.
 
 A redrive that is run again sends again what it selects. For a request, that does no harm within the dedup window: \
 intake recognises its id. A CANCEL ends the newest run again, so use --since or positions to leave it out. A \
-notification that was delivered is skipped. Of a record that was dead-lettered again, only the last dead letter is sent.
+notification that was delivered is skipped, as long as Temporal retains its delivery. Of a record that was \
+dead-lettered again, only the last dead letter is sent, unless positions are given.
 
 Exit code: 0 when everything that may be sent was sent, 1 when a given position holds no dead letter, 69 when an \
 engine does not answer, 130 when it was interrupted.";
@@ -88,12 +92,12 @@ pub(super) async fn redrive(
 }
 
 impl Redrive {
-    fn order(&self) -> Result<Order, Error> {
+    fn order(&self) -> Result<RedriveOrder, Error> {
         let selection = match self.positions.is_empty() {
             true => Selection::Matching(self.filters.filter()?),
             false => Selection::At(self.positions.iter().copied().collect()),
         };
-        Ok(Order {
+        Ok(RedriveOrder {
             selection,
             policy: RedrivePolicy {
                 topic: self.filters.topic.get(),
@@ -142,7 +146,7 @@ fn print_summary(summary: &Summary, dry_run: bool, out: &mut dyn Write) -> std::
     if summary.interrupted {
         writeln!(
             out,
-            "interrupted: run the same command again to send the rest, and what was sent once more"
+            "interrupted: the same command sends the rest, and sends again what was sent"
         )?;
     }
     Ok(())
@@ -171,9 +175,9 @@ mod tests {
       12  too_old
        1  invalid
 2 skipped
-       2  parked too often: look for the cause, then raise --max-attempts
+       2  dead-lettered too often: look for the cause, then raise --max-attempts
 there is no dead letter 0:7
-interrupted: run the same command again to send the rest, and what was sent once more
+interrupted: the same command sends the rest, and sends again what was sent
 "
         );
     }

@@ -1,4 +1,4 @@
-//! `genflow dlq show`: prints one dead letter in full, except for its secrets.
+//! `genflow dlq show`: prints one dead letter without its secrets.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -6,8 +6,8 @@ use std::io::Write;
 use ring::digest::{SHA256, digest};
 use serde_json::Value as Json;
 
-use super::Topic;
-use super::redact::{redacted, redacted_json};
+use super::TopicChoice;
+use super::redact::{redacted, redacted_bytes, redacted_json};
 use crate::domain::error_chain::causes;
 use crate::domain::hex;
 use crate::domain::time::rfc3339;
@@ -22,7 +22,7 @@ pub struct Show {
     #[arg(value_name = "PARTITION:OFFSET")]
     pub position: Position,
     #[command(flatten)]
-    pub topic: Topic,
+    pub topic: TopicChoice,
 }
 
 /// Headers whose values are credentials.
@@ -72,7 +72,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
             )?;
         }
         Err(problem) => {
-            writeln!(out, "{:<12}{}", "unreadable", redacted(&problem))?;
+            writeln!(out, "{:<15}{}", "unreadable", redacted(&problem))?;
             let value = letter.0.value.as_deref().unwrap_or_default();
             writeln!(out, "{}", beginning(value))?;
         }
@@ -92,11 +92,11 @@ fn shorten_sealed(json: &mut Json) {
 /// Prints position, time and key, the headers in their order, and the size and hash of the value.
 fn facts(letter: &DeadLetter, out: &mut dyn Write) -> std::io::Result<()> {
     let record = &letter.0;
-    let parked = record.timestamp.map_or("-".to_owned(), rfc3339);
+    let time = record.timestamp.map_or("-".to_owned(), rfc3339);
     let key = letter.key().map_or("-".to_owned(), |key| redacted(&key));
-    writeln!(out, "{:<12}{}", "dead letter", record.position)?;
-    writeln!(out, "{:<12}{parked}", "parked")?;
-    writeln!(out, "{:<12}{key}", "key")?;
+    writeln!(out, "{:<15}{}", "dead letter", record.position)?;
+    writeln!(out, "{:<15}{time}", "dead-lettered")?;
+    writeln!(out, "{:<15}{key}", "key")?;
     writeln!(out, "headers")?;
     for (name, value) in &record.headers {
         writeln!(
@@ -107,10 +107,10 @@ fn facts(letter: &DeadLetter, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     let Some(value) = &record.value else {
-        return writeln!(out, "{:<12}none", "value");
+        return writeln!(out, "{:<15}none", "value");
     };
     let hash = hex(digest(&SHA256, value).as_ref());
-    writeln!(out, "{:<12}{} bytes, sha256 {hash}", "value", value.len())
+    writeln!(out, "{:<15}{} bytes, sha256 {hash}", "value", value.len())
 }
 
 /// Returns a header's value without secrets.
@@ -126,10 +126,10 @@ fn header(name: &str, value: Option<&[u8]>) -> String {
     }
 }
 
-/// Returns the beginning of a value as text, with other bytes as escapes such as `\x00`, and without secrets.
+/// Returns the beginning of a value as text without secrets.
 fn beginning(value: &[u8]) -> String {
     // The whole value is redacted before it is cut, because half a secret would not be recognised.
-    let text = redacted(&value.escape_ascii().to_string());
+    let text = redacted_bytes(value);
     let shown: String = text.chars().take(LONGEST_VALUE).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };
     shown + more

@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 
-use super::super::{Cli, Command, one_line};
+use super::super::{Cli, CliCommand, one_line};
 use super::*;
 use crate::engines::kafka::Record;
 
@@ -10,7 +10,7 @@ fn parse(arguments: &[&str]) -> Result<Dlq, String> {
     let line = ["genflow", "dlq"].iter().chain(arguments);
     match Cli::try_parse_from(line) {
         Ok(Cli {
-            command: Command::Dlq(dlq),
+            command: CliCommand::Dlq(dlq),
         }) => Ok(dlq),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(one_line(&error)),
@@ -26,7 +26,7 @@ fn letter(headers: &[(&str, &str)]) -> DeadLetter {
 }
 
 #[test]
-fn filters_are_read_as_they_are_meant() {
+fn filters_are_parsed() {
     let arguments = [
         "list",
         "--reason",

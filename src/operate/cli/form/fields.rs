@@ -81,7 +81,12 @@ impl<'j> Form<'j> {
         let Some(number) = self.long(name)? else {
             return Ok(None);
         };
-        let outside = |_| self.wrong(name, &format!("is {number}, expected a whole number"));
+        let outside = |_| {
+            self.wrong(
+                name,
+                &format!("is {number}, expected a whole number of 32 bits"),
+            )
+        };
         i32::try_from(number).map(Some).map_err(outside)
     }
 
@@ -155,7 +160,10 @@ impl<'j> Form<'j> {
         for item in items {
             match item {
                 Json::String(text) => strings.push(text.clone()),
-                other => return self.unlike(name, other, "strings"),
+                other => {
+                    let problem = format!("contains {}, expected strings", name_of(other));
+                    return Err(self.wrong(name, &problem));
+                }
             }
         }
         Ok(Some(strings))
@@ -224,7 +232,7 @@ impl<'j> Form<'j> {
 fn name_of(value: &Json) -> &'static str {
     match value {
         Json::Null => "null",
-        Json::Bool(_) => "true or false",
+        Json::Bool(_) => "a boolean",
         Json::Number(_) => "a number",
         Json::String(_) => "a string",
         Json::Array(_) => "an array",

@@ -4,12 +4,12 @@ use clap::Parser as _;
 
 use super::*;
 use crate::domain::{OnUnsupported, Priority, Role, Single, Spec};
-use crate::operate::cli::{Cli, Command, Operator};
+use crate::operate::cli::{Cli, CliCommand, Operator};
 
-fn submitted(arguments: &[&str]) -> Result<Submit, String> {
+fn submitted(arguments: &[&str]) -> Result<SubmitArgs, String> {
     let line = ["genflow", "submit"].iter().chain(arguments);
     match Cli::try_parse_from(line).map(|cli| cli.command) {
-        Ok(Command::Operator(Operator::Submit(submit))) => Ok(*submit),
+        Ok(CliCommand::Operator(Operator::Submit(submit))) => Ok(*submit),
         Ok(_) => panic!("not a submit"),
         Err(error) => Err(super::super::one_line(&error)),
     }
@@ -23,62 +23,42 @@ fn request(arguments: &[&str]) -> Result<Request, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Each flag of an image, with a value.
+const FLAGS_OF_AN_IMAGE: [(&str, &str); 25] = [
+    ("--prompt", "a cat"),
+    ("--width", "512"),
+    ("--height", "256"),
+    ("--num-images", "3"),
+    ("--style", "ink"),
+    ("--model", "a/b"),
+    ("--provider", "replicate"),
+    ("--param", "seed=7"),
+    ("--param", "sampler=euler"),
+    ("--input", "https://example.com/a.png?a=b"),
+    ("--input", "mask=https://example.com/m.png"),
+    ("--negative-prompt", "dogs"),
+    ("--aspect-ratio", "2:1"),
+    ("--seed", "-1"),
+    ("--output-format", "png"),
+    ("--on-unsupported", "drop"),
+    ("--id", "r-1"),
+    ("--user", "alice"),
+    ("--priority", "low"),
+    ("--timeout", "2m"),
+    ("--webhook-url", "https://example.com/h"),
+    ("--notify-email", "a@b.c"),
+    ("--notify-slack", "https://hooks.example.com/x"),
+    ("--notify-on", "completed,failed"),
+    ("--metadata", "a=b=c"),
+];
+
 #[test]
 fn every_flag_of_an_image_reaches_the_request() {
-    let request = request(&[
-        "image",
-        "--prompt",
-        "a cat",
-        "--width",
-        "512",
-        "--height",
-        "256",
-        "--num-images",
-        "3",
-        "--style",
-        "ink",
-        "--model",
-        "a/b",
-        "--provider",
-        "replicate",
-        "--param",
-        "seed=7",
-        "--param",
-        "sampler=euler",
-        "--input",
-        "https://example.com/a.png?a=b",
-        "--input",
-        "mask=https://example.com/m.png",
-        "--negative-prompt",
-        "dogs",
-        "--aspect-ratio",
-        "2:1",
-        "--seed",
-        "-1",
-        "--output-format",
-        "png",
-        "--on-unsupported",
-        "drop",
-        "--id",
-        "r-1",
-        "--user",
-        "alice",
-        "--priority",
-        "low",
-        "--timeout",
-        "2m",
-        "--webhook-url",
-        "https://example.com/h",
-        "--notify-email",
-        "a@b.c",
-        "--notify-slack",
-        "https://hooks.example.com/x",
-        "--notify-on",
-        "completed,failed",
-        "--metadata",
-        "a=b=c",
-    ])
-    .unwrap();
+    let flags = FLAGS_OF_AN_IMAGE
+        .iter()
+        .flat_map(|(flag, value)| [*flag, *value]);
+    let arguments: Vec<_> = std::iter::once("image").chain(flags).collect();
+    let request = request(&arguments).unwrap();
 
     let Spec::Single(Single::Image(image)) = request.spec else {
         panic!("not an image");
@@ -199,7 +179,7 @@ fn a_file_holds_an_object_an_array_or_lines() {
 }
 
 #[test]
-fn a_file_holds_what_the_command_says() {
+fn a_file_must_match_the_kind_on_the_command_line() {
     let submit = submitted(&["video", "--file", "-"]).unwrap();
     let forms = [
         json!({"prompt": "x"}),
@@ -217,7 +197,7 @@ fn a_file_holds_what_the_command_says() {
 }
 
 #[test]
-fn the_faulty_one_of_several_is_counted() {
+fn a_faulty_request_of_several_is_named_by_its_number() {
     let submit = submitted(&["image", "--file", "-"]).unwrap();
     let forms = [json!({"prompt": "x"}), json!({"prompt": ""})];
 

@@ -3,7 +3,7 @@
 use super::super::Verdict;
 use super::*;
 
-const REQUESTS: Kind = Kind::Requests {
+const REQUESTS: TopicKind = TopicKind::Requests {
     window: Duration::from_secs(2),
 };
 
@@ -22,7 +22,7 @@ fn topic(differences: &[(&str, &str, &str)]) -> Topic {
 }
 
 #[test]
-fn what_breaks_a_promise_fails_and_the_rest_warns() {
+fn a_difference_that_breaks_a_promise_fails_and_a_lesser_one_warns() {
     use Verdict::{Fail, Ok, Warn};
     for (setting, is, want, requests, other) in [
         ("cleanup.policy", "compact", "delete", Fail, Fail),
@@ -45,7 +45,7 @@ fn what_breaks_a_promise_fails_and_the_rest_warns() {
     ] {
         let seen = topic(&[(setting, is, want)]);
 
-        for (kind, verdict) in [(REQUESTS, requests), (Kind::Other, other)] {
+        for (kind, verdict) in [(REQUESTS, requests), (TopicKind::Other, other)] {
             let found = judge("topic x".to_owned(), kind, &seen);
 
             assert_eq!(found.verdict, verdict, "{setting} {is}: {found:?}");
@@ -54,13 +54,13 @@ fn what_breaks_a_promise_fails_and_the_rest_warns() {
 }
 
 #[test]
-fn the_worst_of_a_topic_counts_and_all_of_it_is_reported() {
+fn the_worst_difference_decides_and_all_are_reported() {
     let seen = topic(&[
         ("partitions", "3", "6"),
         ("cleanup.policy", "compact", "delete"),
     ]);
 
-    let found = judge("topic x".to_owned(), Kind::Commands, &seen);
+    let found = judge("topic x".to_owned(), TopicKind::Commands, &seen);
 
     assert_eq!(found.verdict, Verdict::Fail);
     for part in [
@@ -74,7 +74,7 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_reported() {
         advice.contains("--grow") && advice.contains("--alter for cleanup.policy"),
         "{advice}"
     );
-    let advice = judge("topic x".to_owned(), Kind::Other, &seen).advice;
+    let advice = judge("topic x".to_owned(), TopicKind::Other, &seen).advice;
     assert!(
         !advice.unwrap().contains("--grow"),
         "records of one key would lose their order"
@@ -96,11 +96,11 @@ fn a_partition_without_a_leader_fails_and_one_with_late_replicas_warns() {
         };
 
         assert_eq!(
-            judge("topic x".to_owned(), Kind::Other, &seen).verdict,
+            judge("topic x".to_owned(), TopicKind::Other, &seen).verdict,
             verdict
         );
     }
-    let missing = judge("topic x".to_owned(), Kind::Other, &Topic::Missing);
+    let missing = judge("topic x".to_owned(), TopicKind::Other, &Topic::Missing);
     assert_eq!(missing.verdict, Verdict::Fail);
 }
 

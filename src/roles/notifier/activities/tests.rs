@@ -1,4 +1,4 @@
-//! Attempts of a workflow: by a notifier with other settings, at an endpoint that is closed, and without a registry.
+//! Attempts of a workflow: by a notifier with other settings, at an endpoint whose circuit is open, without a registry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
-use crate::contract::receipt::Outcome;
+use crate::contract::receipt::NotificationOutcome;
 use crate::domain::Targets;
 use crate::roles::notifier::plan::Target;
 use crate::roles::notifier::testing::{asking, deliverer, parcel, registry};
@@ -42,7 +42,7 @@ fn deliver(parcel: &Parcel, step: u32) -> Deliver {
 }
 
 #[tokio::test]
-async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_tries() {
+async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_attempts() {
     let other = other().await;
     for (parcel, code) in parcels() {
         let delivered = other.deliver(deliver(&parcel, 0)).await.unwrap();
@@ -70,7 +70,7 @@ async fn after_the_last_step_it_is_skipped_because_no_target_refused_it() {
         let Delivered::Ended { end, sent: false } = delivered else {
             panic!("{delivered:?}");
         };
-        assert_eq!(end.outcome, Outcome::Skipped);
+        assert_eq!(end.outcome, NotificationOutcome::Skipped);
         assert_eq!(end.error.unwrap().code, code);
     }
 }
@@ -88,7 +88,7 @@ async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
 }
 
 #[tokio::test]
-async fn only_waits_for_an_open_circuit_count_as_an_attempt_in_the_end() {
+async fn only_waits_for_an_open_circuit_use_up_a_step() {
     let deliverer = deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")]);
     let url: Url = answering(StatusCode::INTERNAL_SERVER_ERROR, Arc::default())
         .await
@@ -127,14 +127,14 @@ async fn only_waits_for_an_open_circuit_count_as_an_attempt_in_the_end() {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_away_no_end_is_published_without_its_target() {
+async fn while_the_registry_is_unavailable_no_end_is_published_without_its_target() {
     let asked = Arc::new(AtomicUsize::new(0));
     let registry = answering(StatusCode::SERVICE_UNAVAILABLE, asked.clone()).await;
     let deliverer = deliverer(&registry, &[]);
     let [(parcel, _), _] = parcels();
     let conclude = Conclude {
         parcel,
-        end: End::delivered(200),
+        end: NotificationEnd::delivered(200),
         tries: 1,
         first_try_at: None,
         ended_at: 7,

@@ -111,7 +111,7 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
 }
 
 #[tokio::test]
-async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
+async fn a_message_that_waits_for_its_second_holds_no_slot_at_slack() {
     // One slot at each endpoint.
     let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "10")]);
     let slack = well().await;
@@ -132,7 +132,7 @@ async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
 }
 
 #[tokio::test]
-async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
+async fn a_user_with_a_host_for_each_request_leaves_slots_to_others() {
     // Eight attempts for each user.
     let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "16")]);
     let mut silent = Vec::new();

@@ -15,7 +15,7 @@ pub(super) fn advice(code: ErrorCode) -> &'static str {
             "The provider does not accept the service's credentials. Its operator must correct them; then the request can be retried."
         }
         ErrorCode::ProviderQuota => {
-            "The service's account at its provider is used up. Retry the request later, or ask its operator."
+            "The service's account at its provider has no quota or credit left. Retry the request later, or ask its operator."
         }
         ErrorCode::ProviderRefused => {
             "The provider does not accept this request. Compare its parameters with what the model accepts."
@@ -41,7 +41,7 @@ pub(super) fn advice(code: ErrorCode) -> &'static str {
         }
         ErrorCode::BatchFailed => "No item completed. Look at the items' own errors.",
         ErrorCode::Terminated | ErrorCode::TimedOut => {
-            "It was ended from outside. Ask the service's operator why, or retry it."
+            "Its workflow was terminated or timed out. Ask the service's operator why, or retry it."
         }
         ErrorCode::Undecodable | ErrorCode::UnknownSchema => {
             "The record cannot be read. Compare its schema with the registered one."

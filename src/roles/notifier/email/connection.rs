@@ -15,11 +15,11 @@ use tokio::time::timeout;
 
 use super::Error;
 use crate::domain::time::millis;
-use crate::engines::config::mail_server::{Security, Server};
+use crate::engines::config::mail_server::{MailServer, Security};
 
 /// The connection, opened when it is needed, and used by one message at a time.
 pub(super) struct Connection {
-    server: Server,
+    server: MailServer,
     /// Set if the connection may be encrypted.
     tls: Option<TlsParameters>,
     kept: Mutex<Option<AsyncSmtpConnection>>,
@@ -29,7 +29,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Prepares the connection; makes no network call.
-    pub(super) fn new(server: &Server) -> Result<Self, smtp::Error> {
+    pub(super) fn new(server: &MailServer) -> Result<Self, smtp::Error> {
         let tls = match server.security {
             Security::Plain => None,
             Security::Opportunistic | Security::Starttls | Security::Tls => {
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
-        let Server {
+        let MailServer {
             host,
             port,
             security,
@@ -163,7 +163,7 @@ mod tests {
     async fn place() -> (TcpListener, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::parse(&format!("smtp://{address}?tls=none")).unwrap();
+        let server = MailServer::parse(&format!("smtp://{address}?tls=none")).unwrap();
         (listener, Connection::new(&server).unwrap())
     }
 
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_abandoned_takes_its_connection_along() {
+    async fn an_abandoned_message_drops_its_connection() {
         let (listener, connection) = place().await;
         let mail = mail();
         let (taken, mut takes_it) = mpsc::channel(9);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_slow_from_a_message_that_was_cut_until_one_that_was_not() {
+    async fn a_server_counts_as_slow_after_a_time_out_until_a_message_is_fast() {
         let (listener, connection) = place().await;
         let (taken, _takes_it) = mpsc::channel(9);
         tokio::spawn(async move {

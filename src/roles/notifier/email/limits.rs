@@ -26,7 +26,7 @@ impl Limits {
         }
     }
 
-    /// Takes a token of the user and of the address.
+    /// Takes a token of the user and one of the address. A mail above the address's limit has still taken the user's.
     ///
     /// # Errors
     /// How long until there is a token again.
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_a_user_have_so_many_an_hour_and_others_their_own() {
+    fn addresses_and_users_have_hourly_limits_of_their_own() {
         let limits = Limits::new(MailLimits {
             address: NonZeroU32::new(2),
             user: NonZeroU32::new(3),

@@ -1,4 +1,4 @@
-//! Builds the message: headers and the two bodies. Pure, except for the date.
+//! Builds the message: headers and the two bodies. Pure, except for the date and the MIME boundary.
 
 use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart, header};

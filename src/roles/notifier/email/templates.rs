@@ -1,7 +1,8 @@
 //! The email templates: compiled in; a file of the same name in `NOTIFY_TEMPLATES` replaces one.
 //!
 //! Each is rendered before it is used, with an event that has every field and with one that has few. So a template that
-//! uses an unknown variable, or does not check an optional one, is a fault at start, not a mail that is never sent.
+//! uses an unknown variable, or does not check an optional one, is a fault at start, not a mail that is never sent. So is
+//! an empty subject.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,11 @@ use super::view::View;
 use crate::domain::Event;
 use crate::roles::notifier::wording::line;
 
+/// The template of the subject.
+const SUBJECT: &str = "email.subject";
 /// The built-in templates: subject, text and HTML.
 const BUILT_IN: [(&str, &str); 3] = [
-    (
-        "email.subject",
-        include_str!("../../../../templates/email.subject"),
-    ),
+    (SUBJECT, include_str!("../../../../templates/email.subject")),
     ("email.txt", include_str!("../../../../templates/email.txt")),
     (
         "email.html",
@@ -32,7 +32,7 @@ const LONGEST_SUBJECT: usize = 150;
 
 /// Why templates cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum TemplateFault {
     #[error("{path} cannot be read")]
     Unreadable {
         path: PathBuf,
@@ -57,6 +57,8 @@ pub enum Fault {
         #[source]
         source: minijinja::Error,
     },
+    #[error("{SUBJECT} is empty for {sample}; expected one line of text")]
+    NoSubject { sample: &'static str },
 }
 
 /// The templates, ready for use.
@@ -74,7 +76,7 @@ pub(super) struct Rendered {
 
 impl Templates {
     /// Reads the templates and renders each of them.
-    pub(super) fn load(folder: Option<&Path>) -> Result<Self, Fault> {
+    pub(super) fn load(folder: Option<&Path>) -> Result<Self, TemplateFault> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(lines_of_tags());
@@ -84,7 +86,7 @@ impl Templates {
         for path in folder.map(files).transpose()?.unwrap_or_default() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !BUILT_IN.iter().any(|(known, _)| *known == name) {
-                return Err(Fault::Unknown(path));
+                return Err(TemplateFault::Unknown(path));
             }
             let source = std::fs::read_to_string(&path);
             let source = source.map_err(|source| unreadable(&path, source))?;
@@ -98,25 +100,28 @@ impl Templates {
     pub(super) fn render(&self, event: &Event) -> Result<Rendered, minijinja::Error> {
         let view = View::of(event);
         Ok(Rendered {
-            subject: line(&self.one("email.subject", &view)?, LONGEST_SUBJECT),
+            subject: line(&self.one(SUBJECT, &view)?, LONGEST_SUBJECT),
             text: self.one("email.txt", &view)?,
             html: self.one("email.html", &view)?,
         })
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), TemplateFault> {
         let samples = [
             ("an event with every field", View::full()),
-            ("an event with few fields", View::default()),
+            ("an event with few fields", View::sparse()),
         ];
         for (sample, view) in samples {
             for (name, _) in BUILT_IN {
                 let rendered = self.one(name, &view);
-                rendered.map_err(|source| Fault::Rendering {
+                let rendered = rendered.map_err(|source| TemplateFault::Rendering {
                     name,
                     sample,
                     source,
                 })?;
+                if name == SUBJECT && line(&rendered, LONGEST_SUBJECT).is_empty() {
+                    return Err(TemplateFault::NoSubject { sample });
+                }
             }
         }
         Ok(())
@@ -138,16 +143,16 @@ fn lines_of_tags() -> SyntaxConfig {
     syntax.build().expect("the delimiters are the default ones")
 }
 
-fn add(environment: &mut Environment<'_>, name: &str, source: String) -> Result<(), Fault> {
+fn add(environment: &mut Environment<'_>, name: &str, source: String) -> Result<(), TemplateFault> {
     let added = environment.add_template_owned(name.to_owned(), source);
-    added.map_err(|source| Fault::Syntax {
+    added.map_err(|source| TemplateFault::Syntax {
         name: name.to_owned(),
         source,
     })
 }
 
 /// Lists the files of the folder without hidden ones: a mounted Kubernetes volume has some.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn files(folder: &Path) -> Result<Vec<PathBuf>, TemplateFault> {
     let fault = |source| unreadable(folder, source);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fault)? {
@@ -160,8 +165,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(files)
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Fault {
-    Fault::Unreadable {
+fn unreadable(path: &Path, source: io::Error) -> TemplateFault {
+    TemplateFault::Unreadable {
         path: path.to_owned(),
         source,
     }

@@ -1,4 +1,4 @@
-//! Texts and headers of mails, for all that can happen and for what should not.
+//! Texts and headers of mails, for each type of event, and for hostile text.
 
 mod examples;
 
@@ -43,7 +43,7 @@ fn header<'m>(mail: &'m Message<'_>, name: &'m str) -> &'m str {
     mail.header_raw(name).unwrap_or_default().trim()
 }
 
-/// Returns an event with text that tries to be more than text, in every field that users and providers fill.
+/// Returns an event whose texts try to inject headers and HTML, in the fields of a failed request.
 fn hostile() -> Event {
     let evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script><img src=x onerror=y>";
     Event {
@@ -238,6 +238,7 @@ fn a_file_replaces_the_template_of_its_name_alone_and_html_stays_escaped() {
             "email.html",
             "<p>{{ error.message if error else headline }}</p>",
         ),
+        ("email.subject", "{{ request }}\n"),
         ("..data", "what Kubernetes puts there"),
     ]);
 
@@ -267,6 +268,16 @@ fn a_faulty_template_is_reported_with_its_name_before_it_is_used() {
             "email.txt",
             "{% if error %}{{ error.cod }}{% endif %}",
             "email.txt does not render an event with every field",
+        ),
+        (
+            "email.subject",
+            " \n\t",
+            "email.subject is empty for an event with every field; expected one line of text",
+        ),
+        (
+            "email.subject",
+            "{% if error %}{{ request }} failed{% endif %}",
+            "email.subject is empty for an event with few fields; expected one line of text",
         ),
         ("email.htm", "x", "matches no template"),
         ("digest.txt", "x", "matches no template"),

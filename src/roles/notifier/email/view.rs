@@ -30,7 +30,7 @@ pub(super) struct View {
     batch_id: Option<String>,
     /// Such as `2023-11-14 22:13 UTC`.
     at: String,
-    progress: Option<Progress>,
+    progress: Option<ProgressView>,
     outputs: Vec<File>,
     /// Number of outputs that are not listed.
     more: usize,
@@ -46,7 +46,7 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Serialize)]
-struct Progress {
+struct ProgressView {
     percent: i32,
     stage: String,
     message: Option<String>,
@@ -88,13 +88,28 @@ const SHOWN: usize = 4;
 const LARGEST_SHOWN: i64 = 2_000_000;
 
 impl View {
+    /// Returns a view with the values that all events have, to check templates with.
+    pub(super) fn sparse() -> Self {
+        let some = || "some".to_owned();
+        Self {
+            event: some(),
+            state: some(),
+            kind: "some",
+            headline: some(),
+            request: some(),
+            at: some(),
+            ..Self::default()
+        }
+    }
+
     /// Returns a view with all values, to check templates with.
     pub(super) fn full() -> Self {
         let some = || Some("some".to_owned());
         Self {
             retry: 1,
+            user: "some".to_owned(),
             batch_id: some(),
-            progress: Some(Progress {
+            progress: Some(ProgressView {
                 percent: 40,
                 stage: "rendering".to_owned(),
                 message: some(),
@@ -126,7 +141,7 @@ impl View {
             }),
             record: some(),
             metadata: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
-            ..Self::default()
+            ..Self::sparse()
         }
     }
 
@@ -152,7 +167,7 @@ impl View {
             user: short(&event.user_id),
             batch_id: event.batch_id.as_deref().map(short),
             at: moment(event.occurred_at),
-            progress: event.progress.as_ref().map(|progress| Progress {
+            progress: event.progress.as_ref().map(|progress| ProgressView {
                 percent: progress.percent,
                 stage: short(&progress.stage),
                 message: progress.message.as_deref().map(|text| line(text, LONG)),
@@ -191,7 +206,7 @@ fn happened(kind: EventType) -> &'static str {
         EventType::Completed => "completed",
         EventType::Failed => "failed",
         EventType::Cancelled => "cancelled",
-        EventType::Rejected => "refused",
+        EventType::Rejected => "rejected",
         EventType::Unknown => "changed",
     }
 }

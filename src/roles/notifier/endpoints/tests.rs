@@ -58,7 +58,7 @@ fn age(endpoints: &Endpoints) {
 }
 
 #[tokio::test]
-async fn an_origin_has_eight_places_and_a_tenth_of_the_pool_and_another_has_its_own() {
+async fn an_origin_has_up_to_eight_slots_and_a_tenth_of_the_pool_and_another_has_its_own() {
     for (pool, places) in [(1000, 8), (80, 8), (50, 5), (3, 1)] {
         let endpoints = Endpoints::new(pool);
         let target = |n: usize| endpoint("https://a", &n.to_string());
@@ -77,7 +77,7 @@ async fn an_origin_has_eight_places_and_a_tenth_of_the_pool_and_another_has_its_
 }
 
 #[tokio::test]
-async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
+async fn an_origin_that_supports_fewer_attempts_has_fewer_slots() {
     let endpoints = Endpoints::new(1000);
     let one = Endpoint {
         most: 1,
@@ -90,7 +90,7 @@ async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
 }
 
 #[test]
-fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() {
+fn a_user_has_half_of_the_pool_and_at_least_eight_attempts_over_all_endpoints() {
     for (pool, share) in [(128, 64), (10, 8), (1, 8)] {
         let endpoints = Endpoints::new(pool);
         let of = |user, n: usize| endpoints.enter(user, endpoint(&n.to_string(), "x"));
@@ -106,7 +106,7 @@ fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() 
 }
 
 #[tokio::test]
-async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
+async fn few_wait_for_a_slot_and_one_that_comes_free_is_theirs() {
     let endpoints = Endpoints::new(90);
     let one = endpoint("https://a", "x");
     let mut taken = Vec::new();
@@ -131,8 +131,29 @@ async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
     assert_eq!(endpoints.known().in_flight, 0);
 }
 
+#[test]
+fn no_user_fills_the_line_of_an_origin_that_others_need() {
+    for (pool, most, line) in [(128, MOST, 8), (128, 1, 6), (50, MOST, 4), (20, MOST, 1)] {
+        let endpoints = Endpoints::new(pool);
+        let shared = Endpoint {
+            most,
+            ..endpoint("https://a", "x")
+        };
+        let mut alices: Vec<_> = (0..=line)
+            .map(|_| of("alice", &endpoints, &shared))
+            .collect();
+
+        let in_line = alices.iter_mut().filter_map(|entry| entry.line_up().ok());
+
+        assert_eq!(in_line.count(), line, "{most} at once, {pool} in the pool");
+        assert!(of("bob", &endpoints, &shared).line_up().is_ok());
+        drop(alices);
+        assert!(endpoints.known().origins.is_empty());
+    }
+}
+
 #[tokio::test]
-async fn five_silent_tries_in_a_row_open_the_circuit_of_the_users_whole_origin() {
+async fn five_silent_attempts_in_a_row_open_the_circuit_of_the_users_whole_origin() {
     let endpoints = Endpoints::new(100);
     let (one, other) = (endpoint("https://a", "x"), endpoint("https://a", "y"));
 
@@ -153,7 +174,7 @@ async fn five_silent_tries_in_a_row_open_the_circuit_of_the_users_whole_origin()
 }
 
 #[tokio::test]
-async fn what_is_ours_is_away_for_all_users() {
+async fn the_circuit_of_the_operators_origin_opens_for_all_users() {
     let endpoints = Endpoints::new(100);
     let mail = |target| Endpoint {
         ours: true,
@@ -201,7 +222,7 @@ async fn after_its_time_an_open_circuit_admits_one_attempt_which_decides() {
 }
 
 #[tokio::test]
-async fn who_waited_while_the_circuit_opened_is_not_let_in() {
+async fn an_attempt_that_waited_while_the_circuit_opened_is_not_admitted() {
     let endpoints = Endpoints::new(200);
     let one = endpoint("https://a", "x");
     let mut taken = Vec::new();

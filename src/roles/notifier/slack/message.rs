@@ -25,7 +25,8 @@ const ADDRESS: usize = 3000;
 const ALT_TEXT: usize = 2000;
 /// Slack allows 50 blocks; a message that people can read has only a few images.
 const IMAGES: usize = 10;
-/// The longest value in a list of values, so that one does not push out the others.
+/// The longest value in a list of values, so that one does not push out the others. With 20 failures of this length, a
+/// digest has some 7,000 characters; Slack refuses messages of more than about 12,000 (`msg_blocks_too_long`).
 const VALUE: usize = 300;
 /// Content types that Slack shows as an image.
 const SHOWN: [&str; 3] = ["image/png", "image/jpeg", "image/gif"];
@@ -55,17 +56,16 @@ pub(super) fn message(event: &Event) -> Value {
 /// Returns the message about failures, for operators.
 pub(in crate::roles::notifier) fn digest(digest: &DigestText) -> Value {
     let codes = digest.codes.iter().map(|line| code(line, VALUE));
-    let first = digest.first.iter().map(|line| code(line, SECTION));
+    let first = digest.first.iter().map(|line| code(line, VALUE));
     let heading = match digest.more {
         0 => "*Requests*".to_owned(),
         _ => format!("*The first {}*", digest.first.len()),
     };
-    let blocks = vec![
-        header(&digest.title),
-        list("*By code*", codes),
-        list(&heading, first),
-        json!({"type": "context", "elements": [mrkdwn(ADVICE)]}),
-    ];
+    let mut blocks = vec![header(&digest.title), list("*By code*", codes)];
+    // A section for each, because 20 do not fit into one.
+    let sections = [heading].into_iter().chain(first);
+    blocks.extend(sections.map(|text| section(&text)));
+    blocks.push(json!({"type": "context", "elements": [mrkdwn(ADVICE)]}));
     whole(&digest.title, &blocks)
 }
 
@@ -101,6 +101,10 @@ fn mrkdwn(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
+fn section(text: &str) -> Value {
+    json!({"type": "section", "text": mrkdwn(text)})
+}
+
 /// Returns a section with as many lines as fit, and the number of those left out.
 fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value {
     /// Room for the last line, `…and 10000 more`.
@@ -118,7 +122,7 @@ fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value {
     if left_out > 0 {
         text.push_str(&format!("\n…and {left_out} more"));
     }
-    json!({"type": "section", "text": mrkdwn(&text)})
+    section(&text)
 }
 
 /// Returns a time that Slack shows in the reader's format and time zone.
@@ -198,7 +202,7 @@ fn progress(progress: &Progress) -> Value {
         text.push('\n');
         text.push_str(&code(message, SECTION - length(&text) - 1));
     }
-    json!({"type": "section", "text": mrkdwn(&text)})
+    section(&text)
 }
 
 fn batch(batch: &BatchSummary) -> Value {
@@ -212,7 +216,7 @@ fn batch(batch: &BatchSummary) -> Value {
     let text = format!(
         "*{total} items*: {completed} completed, {failed} failed, {cancelled} cancelled, {not_started} not started"
     );
-    json!({"type": "section", "text": mrkdwn(&text)})
+    section(&text)
 }
 
 fn error(error: &EventError) -> Value {
@@ -224,7 +228,7 @@ fn error(error: &EventError) -> Value {
     let heading = format!("*{}*", code(error.code.as_str(), VALUE));
     let room = SECTION - length(&heading) - length(again) - 1;
     let text = format!("{heading}\n{}{again}", code(&error.message, room));
-    json!({"type": "section", "text": mrkdwn(&text)})
+    section(&text)
 }
 
 fn outputs(outputs: &[Output]) -> Option<Value> {

@@ -15,13 +15,13 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// When each target may have its next message.
 pub(super) struct Pace {
-    known: Mutex<Known>,
+    known: Mutex<NextTimes>,
     /// Most targets that are tracked at once.
     most: usize,
 }
 
 #[derive(Default)]
-struct Known {
+struct NextTimes {
     next: HashMap<String, Instant>,
     swept: Option<Instant>,
 }
@@ -65,8 +65,8 @@ impl Pace {
     }
 }
 
-impl Known {
-    /// Returns whether another target fits; if not, first drops the targets whose second is over.
+impl NextTimes {
+    /// Returns whether another target can be tracked, after dropping those whose wait is over if there is no room.
     fn has_room(&mut self, most: usize, now: Instant) -> bool {
         // A sweep visits all targets, so it is not made for every message.
         if self.next.len() >= most && self.swept.is_none_or(|swept| now >= swept + INTERVAL) {

@@ -164,7 +164,7 @@ async fn slack_gets_the_message_of_the_event() {
 }
 
 #[tokio::test]
-async fn each_answer_of_slack_means_what_it_says() {
+async fn each_answer_of_slack_has_its_result() {
     use Given::{RetryAfter, Says};
     for (given, expected) in [
         (Says(200, "ok"), ("delivered", Some(200), "", None)),
@@ -220,7 +220,7 @@ async fn each_answer_of_slack_means_what_it_says() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stalls_after_its_status_is_soon_judged_by_that() {
+async fn an_answer_whose_body_stalls_is_soon_judged_by_its_status() {
     let slack = Slack::start(&[Given::Stalls]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_secs(600),
@@ -298,7 +298,7 @@ async fn messages_to_one_target_leave_a_second_apart() {
 }
 
 #[tokio::test]
-async fn a_message_that_would_wait_too_long_comes_later() {
+async fn a_message_that_would_wait_too_long_is_not_sent_now() {
     let slack = Slack::start(&[Given::RetryAfter(429, "60"), Given::Says(200, "ok")]).await;
     let sender = Sender::new(&settings()).unwrap();
 
@@ -315,7 +315,7 @@ async fn a_message_that_would_wait_too_long_comes_later() {
 }
 
 #[tokio::test]
-async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
+async fn an_attempt_at_a_silent_target_ends_at_its_time_out() {
     let slack = Slack::start(&[Given::Silence]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_millis(300),
@@ -328,7 +328,7 @@ async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_tried_later() {
+async fn an_unreachable_target_is_retried_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -344,7 +344,7 @@ async fn a_target_that_is_not_there_is_tried_later() {
 }
 
 #[tokio::test]
-async fn only_hosts_of_slack_are_called_and_only_in_secret() {
+async fn only_allowed_hosts_are_called_and_only_over_https_at_public_addresses() {
     let slack = Slack::start(&[Given::Says(200, "ok")]).await;
     let port = slack.url.port().unwrap();
     let own = settings();

@@ -1,4 +1,4 @@
-//! Text for Slack: untrusted text can neither format nor mention, and no text is longer than its limit. Pure.
+//! Text for Slack: untrusted text can neither format nor mention, and is cut at its limit. Pure.
 //!
 //! In mrkdwn, `<…>` mentions people and hides links, so `&`, `<` and `>` are always escaped as entities.
 //! Formatting marks (`*`, `_`, `~`) have no escape: untrusted text is put in code, where only the backtick has
@@ -33,8 +33,8 @@ pub(super) fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Escapes entities, replaces `marks` by an apostrophe, replaces characters that break the line or change its direction
-/// by a space, and cuts at `limit`, between characters.
+/// Escapes entities, replaces `marks` with an apostrophe, replaces characters that break the line or change its
+/// direction with a space, and cuts at `limit`, between characters.
 fn written(text: &str, limit: usize, marks: &[char]) -> String {
     let mut out = String::new();
     let (mut used, mut fits) = (0, 0);
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_contains_no_mentions_and_no_links() {
+    fn untrusted_text_contains_no_mentions_and_no_links() {
         for (given, expected) in [
             ("<!channel> hello", "&lt;!channel&gt; hello"),
             ("<@U012AB3CD>", "&lt;@U012AB3CD&gt;"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_does_not_end_its_code() {
+    fn untrusted_text_does_not_end_its_code() {
         assert_eq!(code("a` *b* `<!here>", 100), "`a' *b* '&lt;!here&gt;`");
         assert_eq!(code("```", 100), "`'''`");
         assert_eq!(code(" \n", 100), "–");
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_fits_and_means_nothing(given in any::<String>(), limit in 3_usize..60) {
+        fn any_text_fits_its_limit_and_adds_no_markup(given in any::<String>(), limit in 3_usize..60) {
             let (plain, code) = (plain(&given, limit), code(&given, limit));
 
             prop_assert!(length(&plain) <= limit && length(&code) <= limit);

@@ -16,13 +16,13 @@ struct Body {
     truncated: bool,
 }
 
-/// The longest body, in bytes; Standard Webhooks asks receivers to accept 20 kB.
+/// The longest body, in bytes: Standard Webhooks recommends less than 20 kB.
 const LONGEST_BODY: usize = 20_000;
 
 /// What truncation adds to a body.
 const TRUNCATED: &str = ",\"truncated\":true";
 
-/// Returns the body for `event`, without `notify`, which only we may see, and above 20 kB without what is bulky.
+/// Returns the body for `event`, without `notify`, which only genflow may see. A body above 20 kB loses bulky fields.
 pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Body {
         kind: event.event_type.cloud_type(),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_the_event_without_whom_to_notify() {
+    fn the_body_is_the_event_without_notify() {
         let notify = Notify {
             on: vec![],
             sealed: Sealed(vec![1]),

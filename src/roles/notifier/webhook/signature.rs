@@ -9,13 +9,13 @@ use crate::domain::Secret;
 
 /// A master secret that is not `whsec_` followed by base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing secret is malformed; expected whsec_ followed by base64")]
+#[error("WEBHOOK_SIGNING_SECRET is malformed; expected whsec_ followed by base64")]
 pub struct InvalidSecret;
 
-/// Signs with all master secrets, so that a receiver may have the secret of any of them.
+/// Signs with all master secrets, so that a receiver may verify with a secret derived from any of them.
 pub(super) struct Signer {
     masters: Vec<hmac::Key>,
-    keys: Vec<v1a::Key>,
+    keys: Vec<v1a::MasterKey>,
 }
 
 const PREFIX: &str = "whsec_";
@@ -38,7 +38,7 @@ impl Signer {
     }
 
     /// Adds signatures with these keys, after those with the secrets.
-    pub(super) fn with_keys(self, keys: Vec<v1a::Key>) -> Self {
+    pub(super) fn with_keys(self, keys: Vec<v1a::MasterKey>) -> Self {
         Self { keys, ..self }
     }
 

@@ -12,17 +12,19 @@ use crate::domain::Secret;
 
 /// A master key that is not `whsk_` followed by the base64 of at least 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing key is malformed; expected whsk_ followed by the base64 of at least 32 bytes")]
+#[error(
+    "WEBHOOK_SIGNING_KEY is malformed; expected whsk_ followed by the base64 of at least 32 bytes"
+)]
 pub struct InvalidKey;
 
 /// A master key, from which the key pairs of users are derived.
-pub struct Key(hmac::Key);
+pub struct MasterKey(hmac::Key);
 
 const PRIVATE: &str = "whsk_";
 const PUBLIC: &str = "whpk_";
 const SHORTEST: usize = 32;
 
-impl Key {
+impl MasterKey {
     /// Parses a master key.
     ///
     /// # Errors
@@ -59,7 +61,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(***)")
     }
@@ -71,8 +73,8 @@ mod tests {
 
     use super::*;
 
-    fn key(bytes: &[u8]) -> Result<Key, InvalidKey> {
-        Key::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
+    fn key(bytes: &[u8]) -> Result<MasterKey, InvalidKey> {
+        MasterKey::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
     }
 
     /// Returns whether a signature of this text verifies with a public key.
@@ -118,7 +120,7 @@ mod tests {
             "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
             "whsk_*",
         ] {
-            assert!(Key::parse(&Secret::new(odd.to_owned())).is_err());
+            assert!(MasterKey::parse(&Secret::new(odd.to_owned())).is_err());
         }
         assert_eq!(format!("{:?}", key(&[7; 64]).unwrap()), "Key(***)");
     }

@@ -1,4 +1,4 @@
-//! Deliveries over real HTTP.
+//! Attempts over real HTTP.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ struct Receiver {
     url: Url,
 }
 
-/// More than the system buffers while nothing is read; a receiver that reads takes this in a moment.
+/// More than the system buffers if the notifier stops reading. If it read on, this much would be sent in a moment.
 const BUFFERS: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy)]
@@ -188,7 +188,7 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
+async fn a_failure_that_may_pass_is_retried_and_any_other_answer_is_final() {
     for (answer, is_final, code) in [
         (200, true, "delivered"),
         (299, true, "delivered"),
@@ -211,7 +211,7 @@ async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
 }
 
 #[tokio::test]
-async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
+async fn each_attempt_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
     let receiver = Receiver::start(&[Given::Status(500)]).await;
 
     send(&settings(), &receiver.url).await;
@@ -237,7 +237,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
+async fn an_attempt_at_a_silent_target_ends_at_its_time_out() {
     let receiver = Receiver::start(&[Given::Silence, Given::Status(200)]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_millis(200),
@@ -252,7 +252,7 @@ async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_unreachable() {
+async fn a_target_without_a_listener_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -274,7 +274,7 @@ async fn an_answer_without_end_does_not_hold_the_delivery_and_little_of_it_is_re
 }
 
 #[tokio::test]
-async fn an_answer_that_stalls_after_its_status_is_soon_judged_by_that() {
+async fn an_answer_whose_body_stalls_is_soon_judged_by_its_status() {
     let settings = config::Notifier {
         try_timeout: Duration::from_secs(600),
         ..settings()

@@ -22,10 +22,10 @@ use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 
-/// A provider that refuses this many polls in a row with a 4xx will not report more about the job. A refused key or a
-/// job that is not found counts only as a failed poll: keys get changed, and lists lag.
+/// The run fails after this many polls in a row that the provider refuses with a 4xx. The statuses 401, 403, 404, 408
+/// and 429 count only as failed polls, because they may pass: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
-/// A milestone is at least this many points above the last.
+/// A milestone of the same stage is at least this many percentage points above the last.
 const POINTS: i32 = 10;
 /// A run fails after this many checks of its files that did not end: one may be chance.
 const LOST: u32 = 2;
@@ -44,12 +44,12 @@ impl Work {
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
         tokio::select! {
-            published = self.publish(&input.handed) => published?,
+            published = self.publish(&input.pending) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
         let mut cancelled = std::pin::pin!(cancelled);
-        // The attempt that reported the last milestone has counted its stage.
+        // The attempt that reported the last milestone has counted its stage if that was unknown.
         let reported = input.last_progress.as_ref();
         let mut counted = reported.map(|last| last.progress.stage.clone());
         loop {
@@ -108,7 +108,7 @@ impl Work {
             }
             // Another worker may have the key, and nothing is lost until the deadline.
             Err(error @ provider::Error::NoKey { .. }) => {
-                tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
+                tracing::warn!(workflow = %input.pending.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
             Err(error) => Ok(match self.after_failed_poll(&error, turn) {
@@ -140,7 +140,7 @@ impl Work {
         Err(Aborted::Waits(pauses.after(turn.number(), rand::random())))
     }
 
-    /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before another try.
+    /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before the next poll.
     async fn store(
         &self,
         input: &Fetch,
@@ -154,7 +154,7 @@ impl Work {
         if failures.lost >= LOST {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
         }
-        let storing = self.store_all(&input.handed, provider, sources, Some(turn));
+        let storing = self.store_all(&input.pending, provider, sources, Some(turn));
         let error = match self.in_grace(storing, cancelled).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
@@ -166,7 +166,7 @@ impl Work {
         if error.is_final() || failed >= self.settings.retries.store_attempts {
             return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
         }
-        tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+        tracing::warn!(workflow = %input.pending.workflow, %error, failed, "output not stored");
         let pauses = self.settings.retries.pauses;
         Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }

@@ -15,7 +15,7 @@ use crate::engines::telemetry::events;
 
 /// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
 const KEEP_TIME: Duration = Duration::from_secs(60);
-/// All outputs of a run together have at most this many times the bytes of the largest output.
+/// All outputs of a run together may have this many times `MAX_OUTPUT_BYTES`.
 const TIMES_THE_LARGEST: u64 = 4;
 
 impl Work {
@@ -29,9 +29,9 @@ impl Work {
         provider: &Provider,
         made: Made,
     ) -> Result<Generated, EventError> {
-        let handed = &submit.handed;
+        let pending = &submit.pending;
         priced(provider, made.cost_usd);
-        let storing = self.store_patiently(handed, provider, &made.outputs);
+        let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {
             outputs,
@@ -43,28 +43,28 @@ impl Work {
             notes: Vec::new(),
         };
         let manifest = Manifest {
-            workflow_id: handed.workflow.clone(),
-            fingerprint: handed.fingerprint.clone(),
+            workflow_id: pending.workflow.clone(),
+            fingerprint: pending.fingerprint.clone(),
             result,
         };
         // `finish` writes the manifest again, and there it must succeed.
         if let Err(error) = self.store.write_manifest(&manifest).await {
-            tracing::warn!(workflow = %handed.workflow, %error, "manifest not written yet");
+            tracing::warn!(workflow = %pending.workflow, %error, "cannot write the manifest; `finish` will write it");
         }
         Ok(manifest.result)
     }
 
-    /// Tries as long as there is time; the error of the last try says why there is no result.
+    /// Stores the outputs; retries while there are time and attempts left. The error says why there is no result.
     async fn store_patiently(
         &self,
-        handed: &PendingEvents,
+        pending: &PendingEvents,
         provider: &Provider,
         sources: &[Source],
     ) -> Result<Vec<Output>, EventError> {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let storing = self.store_all(handed, provider, sources, None);
+            let storing = self.store_all(pending, provider, sources, None);
             let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
@@ -86,10 +86,10 @@ impl Work {
     }
 
     /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
-    /// to a submit have no `turn`, and do not wait for others.
+    /// to a submit have no `turn`, and do not wait for those of fetches.
     pub(crate) async fn store_all(
         &self,
-        handed: &PendingEvents,
+        pending: &PendingEvents,
         provider: &Provider,
         sources: &[Source],
         turn: Option<&Turn<'_>>,
@@ -99,7 +99,7 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self.temp.attempt(&handed.workflow);
+        let folder = self.temp.attempt(&pending.workflow);
         let folder = folder.inspect_err(temp_failed)?;
         let (store, folder) = match turn {
             Some(_) => (&self.store, folder),
@@ -127,7 +127,7 @@ impl Work {
                     temp_failed(error);
                 }
             })?;
-            let output = store.put(&handed.workflow, index, checked).await?;
+            let output = store.put(&pending.workflow, index, checked).await?;
             events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
             outputs.push(output);
             if !Generated::fits(&outputs) {

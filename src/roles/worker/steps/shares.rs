@@ -1,4 +1,4 @@
-//! Shares the slots for `fetch` among users, so that the endless jobs of one user do not keep the others out.
+//! Shares the slots for `fetch` among users, so that the many long jobs of one user do not keep the others out.
 //!
 //! Temporal's fairness orders waiting tasks, but a fetch keeps its slot until the job ends. So a tenth of the slots is
 //! a reserve. While part of it is in use, fetches of users with more than an equal share of the other slots go back to
@@ -13,11 +13,11 @@ use parking_lot::{Mutex, MutexGuard};
 #[derive(Clone, Debug)]
 pub struct Shares {
     slots: usize,
-    running: Arc<Mutex<Running>>,
+    running: Arc<Mutex<FetchCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Running {
+struct FetchCounts {
     all: usize,
     users: BTreeMap<String, usize>,
 }
@@ -49,7 +49,7 @@ impl Shares {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, Running> {
+    fn running(&self) -> MutexGuard<'_, FetchCounts> {
         self.running.lock()
     }
 }
@@ -106,13 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn few_places_are_shared_too_and_one_place_is_not() {
+    fn few_slots_are_shared_too_and_a_single_slot_is_not() {
         assert!(is_needed(2, 2, 1, 2) && is_needed(3, 3, 1, 3));
         assert!(!is_needed(1, 2, 2, 2) && !is_needed(1, 1, 1, 1));
     }
 
     #[test]
-    fn a_place_is_free_again_when_its_fetch_ends() {
+    fn a_slot_is_free_again_when_its_fetch_ends() {
         let shares = Shares::of(4);
         let mut mine: Vec<_> = (0..4).map(|_| shares.enter("ann")).collect();
         assert!(mine[0].is_needed());

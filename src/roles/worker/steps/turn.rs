@@ -19,7 +19,7 @@ pub(crate) struct Turn<'t> {
 }
 
 impl<'t> Turn<'t> {
-    /// Continues the counts of the attempt before.
+    /// Continues the counts of the previous attempt.
     pub(crate) fn of(ctx: &'t ActivityContext) -> Self {
         // A first attempt has no details.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
@@ -47,14 +47,15 @@ impl<'t> Turn<'t> {
         *failures
     }
 
-    /// Checks a file. The next attempt counts this check as lost if it kills this worker, or does not end.
+    /// Checks a file. The next attempt counts this check as lost if it kills this worker, or does not end. A check that
+    /// kills the worker in the first attempt counts only if a regular heartbeat was sent meanwhile.
     pub(super) async fn check<T>(
         &self,
         checking: impl Future<Output = Result<T, DownloadError>>,
     ) -> Result<T, DownloadError> {
         let failures = self.count(|failures| failures.lost += 1);
         let counted = Counted(self);
-        // Not in the first attempt: normally all goes well, and the call would be wasted. If the server is down, the
+        // Not in the first attempt: normally all goes well, and the call would be wasted. If Temporal is down, the
         // check is not counted: that must not lose the outputs.
         if self.number() > 1 && heartbeat::store(self.ctx, failures).await.is_err() {
             tracing::debug!("cannot store the count of output checks");

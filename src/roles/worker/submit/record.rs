@@ -6,7 +6,7 @@
 
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::contract::run::{Attempt, Job, Sent, Submitted};
+use crate::contract::run::{AttemptRecord, Job, Sent, Submitted};
 use crate::domain::{Generated, ProviderName};
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
@@ -14,7 +14,7 @@ use crate::roles::worker::heartbeat::Unstored;
 
 impl Unstored {
     /// Returns the error that ends the attempt; `record` is what its workflow must know.
-    pub(super) fn into_error(self, record: Attempt) -> ActivityError {
+    pub(super) fn into_error(self, record: AttemptRecord) -> ActivityError {
         match self {
             Self::CancelRequested | Self::NotCurrent => cancelled(record),
             Self::Unanswered(error) => failure(Aborted::Again(error)),
@@ -22,7 +22,7 @@ impl Unstored {
     }
 }
 
-impl Attempt {
+impl AttemptRecord {
     /// Returns the result of a submit whose job the provider accepted.
     pub(super) fn accepted(self, job: Job) -> Submitted {
         Submitted::Accepted {
@@ -40,6 +40,16 @@ impl Attempt {
             sent_at: self.first_at,
         }
     }
+
+    /// Returns the record after a send that was counted but not made; the next attempt may send.
+    pub(super) fn withheld(self) -> Self {
+        let sends = self.sends - 1;
+        Self {
+            sends,
+            first_at: self.first_at.filter(|_| sends > 0),
+            ..self.cleared()
+        }
+    }
 }
 
 /// Returns the record that an attempt begins with; `is_first` is false if an earlier attempt was scheduled.
@@ -52,10 +62,10 @@ pub(super) fn take_over(
     number: u32,
     is_first: bool,
     provider: ProviderName,
-    previous: Option<Attempt>,
-) -> Attempt {
+    previous: Option<AttemptRecord>,
+) -> AttemptRecord {
     let dropped = number == 1 && !is_first;
-    let fresh = Attempt {
+    let fresh = AttemptRecord {
         number,
         state: if dropped {
             Sent::Maybe
@@ -67,11 +77,11 @@ pub(super) fn take_over(
         first_at: None,
         waiting_since: dropped.then(now),
     };
-    previous.map_or(fresh, |record| Attempt { number, ..record })
+    previous.map_or(fresh, |record| AttemptRecord { number, ..record })
 }
 
 /// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
-pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -> bool {
+pub(super) fn may_send(number: u32, is_first: bool, previous: Option<AttemptRecord>) -> bool {
     match previous {
         // Had an attempt sent, its "maybe" would be here.
         None => number > 1 || is_first,
@@ -80,7 +90,7 @@ pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -
 }
 
 /// Ends a cancelled attempt; the workflow receives its record if it is the current attempt.
-pub(super) fn cancelled(record: Attempt) -> ActivityError {
+pub(super) fn cancelled(record: AttemptRecord) -> ActivityError {
     ActivityError::Cancelled {
         details: Some(record.into()),
     }
@@ -89,7 +99,7 @@ pub(super) fn cancelled(record: Attempt) -> ActivityError {
 /// Fails an attempt so that the next one may send.
 pub(super) async fn clear<T>(
     ctx: &ActivityContext,
-    cleared: Attempt,
+    cleared: AttemptRecord,
     why: anyhow::Error,
 ) -> Result<T, ActivityError> {
     // Reaches the server together with the failure, so the next attempt finds it.
@@ -101,8 +111,8 @@ pub(super) async fn clear<T>(
 mod tests {
     use super::*;
 
-    fn record(number: u32, state: Sent) -> Option<Attempt> {
-        Some(Attempt {
+    fn record(number: u32, state: Sent) -> Option<AttemptRecord> {
+        Some(AttemptRecord {
             number,
             state,
             provider: ProviderName::Fal,
@@ -148,6 +158,9 @@ mod tests {
         assert!(may_send(4, true, Some(cleared)));
         assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
         assert_eq!(cleared.waiting_since, None);
+        let withheld = |sends| AttemptRecord { sends, ..cleared }.withheld();
+        assert_eq!((withheld(1).sends, withheld(1).first_at), (0, None));
+        assert_eq!((withheld(2).sends, withheld(2).first_at), (1, Some(7)));
         let none = take_over(2, true, ProviderName::Fal, None);
         assert_eq!((none.state, none.waiting_since), (Sent::NotAccepted, None));
     }

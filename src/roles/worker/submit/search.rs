@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use temporalio_sdk::activities::ActivityError;
 
 use super::This;
-use crate::contract::run::{Answer, Attempt, JobLookup, JobRecord, PendingEvents, Submitted};
+use crate::contract::run::{
+    AttemptRecord, JobLookup, JobRecord, PendingEvents, SubmitAnswer, Submitted,
+};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::Aborted;
@@ -15,7 +17,7 @@ use crate::roles::worker::steps::{BETWEEN_LOOKUPS, LOOKUPS};
 
 /// Pause between two lookups while another attempt may still be waiting for its answer.
 const LATER_LOOKUPS: Duration = Duration::from_secs(5);
-/// An attempt that has its answer keeps it in the store within this time.
+/// Time allowed for keeping an answer in the store. A search does not wait longer for an attempt that is slower.
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
@@ -34,7 +36,7 @@ impl This<'_> {
             workflow,
             fingerprint,
             ..
-        } = &self.input.handed;
+        } = &self.input.pending;
         let manifest = self.work.store.manifest(workflow, fingerprint.as_deref());
         let manifest = manifest.await.context("cannot read the result store");
         Ok(manifest
@@ -43,11 +45,11 @@ impl This<'_> {
     }
 
     /// Reads what earlier attempts of this run have left in the store.
-    pub(super) async fn stored(&self, record: Attempt) -> Result<Found, ActivityError> {
+    pub(super) async fn stored(&self, record: AttemptRecord) -> Result<Found, ActivityError> {
         if let Some(adopted) = self.adopt().await? {
             return Ok(Found::Result(adopted));
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let kept = self.work.store.job_record(workflow, self.run_id).await;
         let kept = kept.context("cannot read the result store");
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
@@ -57,7 +59,7 @@ impl This<'_> {
     }
 
     /// Searches until something is found, or until no answer can arrive any more.
-    pub(super) async fn search(&self, record: Attempt) -> Result<Found, ActivityError> {
+    pub(super) async fn search(&self, record: AttemptRecord) -> Result<Found, ActivityError> {
         let max_wait = self.work.settings.submit_timeout + KEEPING;
         // Another worker's clock set this time. If that clock is ahead, the wait still counts from now at the latest.
         let since = record.waiting_since.map(|since| since.min(now()));
@@ -85,11 +87,11 @@ impl This<'_> {
     }
 
     /// Looks the job up in the provider's list, if the provider has one.
-    async fn find(&self, record: Attempt) -> Result<Found, ActivityError> {
+    async fn find(&self, record: AttemptRecord) -> Result<Found, ActivityError> {
         if !self.provider.can_find() {
             return Ok(Found::Nothing);
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let found = self.work.find(workflow, &self.job_lookup(record)).await;
         let found = found.map_err(|error| {
             tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");
@@ -98,7 +100,7 @@ impl This<'_> {
         Ok(found?.map_or(Found::Nothing, |job| Found::Result(record.accepted(job))))
     }
 
-    pub(super) fn job_lookup(&self, record: Attempt) -> JobLookup {
+    pub(super) fn job_lookup(&self, record: AttemptRecord) -> JobLookup {
         let kind = self.input.spec.media();
         record.job_lookup(kind, self.run_id, self.input.started_at)
     }
@@ -106,15 +108,15 @@ impl This<'_> {
 
 /// Returns what an answer in the store says about the attempt with `record`.
 ///
-/// A refusal counts only for the send that it answers: after a later send it would let the next attempt send, although
-/// the provider may have accepted the later one.
-fn adopted(kept: JobRecord, record: Attempt) -> Found {
+/// A refusal counts only for the send that it answers: after a later send it would end the run or let the next attempt
+/// send, although the provider may have accepted the later one.
+fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
     let is_last = kept.send == record.sends;
     match kept.answer {
-        Answer::Job(job) => Found::Result(record.accepted(job)),
-        Answer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
-        Answer::NotAccepted if is_last => Found::NotAccepted,
-        Answer::Refused(_) | Answer::NotAccepted => Found::Nothing,
+        SubmitAnswer::Job(job) => Found::Result(record.accepted(job)),
+        SubmitAnswer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
+        SubmitAnswer::NotAccepted if is_last => Found::NotAccepted,
+        SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted => Found::Nothing,
     }
 }
 
@@ -125,7 +127,7 @@ mod tests {
     use crate::domain::{ErrorCode, EventError, Media, ProviderName, RequestId};
 
     /// Returns what the attempt of the second send finds in the store: an answer to the send number `send`.
-    fn found(answer: Answer, send: u32) -> Found {
+    fn found(answer: SubmitAnswer, send: u32) -> Found {
         let kept = JobRecord {
             workflow_id: RequestId::try_from("r".to_owned()).unwrap().run(0),
             run_id: "run".to_owned(),
@@ -133,7 +135,7 @@ mod tests {
             send,
             answer,
         };
-        let record = Attempt {
+        let record = AttemptRecord {
             number: 3,
             state: Sent::Maybe,
             provider: ProviderName::Fal,
@@ -156,14 +158,14 @@ mod tests {
             cancel_url: String::new(),
         };
 
-        assert_eq!(found(Answer::NotAccepted, 1), Found::Nothing);
-        assert_eq!(found(Answer::NotAccepted, 2), Found::NotAccepted);
-        assert_eq!(found(Answer::Refused(refused()), 1), Found::Nothing);
+        assert_eq!(found(SubmitAnswer::NotAccepted, 1), Found::Nothing);
+        assert_eq!(found(SubmitAnswer::NotAccepted, 2), Found::NotAccepted);
+        assert_eq!(found(SubmitAnswer::Refused(refused()), 1), Found::Nothing);
         let result = Found::Result(Submitted::Refused(refused()));
-        assert_eq!(found(Answer::Refused(refused()), 2), result);
+        assert_eq!(found(SubmitAnswer::Refused(refused()), 2), result);
         for send in [1, 2] {
             let Found::Result(Submitted::Accepted { job: adopted, .. }) =
-                found(Answer::Job(job()), send)
+                found(SubmitAnswer::Job(job()), send)
             else {
                 panic!("the job of send {send} is not adopted");
             };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::This;
-use crate::contract::run::{Attempt, Job, ProviderJobLeft};
+use crate::contract::run::{AttemptRecord, Job, ProviderJobLeft};
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::job_use::is_used;
 use crate::roles::worker::heartbeat::{Unstored, store};
@@ -14,9 +14,9 @@ use crate::roles::worker::heartbeat::{Unstored, store};
 /// its job for longer ([`LOOKUPS`](crate::roles::worker::steps::LOOKUPS),
 /// [`BETWEEN_LOOKUPS`](crate::roles::worker::steps::BETWEEN_LOOKUPS)), and so finds it.
 const QUICK: Duration = Duration::from_secs(3);
-/// Pause between two calls to the server.
+/// Pause between two calls to Temporal.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the server may take to decide whether the job is wanted; longer than any attempt.
+/// How long Temporal is asked whether the job is wanted; longer than any attempt, since the end of one may decide.
 const LONGEST: Duration = Duration::from_secs(600);
 
 impl This<'_> {
@@ -24,11 +24,11 @@ impl This<'_> {
     ///
     /// By now the job can be found, in the provider's list or by its record in the store. So every search that starts
     /// from here on finds it, that of a later attempt or of the run's end. Only an earlier search may have missed it.
-    pub(super) async fn cancel_if_unwanted(&self, fence: Attempt, asked: Instant, job: &Job) {
+    pub(super) async fn cancel_if_unwanted(&self, fence: AttemptRecord, asked: Instant, job: &Job) {
         if asked.elapsed() < every(self.ctx).min(QUICK) && !self.ctx.is_cancelled() {
             return;
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let unwanted = tokio::select! {
             unwanted = tokio::time::timeout(LONGEST, self.is_unwanted(fence, job)) => unwanted.ok(),
             () = self.work.drain.over() => None,
@@ -36,7 +36,7 @@ impl This<'_> {
         match unwanted {
             Some(false) => {}
             Some(true) => {
-                tracing::warn!(%workflow, job = job.id, "the provider accepted the job after its run had ended: cancelling it");
+                tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
                 let leftover = ProviderJobLeft::Job(job.clone());
                 self.work.end_job(workflow, &leftover).await;
             }
@@ -46,7 +46,7 @@ impl This<'_> {
         }
     }
 
-    async fn is_unwanted(&self, fence: Attempt, job: &Job) -> bool {
+    async fn is_unwanted(&self, fence: AttemptRecord, job: &Job) -> bool {
         loop {
             match store(self.ctx, fence).await {
                 // This is the current attempt, so its result hands the job to the run.
@@ -57,7 +57,7 @@ impl This<'_> {
         }
         loop {
             let client = self.ctx.client();
-            let workflow = &self.input.handed.workflow;
+            let workflow = &self.input.pending.workflow;
             match is_used(&client, workflow, self.run_id, job).await {
                 Ok(Some(wanted)) => return !wanted,
                 Ok(None) | Err(_) => sleep(PAUSE).await,

@@ -42,14 +42,14 @@ impl This<'_> {
             return None;
         };
         failpoint::hit("submit.waited").await;
-        let handed = &self.input.handed;
-        let storing = self.work.store_all(handed, &self.provider, &outputs, None);
+        let pending = &self.input.pending;
+        let storing = self.work.store_all(pending, &self.provider, &outputs, None);
         let cancelled = pin!(self.ctx.cancelled());
         let storing = self.work.in_grace(storing, cancelled);
         let outputs = match timeout(STORE_TIME, storing).await.ok()?.ok()? {
             Ok(outputs) => outputs,
             Err(error) => {
-                tracing::info!(workflow = %handed.workflow, %error, "outputs not stored by submit; fetch tries again");
+                tracing::info!(workflow = %pending.workflow, %error, "outputs not stored by submit; fetch tries again");
                 return None;
             }
         };

@@ -5,13 +5,13 @@ use std::process::Command as Process;
 use super::*;
 use crate::domain::Single;
 
-/// The variable that marks the process with little memory.
+/// The environment variable that marks the process with little memory.
 const SHORT_OF_MEMORY: &str = "GENFLOW_TEST_SHORT_OF_MEMORY";
-/// Its limit of virtual memory, with program and stacks.
+/// The limit on that process's virtual memory, program and stacks included.
 const KIBIBYTES: u32 = 400 * 1024;
 
 #[test]
-fn the_same_where_memory_is_short() {
+fn the_tests_of_this_file_pass_with_little_memory() {
     if std::env::var_os(SHORT_OF_MEMORY).is_some() {
         return;
     }
@@ -148,7 +148,7 @@ fn a_schema_whose_datum_nests_without_end_is_refused() {
 }
 
 #[test]
-fn a_schema_that_makes_much_of_little_is_refused() {
+fn a_schema_that_expands_few_bytes_to_many_values_is_refused() {
     let mut fields = vec![record("R0", &[json!("boolean")])];
     for level in 1..40 {
         let twice = json!(format!("R{}", level - 1));

@@ -1,4 +1,4 @@
-//! How one record is decided, with a scripted handler.
+//! Tests how a record is decided, with a scripted handler.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -31,7 +31,7 @@ impl Handler for Acts {
     }
 }
 
-/// Returns how records are decided, one after the other, and how often the fuse held each: one record for each of `holds`.
+/// Handles one record for each of `holds`, in turn. Returns how each was decided, and how many times the fuse held it.
 async fn decided(
     acts: impl IntoIterator<Item = Act>,
     holds: &[Hold],
@@ -39,7 +39,7 @@ async fn decided(
     let config = Config::of(&[]).unwrap();
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let handler = Acts(Mutex::new(acts.into_iter().collect()));
-    let tasks = RecordTasks::new(Options::of(1), producer, handler, Arc::default());
+    let tasks = RecordTasks::new(ConsumerOptions::of(1), producer, handler, Arc::default());
     let record = Record::of(0, &[]);
     let mut all = Vec::new();
     for hold in holds {
@@ -63,7 +63,7 @@ async fn decided(
 }
 
 #[tokio::test]
-async fn a_panic_is_tried_again_and_one_that_stays_is_dead_lettered() {
+async fn a_panic_is_retried_and_a_record_that_always_panics_is_dead_lettered() {
     let panics = |count| vec![Act::Panic; count as usize];
     let passed = decided(panics(PANICS - 1), &[Hold::Later]).await.remove(0);
     assert!(passed.0.unwrap().is_none());
@@ -75,7 +75,7 @@ async fn a_panic_is_tried_again_and_one_that_stays_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn tries_that_failed_for_another_cause_are_no_panics() {
+async fn attempts_that_fail_for_another_cause_do_not_count_as_panics() {
     let away = [Act::Retry; PANICS as usize];
 
     let decided = decided(away.into_iter().chain([Act::Panic]), &[Hold::Later]).await;

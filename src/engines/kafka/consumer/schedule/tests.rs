@@ -1,4 +1,4 @@
-//! Tests the schedule by examples, and with random steps of a random group member.
+//! Tests the schedule with examples, and with random steps of a group member.
 
 mod random;
 
@@ -93,7 +93,7 @@ fn nothing_is_taken_from_a_partition_that_is_not_ours() {
 }
 
 #[test]
-fn a_topic_that_was_made_anew_is_committed_from_its_start() {
+fn a_topic_that_was_recreated_is_committed_from_its_start() {
     let mut schedule = schedule(0..1);
     schedule.take(record(0, 7, None));
     let old = schedule.next().unwrap();
@@ -107,7 +107,7 @@ fn a_topic_that_was_made_anew_is_committed_from_its_start() {
 }
 
 #[test]
-fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
+fn records_above_a_keys_share_are_deferred_and_take_no_room() {
     let mut schedule = schedule(0..1);
     for offset in 0..10 {
         schedule.take(record(0, offset, Some(b"flood")));

@@ -58,7 +58,7 @@ async fn a_download_that_trickles_is_given_up() {
 }
 
 #[test]
-fn a_server_has_a_minute_and_then_a_pace() {
+fn a_server_has_a_minute_and_then_a_lowest_pace() {
     let slow = |bytes, seconds| is_too_slow(bytes, Duration::from_secs(seconds), SILENCE);
 
     assert!(!slow(0, 60) && slow(0, 61));

@@ -11,7 +11,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
         message: None,
     };
     Fetch {
-        handed: PendingEvents {
+        pending: PendingEvents {
             workflow: RequestId::try_from("r".to_owned()).unwrap().run(0),
             fingerprint: None,
             events: Vec::new(),
@@ -48,7 +48,7 @@ fn a_new_stage_or_ten_points_are_a_milestone_and_less_is_not() {
 }
 
 #[test]
-fn a_milestone_waits_for_its_time_and_for_room() {
+fn no_milestone_comes_before_its_interval_or_above_the_limit() {
     let fetch = input(Some((20, "a")), true);
 
     assert_eq!(percent(&fetch, "a", 50, 1_499), None);
@@ -67,7 +67,7 @@ fn the_percent_never_falls() {
 }
 
 #[test]
-fn a_state_that_is_not_known_is_counted_when_it_comes_and_not_at_each_poll() {
+fn an_unknown_state_is_counted_when_it_appears_and_not_at_each_poll() {
     let mut counted = None;
     let polls = ["a", "a", "b", "b", "a"].map(|state| is_news(&mut counted, state));
 
