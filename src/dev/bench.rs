@@ -5,6 +5,7 @@
 //! them: compare the ratios, not the figures of two machines.
 
 mod bare;
+mod in_flight;
 mod measure;
 mod report;
 mod requests;
@@ -66,6 +67,7 @@ async fn measure_all(engines: &Engines, bench: &Bench, data: PathBuf) -> anyhow:
         say(&format!("{row:?}"));
         match row {
             BenchRow::Requests => requests::run(&stages, bench, &mut report).await?,
+            BenchRow::InFlight => in_flight::run(&stages, bench, &mut report).await?,
             BenchRow::Extras => requests::extras(&stages, bench, &mut report).await?,
         }
     }

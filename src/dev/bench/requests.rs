@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::stream::{self, TryStreamExt as _};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::measure;
 use super::report::Report;
@@ -24,15 +24,7 @@ pub(super) async fn run(
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let simulator = Simulator::bind(SimulatorOptions {
-        listen: ([127, 0, 0, 1], 0).into(),
-        job_time: Duration::ZERO,
-    })
-    .await?;
-    let provider = format!("http://{}", simulator.address());
-    let stop = CancellationToken::new();
-    let _stops = stop.clone().drop_guard();
-    tokio::spawn(simulator.run(stop));
+    let (provider, _stop) = instant_provider().await?;
     for _ in 0..bench.rounds {
         for activities in [2, 3] {
             let of = format!("bare SDK worker, {activities} activities");
@@ -108,7 +100,7 @@ async fn genflow(
     let began = Instant::now();
     tokio::try_join!(
         send(&stage, bench.requests),
-        events.completed(bench.requests)
+        events.reached(EventType::Completed, bench.requests)
     )?;
     let seconds = began.elapsed().as_secs_f64();
     let of = "genflow";
@@ -166,8 +158,21 @@ async fn peer(
     Ok(())
 }
 
+/// Starts a provider whose jobs are done at once, until the guard is dropped; returns its URL.
+pub(super) async fn instant_provider() -> anyhow::Result<(String, DropGuard)> {
+    let simulator = Simulator::bind(SimulatorOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        job_time: Duration::ZERO,
+    })
+    .await?;
+    let url = format!("http://{}", simulator.address());
+    let stop = CancellationToken::new();
+    tokio::spawn(simulator.run(stop.clone()));
+    Ok((url, stop.drop_guard()))
+}
+
 /// Returns the settings for a provider at that address.
-fn at(provider: &str) -> [(&str, &str); 2] {
+pub(super) fn at(provider: &str) -> [(&str, &str); 2] {
     [("IMAGE_API_BASE_URL", provider), ("IMAGE_API_KEY", "bench")]
 }
 
@@ -181,19 +186,19 @@ async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
 }
 
 /// The Temporal server and its CPU time when the measurement began.
-struct Server {
+pub(super) struct Server {
     pid: u32,
     began: f64,
 }
 
 impl Server {
-    fn begin(stages: &Stages<'_>) -> anyhow::Result<Self> {
+    pub(super) fn begin(stages: &Stages<'_>) -> anyhow::Result<Self> {
         let pid = stages.engines.pid("Temporal").context("no Temporal")?;
         let began = measure::cpu_ms(pid)?;
         Ok(Self { pid, began })
     }
 
-    fn cpu_ms(&self) -> anyhow::Result<f64> {
+    pub(super) fn cpu_ms(&self) -> anyhow::Result<f64> {
         Ok(measure::cpu_ms(self.pid)? - self.began)
     }
 }

@@ -204,22 +204,22 @@ impl Events {
         Ok(())
     }
 
-    /// Reads until `number` requests have completed.
-    pub(super) async fn completed(&self, number: usize) -> anyhow::Result<()> {
+    /// Reads until that many events of a type have come.
+    ///
+    /// # Errors
+    /// A request failed, or the topic cannot be read.
+    pub(super) async fn reached(&self, wanted: EventType, number: usize) -> anyhow::Result<()> {
         let mut left = number;
         while left > 0 {
             let event = self.next().await?;
-            match event.event_type {
-                EventType::Completed => left -= 1,
-                EventType::Failed | EventType::Cancelled | EventType::Rejected => {
-                    bail!(
-                        "{} ended as {:?}: {:?}",
-                        event.request_id,
-                        event.event_type,
-                        event.error
-                    )
-                }
-                EventType::Started | EventType::Progress | EventType::Unknown => {}
+            left -= usize::from(event.event_type == wanted);
+            if event.event_type.is_terminal() && event.event_type != EventType::Completed {
+                bail!(
+                    "{} ended as {:?}: {:?}",
+                    event.request_id,
+                    event.event_type,
+                    event.error
+                );
             }
         }
         Ok(())

@@ -66,6 +66,9 @@ pub struct Bench {
     /// Requests in a round of the row `requests`
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub requests: usize,
+    /// Jobs that wait at once in the row `in-flight`
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub in_flight: usize,
     /// Python that has benches/peer/requirements.txt installed; measures the same path in Python too
     #[arg(long, value_name = "PATH")]
     pub peer: Option<PathBuf>,
@@ -81,10 +84,12 @@ pub enum BenchRow {
     Requests,
     /// What each part of a run costs Temporal: a bare SDK worker with one of them at a time.
     Extras,
+    /// Jobs that wait at the provider.
+    InFlight,
 }
 
 impl BenchRow {
-    pub const ALL: [Self; 2] = [Self::Requests, Self::Extras];
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Extras, Self::InFlight];
 }
 
 /// Options of the bare SDK worker.
