@@ -6,6 +6,7 @@
 
 mod bare;
 mod in_flight;
+mod intake;
 mod measure;
 mod report;
 mod requests;
@@ -68,6 +69,7 @@ async fn measure_all(engines: &Engines, bench: &Bench, data: PathBuf) -> anyhow:
         match row {
             BenchRow::Requests => requests::run(&stages, bench, &mut report).await?,
             BenchRow::InFlight => in_flight::run(&stages, bench, &mut report).await?,
+            BenchRow::Intake => intake::run(&stages, bench, &mut report).await?,
             BenchRow::Extras => requests::extras(&stages, bench, &mut report).await?,
         }
     }

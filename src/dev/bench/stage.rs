@@ -37,7 +37,7 @@ pub(super) struct Stage {
     pub(super) config: Config,
     variables: BTreeMap<String, String>,
     folder: PathBuf,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     producer: Producer,
     schema: u32,
 }
@@ -148,11 +148,16 @@ impl Stage {
 
     /// Sends a request; returns when Kafka has it.
     pub(super) async fn send(&self, request: &Request) -> anyhow::Result<()> {
+        self.send_as(request.id.as_str(), request).await
+    }
+
+    /// Like [`Stage::send`], with another record key.
+    pub(super) async fn send_as(&self, key: &str, request: &Request) -> anyhow::Result<()> {
         let datum = avro::write_request(request)?;
         let value = avro::frame(self.schema, &datum);
         let message = Message {
             topic: &self.config.kafka.topics.requests,
-            key: Some(request.id.as_str().as_bytes()),
+            key: Some(key.as_bytes()),
             value: Some(&value),
             headers: Vec::new(),
         };

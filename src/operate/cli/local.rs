@@ -84,12 +84,14 @@ pub enum BenchRow {
     Requests,
     /// What each part of a run costs Temporal: a bare SDK worker with one of them at a time.
     Extras,
+    /// Records that intake's consumer handles, without the start of workflows.
+    Intake,
     /// Jobs that wait at the provider.
     InFlight,
 }
 
 impl BenchRow {
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Extras, Self::InFlight];
+    pub const ALL: [Self; 4] = [Self::Requests, Self::Extras, Self::Intake, Self::InFlight];
 }
 
 /// Options of the bare SDK worker.
