@@ -2,7 +2,6 @@
 //! It can add what a run of genflow has more than that, one by one, to show what each costs the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -18,7 +17,7 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{
     ActivityOptions, Runtime, TimerOptions, Worker, WorkerOptions, WorkflowContext, WorkflowResult,
 };
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::search_attributes::attributes;
@@ -79,14 +78,9 @@ impl Steps {
     }
 }
 
-/// The empty activity; counts the workflows that have run their last one.
+/// The empty activity; adds a permit for each workflow that has run its last one.
 #[derive(Clone)]
-struct Empty(Arc<Counter>);
-
-struct Counter {
-    left: AtomicUsize,
-    all: Notify,
-}
+struct Empty(Arc<Semaphore>);
 
 #[activities]
 impl Empty {
@@ -99,9 +93,8 @@ impl Empty {
         if step.heartbeat {
             heartbeat::store(&ctx, ()).await.ok();
         }
-        let Counter { left, all } = &*self.0;
-        if step.left == 0 && left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            all.notify_one();
+        if step.left == 0 {
+            self.0.add_permits(1);
         }
         Ok(())
     }
@@ -112,10 +105,7 @@ pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::
     let url: url::Url = format!("http://{}", bare.temporal).parse()?;
     let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
     let client = Client::new(connection, ClientOptions::new("default").build())?;
-    let counter = Arc::new(Counter {
-        left: AtomicUsize::new(bare.workflows),
-        all: Notify::new(),
-    });
+    let done = Arc::new(Semaphore::new(0));
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default())?;
     let queues = match bare.extra {
         Some(Extra::Queues) => bare.activities,
@@ -124,7 +114,7 @@ pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::
     let mut workers = Vec::new();
     for number in 0..queues {
         let mut options = WorkerOptions::new(queue(&bare.queue, number))
-            .register_activities(Empty(counter.clone()))
+            .register_activities(Empty(done.clone()))
             .build();
         options.register_workflow::<Steps>()?;
         workers.push(Worker::new(&runtime, client.clone(), options)?);
@@ -132,12 +122,16 @@ pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::
     let ends: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
     let driving = async {
         let began = Instant::now();
-        stream::iter(0..bare.workflows)
-            .map(|number| start(&client, &bare, number))
-            .buffer_unordered(STARTS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        counter.all.notified().await;
+        // One by one, or as many at once as intake starts.
+        let group = if bare.one_by_one { 1 } else { bare.workflows };
+        for first in (0..bare.workflows).step_by(group) {
+            stream::iter(first..first + group)
+                .map(|number| start(&client, &bare, number))
+                .buffer_unordered(STARTS)
+                .try_collect::<Vec<_>>()
+                .await?;
+            done.acquire_many(u32::try_from(group)?).await?.forget();
+        }
         say(&format!("seconds {}", began.elapsed().as_secs_f64()));
         stop.cancelled().await;
         ends.iter().for_each(|end| end());

@@ -86,12 +86,14 @@ pub enum BenchRow {
     Extras,
     /// Records that intake's consumer handles, without the start of workflows.
     Intake,
+    /// How long a request takes while nothing else runs, beside the sum of the bare calls.
+    Latency,
     /// Jobs that wait at the provider.
     InFlight,
 }
 
 impl BenchRow {
-    pub const ALL: [Self; 4] = [Self::Requests, Self::Extras, Self::Intake, Self::InFlight];
+    pub const ALL: [Self; 5] = [Self::Requests, Self::Extras, Self::Intake, Self::InFlight];
 }
 
 /// Options of the bare SDK worker.
@@ -109,6 +111,9 @@ pub struct Bare {
     /// Activities of each workflow
     #[arg(long, value_name = "N")]
     pub activities: u32,
+    /// Start each workflow when the one before has ended
+    #[arg(long)]
+    pub one_by_one: bool,
     /// What else a run of genflow has
     #[arg(long, value_enum)]
     pub extra: Option<Extra>,
