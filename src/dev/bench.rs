@@ -7,6 +7,7 @@
 mod bare;
 mod in_flight;
 mod intake;
+mod latency;
 mod measure;
 mod report;
 mod requests;
@@ -70,6 +71,7 @@ async fn measure_all(engines: &Engines, bench: &Bench, data: PathBuf) -> anyhow:
             BenchRow::Requests => requests::run(&stages, bench, &mut report).await?,
             BenchRow::InFlight => in_flight::run(&stages, bench, &mut report).await?,
             BenchRow::Intake => intake::run(&stages, bench, &mut report).await?,
+            BenchRow::Latency => latency::run(&stages, bench, &mut report).await?,
             BenchRow::Extras => requests::extras(&stages, bench, &mut report).await?,
         }
     }

@@ -93,7 +93,13 @@ pub enum BenchRow {
 }
 
 impl BenchRow {
-    pub const ALL: [Self; 5] = [Self::Requests, Self::Extras, Self::Intake, Self::InFlight];
+    pub const ALL: [Self; 5] = [
+        Self::Requests,
+        Self::Extras,
+        Self::Intake,
+        Self::Latency,
+        Self::InFlight,
+    ];
 }
 
 /// Options of the bare SDK worker.
