@@ -1,4 +1,5 @@
-//! Deliveries: a notification that its first attempt did not settle, and the workflow that delivers it.
+//! Deliveries: a notification that a first attempt did not settle, or for which none could be made, and the workflow
+//! that delivers it.
 //!
 //! These types are stored in workflow histories: add fields only with a default, and never remove or retype
 //! one. Histories contain no target: a delivery carries its event as it was received, with sealed targets, and

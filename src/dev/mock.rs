@@ -42,7 +42,7 @@ pub async fn run(
     config
         .worker
         .relocate(|name| url(address, name).parse().ok());
-    // It outlives the roles, and answers their last calls.
+    // The simulator outlives the roles, and answers their last calls.
     let served = CancellationToken::new();
     let working = async {
         let _ends_the_simulator = served.clone().drop_guard();

@@ -24,7 +24,7 @@ use super::Error;
 
 /// The largest single allocation in bytes: the largest record, which is one of the dead-letter topic.
 const MAX_ALLOCATION: usize = 4 * 1024 * 1024;
-/// The deepest nesting of values; our schemas have ten levels. The library recurses, and the stack is finite.
+/// The deepest nesting of values; our schemas have up to eleven levels. The library recurses, and the stack is finite.
 const DEEPEST: usize = 64;
 /// The most values of a datum in which every array and map has one item; our schemas have a hundred.
 const WIDEST: usize = 4096;

@@ -11,7 +11,7 @@ use crate::domain::{Media, ProviderName, Single};
 pub struct Steps {
     /// Heartbeat time-out of each activity.
     pub heartbeat_ms: u64,
-    /// Maximum sends of a submit, if the provider accepts none.
+    /// Maximum number of sends while the provider does not accept.
     pub submit_attempts: u32,
     /// First pause between attempts of an activity that has no pauses of its own; it doubles.
     pub backoff_ms: u64,

@@ -157,7 +157,7 @@ fn text_that_is_not_utf_8_is_refused() {
     }
 }
 
-/// Types that none of our fields has, or that only other fields have.
+/// Types to give to any field; few fields have them already.
 fn other_types() -> Vec<Json> {
     vec![
         json!("null"),

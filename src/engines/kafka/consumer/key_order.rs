@@ -97,7 +97,7 @@ impl<T> KeyOrder<T> {
         self.ready.pop_front()
     }
 
-    /// Notes that the record of `lane` that was out is done; the lane's next record becomes ready.
+    /// Notes that the record of `lane` is no longer out: done, deferred or abandoned. The lane's next record becomes ready.
     pub(super) fn done(&mut self, lane: Lane, bytes: usize) {
         let Some(queue) = self.busy.get_mut(&lane) else {
             return;

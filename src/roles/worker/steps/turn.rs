@@ -56,7 +56,7 @@ impl<'t> Turn<'t> {
         let failures = self.count(|failures| failures.lost += 1);
         let counted = Counted(self);
         // Not in the first attempt: normally all goes well, and the call would be wasted. If Temporal is down, the
-        // check is not counted: that must not lose the outputs.
+        // check still runs but its count is not stored: an outage must not lose the outputs.
         if self.number() > 1 && heartbeat::store(self.ctx, failures).await.is_err() {
             tracing::debug!("cannot store the count of output checks");
         }

@@ -56,8 +56,8 @@ impl AttemptRecord {
 ///
 /// No attempt sends before the server has its "maybe". So if there is no record, no attempt has sent, except when the
 /// number 1 comes a second time: then an operator has reset the activity and dropped the record, and an earlier attempt
-/// may still be waiting for its answer. An attempt 2 whose predecessor died before it stored this cannot tell: a reset that
-/// drops the record is not promised to be safe.
+/// may still be waiting for its answer. If that attempt dies before it stores this record, attempt 2 cannot know of the
+/// reset. So a reset that drops the record is not guaranteed to be safe.
 pub(super) fn take_over(
     number: u32,
     is_first: bool,

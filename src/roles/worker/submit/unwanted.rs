@@ -16,7 +16,8 @@ use crate::roles::worker::heartbeat::{Unstored, store};
 const QUICK: Duration = Duration::from_secs(3);
 /// Pause between two calls to Temporal.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long Temporal is asked whether the job is wanted; longer than any attempt, since the end of one may decide.
+/// Time limit for finding out whether the job is used. Longer than any attempt, because it may depend on how a later
+/// attempt ends.
 const LONGEST: Duration = Duration::from_secs(600);
 
 impl This<'_> {
