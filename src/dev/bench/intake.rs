@@ -106,7 +106,7 @@ async fn consume(
         left: AtomicUsize::new(records),
         stop: stop.clone(),
     };
-    let options = consumer::Options {
+    let options = consumer::ConsumerOptions {
         role: "bench",
         topic: kafka.topics.requests.clone(),
         group: format!("{}-{at_once}-{round}", kafka.group),
