@@ -7,6 +7,7 @@
 //!
 //! This module, and all code that only it needs, is only in builds with the feature `dev`.
 
+mod bench;
 pub mod child_guard;
 pub mod engines;
 mod mailbox;
@@ -72,6 +73,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Local::Dev { once, here } => start_all(once, here, lookup, stop).await,
+        Local::Bench(options) => bench::run(options, stop).await,
+        Local::BareWorker(options) => bench::run_bare(options, stop).await,
         Local::Test { here } => start_all(true, here, lookup, stop).await,
         Local::ProviderSim { listen, job_time } => {
             let options = simulator::SimulatorOptions { listen, job_time };

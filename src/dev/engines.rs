@@ -16,7 +16,7 @@ mod options;
 mod pins;
 mod plan;
 mod ports;
-mod process;
+pub(in crate::dev) mod process;
 mod registry;
 mod temporal;
 mod whole;
@@ -73,6 +73,12 @@ impl Engines {
     pub async fn stop(mut self) {
         // In parallel: no engine needs another one to stop.
         futures::future::join_all(self.processes.drain(..).map(Process::stop)).await;
+    }
+
+    /// Returns the process id of an engine that was started here.
+    pub(in crate::dev) fn pid(&self, name: &str) -> Option<u32> {
+        let mut processes = self.processes.iter();
+        processes.find(|process| process.name() == name)?.pid()
     }
 
     /// Waits until an engine ends by itself; returns which one, how, and the end of its log.

@@ -264,7 +264,8 @@ impl Provider {
     }
 
     /// Returns the spec's model, or the configured one.
-    fn model<'s>(&'s self, spec: &'s Single) -> &'s str {
+    /// Returns the name of the model that a spec asks for, or the default one.
+    pub(crate) fn model<'s>(&'s self, spec: &'s Single) -> &'s str {
         let named = spec.common().model.as_deref();
         named.unwrap_or(&self.config.model)
     }

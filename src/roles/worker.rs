@@ -5,7 +5,7 @@
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
-mod heartbeat;
+pub(crate) mod heartbeat;
 pub mod steps;
 pub(crate) mod submit;
 
@@ -31,7 +31,7 @@ use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::roles::worker::activities::Activities;
-use crate::roles::worker::steps::{Drain, Shares, Work};
+use crate::roles::worker::steps::{Drain, Shares, Waits, Work};
 use crate::workflows;
 
 /// Concurrent polls for each kind of task of a queue.
@@ -93,6 +93,7 @@ fn work(
             .context("cannot use TEMP_DIR")?,
         downloader: Downloader::new(settings).context("cannot create the downloader")?,
         settings: settings.clone(),
+        waits: Waits::new(settings.submit_wait, settings.activity_slots),
         shares: Shares::of(settings.fetch_slots),
         drain: Drain { stop, grace },
     })

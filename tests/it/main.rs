@@ -41,6 +41,7 @@ mod path;
 mod poison;
 mod policies;
 mod providers;
+mod quick;
 mod records;
 mod replay;
 mod retry;

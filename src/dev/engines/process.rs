@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// A running child process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::dev) struct Process {
     name: &'static str,
     log: PathBuf,
     /// `None` once the child is reaped, because another process may have the pid by then.
@@ -41,7 +41,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`, created by [`command()`] or [`server`], with its output in a new file `log`.
-    pub(super) async fn start(
+    pub(in crate::dev) async fn start(
         name: &'static str,
         mut command: Command,
         log: PathBuf,
@@ -84,8 +84,14 @@ impl Process {
         Ok(process)
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::dev) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Returns the process id, while the process runs.
+    pub(in crate::dev) fn pid(&self) -> Option<u32> {
+        let pid = (*self.pid.lock())?;
+        u32::try_from(pid.as_raw_nonzero().get()).ok()
     }
 
     pub(super) fn log(&self) -> &Path {
@@ -93,7 +99,7 @@ impl Process {
     }
 
     /// Returns the log as written so far.
-    pub(super) async fn output(&self) -> String {
+    pub(in crate::dev) async fn output(&self) -> String {
         let bytes = tokio::fs::read(&self.log).await.unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -110,7 +116,7 @@ impl Process {
     }
 
     /// Runs `ready` to its end, unless the process ends first or `limit` passes.
-    pub(super) async fn until<T>(
+    pub(in crate::dev) async fn until<T>(
         &self,
         limit: Duration,
         ready: impl Future<Output = T>,
@@ -136,7 +142,7 @@ impl Process {
     }
 
     /// Sends SIGTERM, then SIGKILL if the process does not end, and returns how it ended.
-    pub(super) async fn stop(self) -> ExitStatus {
+    pub(in crate::dev) async fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
         match timeout(GRACE, self.ended()).await {
             Ok(status) => status,
@@ -164,7 +170,7 @@ impl Drop for Process {
 }
 
 /// Returns a command that becomes `program` through the guard; the caller adds arguments and the rest.
-pub(super) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
+pub(in crate::dev) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(guard);
     command
         .args(["guard", "--parent", &std::process::id().to_string(), "--"])

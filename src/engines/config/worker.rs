@@ -30,6 +30,8 @@ pub struct Worker {
     pub named: Named,
     /// How long a provider may take to answer a submit.
     pub submit_timeout: Duration,
+    /// How long `submit` waits for the outputs of a job; zero: never.
+    pub submit_wait: Duration,
     /// Whether to submit again, and perhaps pay twice, rather than fail if it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
     /// Pause between two polls of a job.
@@ -115,6 +117,8 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
         named: provider::named(vars, mocked),
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_within("SUBMIT_TIMEOUT", "200s", "1ms"..="200s"),
+        // As for `submit_timeout`: what is left of the five minutes is for storing the outputs.
+        submit_wait: vars.duration_within("SUBMIT_WAIT", "3s", "0s"..="30s"),
         submit_ambiguous_resubmit: ambiguous.unwrap_or(false),
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
         max_output_bytes,

@@ -1,6 +1,7 @@
 //! The commands that run things on this machine, in builds with the feature `dev`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration;
@@ -23,6 +24,11 @@ pub enum Local {
         #[command(flatten)]
         here: Here,
     },
+    /// Measure genflow beside bare loops on real engines of its own, and print a table
+    Bench(Bench),
+    /// Run workflows of empty activities, for `bench`.
+    #[command(hide = true)]
+    BareWorker(Bare),
     /// Simulate the generation APIs, with faults on demand
     ProviderSim {
         /// Address to listen on; port 0 picks a free port
@@ -46,6 +52,107 @@ pub struct Here {
     /// Send the sample requests even if they cost money (MOCK_EXTERNAL_APIS=false)
     #[arg(long)]
     pub samples: bool,
+}
+
+/// Options of `genflow bench`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Bench {
+    /// What to measure [default: everything]
+    #[arg(value_enum, value_name = "ROW")]
+    pub rows: Vec<BenchRow>,
+    /// Number of rounds; the median is printed
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub rounds: usize,
+    /// Requests in a round of the row `requests`
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub requests: usize,
+    /// Jobs that wait at once in the row `in-flight`
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub in_flight: usize,
+    /// Python that has benches/peer/requirements.txt installed; measures the same path in Python too
+    #[arg(long, value_name = "PATH")]
+    pub peer: Option<PathBuf>,
+    /// Also write all figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// A row of the table that `genflow bench` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BenchRow {
+    /// Whole requests beside a bare SDK worker.
+    Requests,
+    /// What each part of a run costs Temporal: a bare SDK worker with one of them at a time.
+    Extras,
+    /// Records that intake's consumer handles, without the start of workflows.
+    Intake,
+    /// How long a request takes while nothing else runs, beside the sum of the bare calls.
+    Latency,
+    /// Jobs that wait at the provider.
+    InFlight,
+}
+
+impl BenchRow {
+    pub const ALL: [Self; 5] = [
+        Self::Requests,
+        Self::Extras,
+        Self::Intake,
+        Self::Latency,
+        Self::InFlight,
+    ];
+}
+
+/// Options of the bare SDK worker.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Bare {
+    /// Address of Temporal
+    #[arg(long, value_name = "HOST:PORT")]
+    pub temporal: String,
+    /// Task queue; also the beginning of all workflow ids
+    #[arg(long, value_name = "NAME")]
+    pub queue: String,
+    /// Number of workflows
+    #[arg(long, value_name = "N")]
+    pub workflows: usize,
+    /// Activities of each workflow
+    #[arg(long, value_name = "N")]
+    pub activities: u32,
+    /// Start each workflow when the one before has ended
+    #[arg(long)]
+    pub one_by_one: bool,
+    /// What else a run of genflow has
+    #[arg(long, value_enum)]
+    pub extra: Option<Extra>,
+}
+
+/// What a run of genflow may have more than a workflow of empty activities.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+pub enum Extra {
+    /// A timer from the start to the end, as for a deadline.
+    Timer,
+    /// A heartbeat in each activity, answered by the server.
+    Heartbeat,
+    /// A task queue for each activity.
+    Queues,
+    /// 2 kB of input for each activity.
+    Payload,
+    /// Search attributes.
+    Attributes,
+    /// Static details.
+    Details,
+}
+
+impl Extra {
+    pub const ALL: [Self; 6] = [
+        Self::Timer,
+        Self::Heartbeat,
+        Self::Queues,
+        Self::Payload,
+        Self::Attributes,
+        Self::Details,
+    ];
 }
 
 /// The ports that the engines listen on; always on the loopback address only.

@@ -4,9 +4,11 @@ mod fetch;
 mod outputs;
 mod shares;
 mod turn;
+mod waits;
 
 pub(crate) use self::shares::Shares;
 pub(crate) use self::turn::Turn;
+pub(crate) use self::waits::Waits;
 
 use std::future::Future;
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub struct Work {
     pub temp: TempFolders,
     pub downloader: Downloader,
     pub settings: config::Worker,
+    /// Jobs that `submit` waits for.
+    pub(crate) waits: Waits,
     /// The running fetches, by user.
     pub shares: Shares,
     pub drain: Drain,
@@ -187,7 +191,7 @@ async fn in_time(
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 /// It is not counted if a cancel ends the run while they are stored.
-fn priced(provider: &Provider, cost_usd: Option<f64>) {
+pub(crate) fn priced(provider: &Provider, cost_usd: Option<f64>) {
     if let Some(usd) = cost_usd {
         events::generation_priced(provider.name(), usd);
     }

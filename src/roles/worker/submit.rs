@@ -1,11 +1,13 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if it is the first
-//! (number 1, not after a reset), or if that record has the number before its own and says that nothing was accepted.
-//! The fence: right before the send, a heartbeat that the server answers sets the record to "maybe". If the answer is
-//! that this is no longer the current attempt, nothing is sent. The answer is valid only for a short time, so its age is
-//! checked once the connection is open, right before the body is written: a process that was paused in between may no
-//! longer be the current attempt, and must ask the server again.
+//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if there is no record, or if it
+//! has the number before its own and says that nothing was accepted. The fence: right before the send, a heartbeat that
+//! the server answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing
+//! is sent. The answer is valid only for a short time, so its age is checked once the connection is open, right before
+//! the body is written: a process that was paused in between may no longer be the current attempt, and must ask the
+//! server again.
+//!
+//! A job that is done within SUBMIT_WAIT is stored by this attempt ([`wait`]).
 //!
 //! The provider's answer goes to the server as the attempt's result, but a server that is down may never receive it. So
 //! a job that cannot be looked up is first kept in the result store. A refusal is kept there only if the server does not
@@ -19,6 +21,7 @@
 mod record;
 mod search;
 mod unwanted;
+mod wait;
 
 use std::time::{Duration, Instant};
 
@@ -70,6 +73,12 @@ pub(crate) async fn run(
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
     if may_send(info.attempt, is_first, previous) {
+        if previous.is_some() {
+            // If this attempt ends before its fence, the next one may send too.
+            let cleared = mine.cleared();
+            let stored = store(ctx, cleared).await;
+            stored.map_err(|unstored| unstored.into_error(cleared))?;
+        }
         this.send(mine).await
     } else {
         this.reconcile(mine).await
@@ -80,8 +89,6 @@ impl This<'_> {
     async fn send(&self, mine: AttemptRecord) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         let cleared = mine.cleared();
-        let stored = store(ctx, cleared).await;
-        stored.map_err(|unstored| unstored.into_error(cleared))?;
         if let Some(end) = self.before(mine).await? {
             return Ok(end);
         }
@@ -135,7 +142,10 @@ impl This<'_> {
         match submission {
             Submission::Accepted(job) => {
                 heartbeating(ctx, || fence, self.keep_job(fence, asked, &job)).await?;
-                Ok(fence.accepted(job))
+                Ok(match heartbeating(ctx, || fence, self.wait(&job)).await? {
+                    Some(result) => fence.stored(result),
+                    None => fence.accepted(job),
+                })
             }
             Submission::Made(made) => {
                 let kept = heartbeating(
@@ -146,11 +156,7 @@ impl This<'_> {
                 .await?;
                 failpoint::hit("submit.stored").await;
                 Ok(match kept {
-                    Ok(result) => Submitted::Stored {
-                        result,
-                        attempts: fence.sends,
-                        sent_at: fence.first_at,
-                    },
+                    Ok(result) => fence.stored(result),
                     Err(error) => Submitted::Refused(error),
                 })
             }
@@ -239,7 +245,7 @@ impl This<'_> {
     /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is
     /// one.
     async fn before(&self, mine: AttemptRecord) -> Result<Option<Submitted>, ActivityError> {
-        // Shorter than the heartbeat time-out: no heartbeat is sent between that of the cleared record and the fence.
+        // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
         let limit = every(self.ctx) * 2;
         let before = async {
             self.publish().await?;

@@ -44,6 +44,8 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("FETCH_POLL_INTERVAL", "100ms".to_owned()),
         ("HEARTBEAT_TIMEOUT", "3s".to_owned()),
         ("SUBMIT_TIMEOUT", "10s".to_owned()),
+        // Most stories are about runs whose jobs take longer; those of `quick` set it.
+        ("SUBMIT_WAIT", "0s".to_owned()),
         ("RETRY_BACKOFF", "200ms".to_owned()),
         ("PROGRESS_INTERVAL", "200ms".to_owned()),
         ("NOTIFY_SCHEDULE", "100ms,200ms,400ms,800ms".to_owned()),

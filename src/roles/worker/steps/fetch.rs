@@ -211,7 +211,7 @@ impl Work {
 
     /// Lets `storing` continue for a while after a cancel: outputs that are paid for and almost stored are not thrown
     /// away. When the worker stops, it may continue until the drain is over; then another worker stores the outputs.
-    async fn in_grace<T>(
+    pub(crate) async fn in_grace<T>(
         &self,
         storing: impl Future<Output = Result<T, DownloadError>>,
         cancelled: Pin<&mut impl Future<Output = ()>>,

@@ -87,7 +87,7 @@ impl Work {
 
     /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
     /// to a submit have no `turn`, and do not wait for those of fetches.
-    pub(super) async fn store_all(
+    pub(crate) async fn store_all(
         &self,
         pending: &PendingEvents,
         provider: &Provider,

@@ -7,7 +7,7 @@
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::run::{AttemptRecord, Job, Sent, Submitted};
-use crate::domain::ProviderName;
+use crate::domain::{Generated, ProviderName};
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
 use crate::roles::worker::heartbeat::Unstored;
@@ -27,6 +27,15 @@ impl AttemptRecord {
     pub(super) fn accepted(self, job: Job) -> Submitted {
         Submitted::Accepted {
             job,
+            attempts: self.sends,
+            sent_at: self.first_at,
+        }
+    }
+
+    /// Returns the result of a submit that has stored the outputs.
+    pub(super) fn stored(self, result: Generated) -> Submitted {
+        Submitted::Stored {
+            result,
             attempts: self.sends,
             sent_at: self.first_at,
         }
@@ -74,7 +83,8 @@ pub(super) fn take_over(
 /// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
 pub(super) fn may_send(number: u32, is_first: bool, previous: Option<AttemptRecord>) -> bool {
     match previous {
-        None => number == 1 && is_first,
+        // Had an attempt sent, its "maybe" would be here.
+        None => number > 1 || is_first,
         Some(record) => record.number == number - 1 && record.state == Sent::NotAccepted,
     }
 }
@@ -115,10 +125,10 @@ mod tests {
     #[test]
     fn only_a_first_attempt_or_one_whose_predecessor_was_not_accepted_may_send() {
         assert!(may_send(1, true, None));
-        assert!(may_send(2, true, record(1, Sent::NotAccepted)));
-        assert!(!may_send(2, true, None));
-        assert!(!may_send(2, true, record(1, Sent::Maybe)));
-        assert!(!may_send(3, true, record(1, Sent::NotAccepted)));
+        assert!(may_send(2, false, record(1, Sent::NotAccepted)));
+        assert!(may_send(2, false, None), "no attempt before it has sent");
+        assert!(!may_send(2, false, record(1, Sent::Maybe)));
+        assert!(!may_send(3, false, record(1, Sent::NotAccepted)));
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! `genflow bench`: what genflow adds to what the engines cost.
+//!
+//! Each row runs on the embedded engines, genflow's roles as processes of this binary, and a bare loop beside them that
+//! does the same without genflow. All of a row alternate in one run, round by round, so that a busy machine slows all of
+//! them: compare the ratios, not the figures of two machines.
+
+mod bare;
+mod in_flight;
+mod intake;
+mod latency;
+mod measure;
+mod report;
+mod requests;
+mod stage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::bare::run as run_bare;
+use self::report::Report;
+use super::engines::{EnginePorts, Engines, Existing, Options, default_cache};
+use super::say;
+use crate::operate::cli::local::{Bench, BenchRow};
+
+/// Runs the rows and prints their figures, as a table and, if asked, as JSON to a file.
+///
+/// # Errors
+/// An engine did not start, a role ended or a request failed.
+pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result<()> {
+    let data = std::path::absolute(std::env::temp_dir())?
+        .join(format!("genflow-bench-{}", std::process::id()));
+    let options = Options {
+        cache: default_cache(),
+        data: data.clone(),
+        guard: std::env::current_exe().context("the path of this program is not known")?,
+        ports: EnginePorts::Free,
+        existing: Existing::default(),
+        progress: Arc::new(|line: &str| say(&format!("  {line}"))),
+    };
+    let engines = Engines::start(&options).await?;
+    let measured = tokio::select! {
+        measured = measure_all(&engines, &bench, data.clone()) => measured.map(Some),
+        () = stop.cancelled() => Ok(None),
+    };
+    engines.stop().await;
+    if let Some(report) = measured? {
+        say(&report.table());
+        if let Some(file) = bench.json {
+            std::fs::write(&file, report.json()?)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        // After a fault the folder stays, because it has the logs.
+        std::fs::remove_dir_all(&data).ok();
+    }
+    Ok(())
+}
+
+async fn measure_all(engines: &Engines, bench: &Bench, data: PathBuf) -> anyhow::Result<Report> {
+    let mut report = Report::begin();
+    let chosen = match bench.rows.as_slice() {
+        [] => BenchRow::ALL.as_slice(),
+        rows => rows,
+    };
+    let stages = stage::Stages { engines, data };
+    for row in chosen {
+        say(&format!("{row:?}"));
+        match row {
+            BenchRow::Requests => requests::run(&stages, bench, &mut report).await?,
+            BenchRow::InFlight => in_flight::run(&stages, bench, &mut report).await?,
+            BenchRow::Intake => intake::run(&stages, bench, &mut report).await?,
+            BenchRow::Latency => latency::run(&stages, bench, &mut report).await?,
+            BenchRow::Extras => requests::extras(&stages, bench, &mut report).await?,
+        }
+    }
+    report.end();
+    Ok(report)
+}

@@ -1,0 +1,152 @@
+//! How many records per second intake's consumer handles, on a real Kafka and a real registry.
+//!
+//! The start of the workflow is replaced: first by nothing, which leaves decode, validation, fingerprint, scheduling
+//! and commit; then by a pause of 0 to 5 ms with 20 keys, alternating between parallel handling and one record at a
+//! time. That is the experiment of the parallel-consumer project
+//! (<https://github.com/confluentinc/parallel-consumer>).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, TryStreamExt as _};
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::measure;
+use super::report::Report;
+use super::requests::image;
+use super::stage::{Stage, Stages};
+use crate::contract::avro;
+use crate::domain::{Request, fingerprint};
+use crate::engines::health::Health;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::{self, Cause, Failure, Handler, Slots};
+use crate::engines::kafka::producer::Producer;
+use crate::engines::registry::Registry;
+use crate::operate::cli::local::Bench;
+
+const ROW: &str = "intake";
+/// Records without a start.
+const PLAIN: usize = 50_000;
+/// Records with a pause, and their keys.
+const PAUSED: (usize, usize) = (4_000, 20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) async fn run(
+    stages: &Stages<'_>,
+    bench: &Bench,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (plain, paused) = (stages.open(&[]).await?, stages.open(&[]).await?);
+    fill(&plain, PLAIN, PLAIN).await?;
+    let (records, keys) = PAUSED;
+    fill(&paused, records, keys).await?;
+    for round in 0..bench.rounds {
+        let at_once = plain.config.intake.concurrency;
+        let own = std::process::id();
+        let before = measure::cpu_ms(own)?;
+        let rate = consume(&plain, (round, at_once), PLAIN, None).await?;
+        let cpu = measure::cpu_ms(own)? - before;
+        report.add(ROW, "no start", "records/s", rate);
+        report.add(
+            ROW,
+            "no start",
+            "records/s of a core",
+            PLAIN as f64 / cpu * 1e3,
+        );
+
+        let mut rates = [0.0; 2];
+        for (rate, at_once) in rates.iter_mut().zip([at_once, 1]) {
+            *rate = consume(&paused, (round, at_once), records, Some(LONGEST_PAUSE)).await?;
+            let of = format!("20 keys of 0 to 5 ms, {at_once} at once");
+            report.add(ROW, &of, "records/s", *rate);
+        }
+        report.add(
+            ROW,
+            "20 keys of 0 to 5 ms",
+            "× one at a time",
+            rates[0] / rates[1],
+        );
+    }
+    Ok(())
+}
+
+/// Produces that many records with that many keys.
+async fn fill(stage: &Stage, records: usize, keys: usize) -> anyhow::Result<()> {
+    stream::iter((0..records).map(anyhow::Ok))
+        .try_for_each_concurrent(512, |number| async move {
+            let key = format!("key-{}", number % keys);
+            stage.send_as(&key, &request(stage, number)?).await
+        })
+        .await
+}
+
+fn request(stage: &Stage, number: usize) -> anyhow::Result<Request> {
+    let mut request = image(&stage.id(number))?;
+    request
+        .metadata
+        .insert("order".to_owned(), number.to_string());
+    Ok(request)
+}
+
+/// Consumes all records by a new group, from its join to the last commit; returns the records per second.
+async fn consume(
+    stage: &Stage,
+    (round, at_once): (usize, usize),
+    records: usize,
+    pause: Option<Duration>,
+) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let kafka = &stage.config.kafka;
+    let stop = CancellationToken::new();
+    let starter = Starter {
+        registry: stage.registry.clone(),
+        pause,
+        left: AtomicUsize::new(records),
+        stop: stop.clone(),
+    };
+    let options = consumer::ConsumerOptions {
+        role: "bench",
+        topic: kafka.topics.requests.clone(),
+        group: format!("{}-{at_once}-{round}", kafka.group),
+        dlq: kafka.topics.dlq.clone(),
+        concurrency: at_once,
+        fuse: 0,
+    };
+    let producer = Arc::new(Producer::new(kafka, "bench")?);
+    let health = Arc::new(Health::default());
+    consumer::run(kafka, options, producer, starter, health, stop).await?;
+    Ok(records as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Handles a good record like intake, except for the start of the workflow.
+struct Starter {
+    registry: Arc<Registry>,
+    pause: Option<Duration>,
+    left: AtomicUsize,
+    stop: CancellationToken,
+}
+
+impl Handler for Starter {
+    async fn handle(&self, record: &Record, _: &Slots) -> Result<(), Failure> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let read = async {
+            let (id, datum) = avro::unframe(value)?;
+            let request = avro::read_request(&*self.registry.schema(id).await?, datum)?;
+            anyhow::Ok(fingerprint(&request)?)
+        };
+        let fingerprint = read
+            .await
+            .map_err(|error| Failure::Retry(Cause::RegistryUnavailable, error.into()))?;
+        std::hint::black_box(fingerprint);
+        if let Some(longest) = self.pause {
+            let pause = longest.mul_f64(rand::rng().random_range(0.0..1.0));
+            tokio::time::sleep(pause).await;
+        }
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.stop.cancel();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! Jobs that are done while their submit waits: they need no fetch, and keep every promise.
+
+use genflow::domain::{EventType, ProviderName, Request};
+use genflow::workflows::generation::Generation;
+use serde_json::{Value, json};
+
+use EventType::{Cancelled, Completed, Started};
+use ProviderName::{Fal, OpenAi, Replicate};
+
+use crate::support::ledger::types;
+use crate::support::requests::{at, image, script, video};
+use crate::support::{Space, eventually};
+
+/// Returns the history of a run, as JSON.
+async fn history(space: &Space, request: &Request) -> Vec<Value> {
+    let client = space.client().await;
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let history = handle.fetch_history(Default::default()).to_json().await;
+    let history: Value = serde_json::from_slice(&history.unwrap()).unwrap();
+    history["events"].as_array().unwrap().clone()
+}
+
+/// Returns the names of the activities that a history has scheduled.
+fn activities(history: &[Value]) -> Vec<String> {
+    let scheduled = history.iter().filter_map(|event| {
+        let scheduled = &event["attributes"]["ActivityTaskScheduledEventAttributes"];
+        Some(scheduled["activity_type"]["name"].as_str()?.to_owned())
+    });
+    scheduled.collect()
+}
+
+#[tokio::test]
+async fn a_quick_job_needs_no_fetch() {
+    let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
+    let _all = space.start(&["all"]);
+    for (provider, make) in [
+        (Replicate, image as fn(&str) -> Request),
+        (Replicate, video),
+        (Fal, image),
+        (OpenAi, video),
+    ] {
+        let request = at(provider, make("quick"));
+        space.send(&request).await;
+
+        let events = space.story(request.id.as_str()).await;
+
+        assert_eq!(types(&events), [Started, Completed], "{provider:?}");
+        let history = history(&space, &request).await;
+        assert_eq!(activities(&history), ["submit.v1", "finish.v1"]);
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+        assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_takes_longer_is_fetched() {
+    let space = Space::with(&[("SUBMIT_WAIT", "500ms")]).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("slow"), &json!({"seconds": 2.0}));
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+
+    assert_eq!(types(&events).last(), Some(&Completed));
+    let activities = activities(&history(&space, &request).await);
+    assert!(
+        activities.contains(&"fetch.v1".to_owned()),
+        "{activities:?}"
+    );
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_its_submit_waits_is_followed_by_one_that_finds_the_job() {
+    let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
+    let _intake = space.start(&["intake"]);
+    for (provider, make) in [
+        (Replicate, image as fn(&str) -> Request),
+        (Fal, image),
+        (OpenAi, video),
+    ] {
+        let failpoint = [("GENFLOW_FAILPOINT", "submit.waited=kill")];
+        let mut first = space.start_with(&["worker"], &failpoint);
+        let request = at(provider, make("killed"));
+        space.send(&request).await;
+        first.ended().await;
+        let _second = space.start(&["worker"]);
+
+        let events = space.story(request.id.as_str()).await;
+
+        assert_eq!(types(&events).last(), Some(&Completed), "{provider:?}");
+        let bill = space.bill(request.id.as_str()).await;
+        assert_eq!((bill.submits, bill.accepted), (1, 1), "{provider:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_while_the_submit_waits_ends_the_providers_job() {
+    let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("cancelled"), &json!({"stuck": true}));
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+
+    space.cancel(request.id.as_str()).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events), [Started, Cancelled]);
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+    assert_eq!(
+        activities(&history(&space, &request).await),
+        ["submit.v1", "finish.v1"]
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_while_its_submit_waits_hands_the_job_on() {
+    let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start(&["worker"]);
+    let request = script(image("handed-on"), &json!({"seconds": 4.0}));
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+
+    assert!(first.terminate().await.success(), "{}", first.output());
+    let _second = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    let activities = activities(&history(&space, &request).await);
+    assert!(
+        activities.contains(&"fetch.v1".to_owned()),
+        "{activities:?}"
+    );
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!((bill.submits, bill.accepted), (1, 1));
+}
+
+/// The submit stores nothing of it; the fetch asks again.
+#[tokio::test]
+async fn a_quick_job_whose_download_fails_once_is_stored_by_the_fetch() {
+    let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("again"), &json!({"output": "expired"}));
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+
+    assert_eq!(types(&events).last(), Some(&Completed));
+    let activities = activities(&history(&space, &request).await);
+    assert!(
+        activities.contains(&"fetch.v1".to_owned()),
+        "{activities:?}"
+    );
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
