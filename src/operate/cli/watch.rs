@@ -149,11 +149,22 @@ fn line(event: &Event) -> String {
     plain(line.trim_end())
 }
 
-/// Describes how many items of a batch have ended, and how.
+/// Describes how many items of a batch have ended, and how, and how many run.
 pub(super) fn items(batch: &BatchSummary) -> String {
+    let BatchSummary {
+        total,
+        completed,
+        failed,
+        cancelled,
+        not_started,
+    } = batch;
+    let rest = [completed, failed, cancelled, not_started].map(|count| i64::from(*count));
+    let running = match i64::from(*total) - rest.iter().sum::<i64>() {
+        running @ 1.. => format!("{running} running, "),
+        _ => String::new(),
+    };
     format!(
-        "{} items: {} completed, {} failed, {} cancelled, {} not started",
-        batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
+        "{total} items: {completed} completed, {failed} failed, {cancelled} cancelled, {running}{not_started} not started"
     )
 }
 
@@ -202,6 +213,29 @@ mod tests {
                 format!("2023-11-14T22:13:20.123Z  image-1  {reported}")
             );
         }
+    }
+
+    #[test]
+    fn items_that_run_are_counted_apart_from_those_that_have_not_started() {
+        let mut batch = BatchSummary {
+            total: 9,
+            completed: 2,
+            failed: 1,
+            cancelled: 0,
+            not_started: 4,
+        };
+
+        let running = items(&batch);
+        batch.not_started = 6;
+
+        assert_eq!(
+            running,
+            "9 items: 2 completed, 1 failed, 0 cancelled, 2 running, 4 not started"
+        );
+        assert_eq!(
+            items(&batch),
+            "9 items: 2 completed, 1 failed, 0 cancelled, 6 not started"
+        );
     }
 
     #[test]
