@@ -60,7 +60,9 @@ pub(super) async fn show(
         match next {
             Next::End(partition) => follow.reached(partition),
             Next::Record(record) => {
-                let Some(event) = event(&registry, &record, out).await? else {
+                // On standard error, so that standard output has only events.
+                let event = read(&registry, &record, &mut std::io::stderr()).await?;
+                let Some(event) = event else {
                     continue;
                 };
                 if follow.see(record.position.partition, &event) {
@@ -71,11 +73,11 @@ pub(super) async fn show(
     }
 }
 
-/// Reads the event of a record; prints why one cannot be read, and skips it.
-async fn event(
+/// Reads the event of a record; writes to `notes` why one cannot be read, and skips it.
+async fn read(
     registry: &Registry,
     record: &Record,
-    out: &mut dyn Write,
+    notes: &mut dyn Write,
 ) -> anyhow::Result<Option<Event>> {
     let Some(value) = &record.value else {
         return Ok(None);
@@ -91,7 +93,7 @@ async fn event(
     match read {
         Ok(event) => Ok(Some(event)),
         Err(problem) => {
-            writeln!(out, "{}: {problem}", record.position)?;
+            writeln!(notes, "{} cannot be read: {problem}", record.position)?;
             Ok(None)
         }
     }
@@ -236,6 +238,22 @@ mod tests {
             items(&batch),
             "9 items: 2 completed, 1 failed, 0 cancelled, 6 not started"
         );
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_reported_apart_from_the_events() {
+        let registry = Registry::new(&Config::of(&[]).unwrap().schema_registry_url).unwrap();
+        let record = Record {
+            value: Some(b"no event".to_vec()),
+            ..Record::of(7, &[])
+        };
+        let mut notes = Vec::new();
+
+        let read = read(&registry, &record, &mut notes).await.unwrap();
+
+        assert!(read.is_none());
+        let notes = String::from_utf8(notes).unwrap();
+        assert!(notes.contains("cannot be read"), "{notes}");
     }
 
     #[test]
