@@ -1,5 +1,6 @@
 //! Carries out the command line: one arm for each command.
 
+use std::ffi::OsString;
 use std::io::stdout;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use crate::app::{self, Roles, settings};
 #[cfg(feature = "dev")]
 use crate::dev;
 use crate::domain::error_chain::causes;
-use crate::engines::config::{Config, Faults};
+use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 
@@ -20,6 +21,7 @@ use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 /// # Errors
 /// Why the command failed; [`exit_code`] has a code for it.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+    check_text(|name| std::env::var_os(name))?;
     let stop = CancellationToken::new();
     match cli.command {
         #[cfg(feature = "dev")]
@@ -72,6 +74,21 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Checks that all settings are UTF-8: [`variable`] would take one that is not for one that is not set.
+fn check_text(lookup: impl Fn(&str) -> Option<OsString>) -> Result<(), Faults> {
+    let is_text = |name: &str| lookup(name).is_none_or(|value| value.to_str().is_some());
+    let names = Config::variables().into_iter();
+    let faults = names.filter(|name| !is_text(name)).map(|variable| Fault {
+        variable,
+        problem: "is not UTF-8, expected text in UTF-8".to_owned(),
+    });
+    let faults: Vec<_> = faults.collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Faults(faults))
 }
 
 /// Cancels `stop` at SIGINT or SIGTERM; a second signal ends the process at once.
@@ -141,4 +158,26 @@ pub fn unread(error: &dotenvy::Error) -> String {
 /// Only upper case counts as a variable's name: another line of a multi-line value may contain a `=` too.
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_that_is_not_utf_8_is_a_fault() {
+        let value = |name: &str| match name {
+            "KAFKA_GROUP" => Some(OsString::from_vec(vec![b'a', 0xff])),
+            "TOPIC_EVENTS" => Some("events".into()),
+            _ => None,
+        };
+
+        let faults = check_text(value).unwrap_err();
+
+        let variables: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(variables, ["KAFKA_GROUP"]);
+        assert!(check_text(|_| None).is_ok());
+    }
 }

@@ -141,7 +141,7 @@ pub struct BatchSummary {
     pub completed: i32,
     pub failed: i32,
     pub cancelled: i32,
-    /// Items whose workflow never started. In the status of a running batch, all items that have not ended.
+    /// Items whose workflow never started. In the status of a running batch, items that run count only toward `total`.
     pub not_started: i32,
 }
 

@@ -82,8 +82,7 @@ impl ItemCounts {
         i32::try_from(percent).unwrap_or(100)
     }
 
-    /// Returns the counts for the last event and for the status. `not_started` is the rest of the total: while the
-    /// batch runs, also the items that have started and not ended.
+    /// Returns the counts for the last event, when no item runs: `not_started` is the rest of the total.
     pub fn summary(&self) -> BatchSummary {
         let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let begun = self.completed + self.failed + self.cancelled;
@@ -93,6 +92,15 @@ impl ItemCounts {
             failed: count(self.failed),
             cancelled: count(self.cancelled),
             not_started: count(self.total.saturating_sub(begun)),
+        }
+    }
+
+    /// Returns the counts for the status of a batch of which `running` items have started and not ended.
+    pub fn summary_while(&self, running: i32) -> BatchSummary {
+        let summary = self.summary();
+        BatchSummary {
+            not_started: summary.not_started - running,
+            ..summary
         }
     }
 
@@ -174,6 +182,11 @@ mod tests {
             (4, 3, 2, 11)
         );
         assert_eq!(summary.total, 20);
+        let rest = BatchSummary {
+            not_started: 8,
+            ..summary
+        };
+        assert_eq!(counts.summary_while(3), rest);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer, ConsumerContext};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use uuid::Uuid;
 
@@ -176,17 +176,23 @@ fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
 /// How long a call that looks up metadata or offsets may block.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the partitions of a topic; none if it does not exist, or if the brokers report an error for it, such as a
-/// missing permission. Blocks on the broker.
+/// Returns the partitions of a topic; none if it does not exist. Blocks on the broker.
+///
+/// # Errors
+/// No broker answers, or the brokers report an error for the topic, such as a missing permission.
 fn partitions<C: ConsumerContext>(
     consumer: &impl Consumer<C>,
     topic: &str,
 ) -> KafkaResult<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), LOOKUP_TIMEOUT)?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    let found = found.filter(|topic| topic.error().is_none());
-    let partitions = found.into_iter().flat_map(|topic| topic.partitions());
-    Ok(partitions.map(|partition| partition.id()).collect())
+    let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
+        return Ok(Vec::new());
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(found.partitions().iter().map(|one| one.id()).collect()),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(Vec::new()),
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
+    }
 }
 
 #[cfg(test)]

@@ -177,15 +177,12 @@ impl Provider {
 
     /// Asks the provider to cancel a job. A job that has already ended is no error.
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
-        let cancelling = async {
-            match job.provider {
-                ProviderName::Replicate => replicate::cancel(self, job).await,
-                // Its API cannot cancel: the job continues.
-                ProviderName::OpenAi => Ok(()),
-                ProviderName::Fal => fal::cancel(self, job).await,
-            }
-        };
-        self.call("cancel", cancelling).await
+        match job.provider {
+            ProviderName::Replicate => self.call("cancel", replicate::cancel(self, job)).await,
+            // Its API cannot cancel: the job continues, and no call is counted.
+            ProviderName::OpenAi => Ok(()),
+            ProviderName::Fal => self.call("cancel", fal::cancel(self, job)).await,
+        }
     }
 
     /// Looks up a job by our id among those created since `since` (milliseconds since the epoch). Without

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::decision::{Decision, decide};
-use self::failures::{internal, of_avro, of_temporal, reject};
+use self::failures::{internal, of_avro, of_publisher, of_temporal, reject};
 use self::inputs::WorkflowInput;
 pub use self::rate_limit::RateLimits;
 use self::refusals::{check_age, check_key};
@@ -36,7 +36,9 @@ use crate::engines::clock::now;
 use crate::engines::config::api_keys::Denied;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slots};
+use crate::engines::kafka::consumer::{
+    BoxError, Cause, Failed, Failure, Handler, Rejection, Slots,
+};
 use crate::engines::publisher::Publisher;
 use crate::engines::telemetry::events;
 
@@ -87,11 +89,11 @@ impl Intake {
     }
 
     /// Returns what can be read of a refused record's request, with its metadata; `None` if not even its id can.
-    async fn named(&self, record: &Record) -> Result<Option<(PartialRequest, Metadata)>, BoxError> {
+    async fn named(&self, record: &Record) -> Result<Option<(PartialRequest, Metadata)>, Failed> {
         let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
-            Err(Failure::Retry(_, error)) => return Err(error),
+            Err(Failure::Retry(cause, error)) => return Err((cause, error)),
         };
         Ok(match avro::read_request(&writer, datum) {
             Ok(request) => {
@@ -190,13 +192,14 @@ impl Handler for Intake {
         Ok(())
     }
 
-    async fn dead_lettered(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+    async fn dead_lettered(&self, record: &Record, rejection: &Rejection) -> Result<(), Failed> {
         let Some((named, metadata)) = self.named(record).await? else {
             return Ok(());
         };
-        let events = [self.rejected(record, rejection, named, metadata)?];
+        let rejected = self.rejected(record, rejection, named, metadata);
+        let events = [rejected.map_err(|error| (Cause::Internal, BoxError::from(error)))?];
         let publishing = self.publisher.publish(&events, record.traceparent());
-        publishing.await?;
+        publishing.await.map_err(of_publisher)?;
         failpoint::hit("intake.rejected").await;
         Ok(())
     }

@@ -9,10 +9,11 @@ pub(crate) mod heartbeat;
 pub mod steps;
 pub(crate) mod submit;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
@@ -61,18 +62,30 @@ pub async fn run(
         stop.cancelled().await;
         stops.iter().for_each(|stop| stop());
     };
-    let ended = async {
-        let ended = try_join_all(workers.iter_mut().map(Worker::run)).await;
-        // If one fails, the others and the whole role stop.
-        stop.cancel();
-        ended
-    };
+    let ended = try_join_all(
+        workers
+            .iter_mut()
+            .map(|worker| stopping_all(worker.run(), &stop)),
+    );
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
     let (ended, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     // The rest of the grace period is for the rest of the process.
     work.store.close(config.grace.mul_f64(0.1)).await;
-    ended.context("a worker failed")?;
+    ended?;
+    Ok(())
+}
+
+/// Awaits the end of one worker. However it ends, the others and the whole role then stop too.
+async fn stopping_all<E: Error + Send + Sync + 'static>(
+    running: impl Future<Output = Result<(), E>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let ended = running.await.context("a worker failed");
+    let is_asked = stop.is_cancelled();
+    stop.cancel();
+    ended?;
+    ensure!(is_asked, "a worker ended, but was not asked to stop");
     Ok(())
 }
 
@@ -153,4 +166,20 @@ fn workers(
 /// A provider's queue is polled even if no limit is set here: intake may have one, or may have had one.
 fn submits_polled(rate: Option<f64>) -> PollerBehavior {
     PollerBehavior::SimpleMaximum(rate.map_or(IDLE_POLLERS, |_| POLLERS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_ends_by_itself_stops_the_role_and_fails_it() {
+        let (unasked, asked) = (CancellationToken::new(), CancellationToken::new());
+        asked.cancel();
+        let end = |stop| stopping_all(async { Ok::<_, std::io::Error>(()) }, stop);
+
+        assert!(end(&unasked).await.is_err());
+        assert!(unasked.is_cancelled());
+        assert!(end(&asked).await.is_ok());
+    }
 }

@@ -91,6 +91,8 @@ struct BatchRun {
     counts: Cell<ItemCounts>,
     /// Index of the next item to start.
     next: Cell<u32>,
+    /// Number of items that have started and not ended.
+    running: Cell<i32>,
     /// True while a `publish` activity runs.
     publishing: Cell<bool>,
 }
@@ -106,6 +108,7 @@ impl BatchRun {
             core,
             counts: Cell::new(counts),
             next: Cell::new(counts.tried()),
+            running: Cell::new(0),
             publishing: Cell::new(false),
             start,
         };
@@ -182,12 +185,18 @@ impl BatchRun {
         self.counts.get().outcome(on_failure, asked)
     }
 
-    /// Puts the number of ended items into the answer to the query `status`.
+    /// Notes that an item has started (1) or ended (-1), and shows it.
+    fn runs(&self, ctx: &Context, change: i32) {
+        self.running.set(self.running.get() + change);
+        self.show(ctx);
+    }
+
+    /// Puts the numbers of ended and running items into the answer to the query `status`.
     fn show(&self, ctx: &Context) {
         let counts = self.counts.get();
         show(ctx, |status| {
             status.percent = counts.percent();
-            status.batch = Some(counts.summary());
+            status.batch = Some(counts.summary_while(self.running.get()));
             status.updated_at = now(ctx);
         });
     }
@@ -250,6 +259,7 @@ async fn item(ctx: &Context, run: &BatchRun, items: &Items, index: u32) -> Optio
     let Ok(started) = started else {
         return Some(ItemOutcome::IdTaken);
     };
+    run.runs(ctx, 1);
     let closed = ClosedItem {
         workflow,
         run_id: started.run_id.clone(),
@@ -265,6 +275,7 @@ async fn item(ctx: &Context, run: &BatchRun, items: &Items, index: u32) -> Optio
             },
         }
     };
+    run.runs(ctx, -1);
     Some(match ended {
         // A result that this build cannot read is still a result.
         Ok(_) | Err(ChildWorkflowExecutionError::Serialization(_)) => ItemOutcome::Completed,

@@ -77,7 +77,10 @@ fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
                     format!("sets {PLUGINS}, which runs code of a file; remove this setting");
                 vars.fault(NAME, &problem);
             }
-            Some((name, value)) => pairs.push((name.to_owned(), Secret::new(value.to_owned()))),
+            Some((name, value)) => {
+                let (name, value) = (name.trim(), value.trim());
+                pairs.push((name.to_owned(), Secret::new(value.to_owned())));
+            }
         }
     }
     pairs

@@ -248,6 +248,11 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             (1..=32).contains(&id.len()) && is_key
         });
         match pair {
+            // A seal names its key by the id alone.
+            Some((id, _)) if keys.iter().any(|key: &NotifyKey| key.id == id) => {
+                let problem = format!("has two keys with the id {id:?}; expected ids that differ");
+                vars.fault("NOTIFY_KEYS", &problem);
+            }
             Some((id, key)) => keys.push(NotifyKey {
                 id: id.to_owned(),
                 key: Secret::new(key.to_owned()),

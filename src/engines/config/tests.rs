@@ -237,6 +237,33 @@ fn a_key_of_one_byte_repeated_is_refused() {
 }
 
 #[test]
+fn two_keys_with_one_id_are_refused() {
+    let key = |byte: u8| BASE64.encode([&[byte][..], &[1; 31]].concat());
+    let keys = |id: &str| format!("a:{},{id}:{}", key(2), key(3));
+    let of = |keys: &str| Config::of(&[("NOTIFY_KEYS", keys)]);
+
+    let faults = of(&keys("a")).unwrap_err().to_string();
+
+    assert_eq!(
+        faults,
+        "NOTIFY_KEYS: has two keys with the id \"a\"; expected ids that differ"
+    );
+    assert_eq!(of(&keys("b")).unwrap().notify_keys.len(), 2);
+}
+
+#[test]
+fn a_setting_of_librdkafka_may_have_spaces_around_its_name() {
+    let options = ("KAFKA_OPTIONS", "security.protocol = ssl , debug=all");
+    let kafka = Config::of(&[options]).unwrap().kafka;
+
+    let options = kafka.options.iter();
+    let pairs: Vec<_> = options
+        .map(|(name, value)| (&**name, value.expose()))
+        .collect();
+    assert_eq!(pairs, [("security.protocol", "ssl"), ("debug", "all")]);
+}
+
+#[test]
 fn a_bucket_brings_its_settings_and_hides_its_secrets() {
     let config = Config::of(&[
         ("S3_BUCKET", "media"),

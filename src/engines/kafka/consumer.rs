@@ -96,6 +96,9 @@ pub enum Failure {
     Retry(Cause, BoxError),
 }
 
+/// Why an attempt did not succeed; another one may.
+pub type Failed = (Cause, BoxError);
+
 /// Why a record is retried; a closed set, because it is a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -168,7 +171,7 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         _record: &Record,
         _rejection: &Rejection,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+    ) -> impl Future<Output = Result<(), Failed>> + Send {
         std::future::ready(Ok(()))
     }
 }

@@ -44,7 +44,7 @@ impl Snapshot {
     /// Looks up the offsets to read.
     ///
     /// # Errors
-    /// No broker answers, or the topic does not exist.
+    /// No broker answers, the topic does not exist, or the brokers refuse to let it be read.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
         let name = topic.to_owned();
         let look_up = move |consumer: &StreamConsumer, partitions: &[i32]| {

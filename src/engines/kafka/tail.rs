@@ -37,7 +37,7 @@ pub enum Error {
     },
     #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
-    /// librdkafka refused the settings, or reading failed for good.
+    /// librdkafka refused the settings, the brokers refused a call, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
         topic: String,
@@ -57,7 +57,7 @@ impl Tail {
     /// Starts to read; no record that is published after this returns is missed.
     ///
     /// # Errors
-    /// No broker answers, or the topic does not exist.
+    /// No broker answers, the topic does not exist, or the brokers refuse to let it be read.
     pub async fn open(kafka: &config::Kafka, topic: &str, from: From) -> Result<Self, Error> {
         let name = topic.to_owned();
         let assign = move |consumer: &StreamConsumer, partitions: &[i32]| {
@@ -132,7 +132,8 @@ pub(super) async fn open<T: Send + 'static>(
         };
         match prepared {
             Ok(prepared) => Ok((consumer, prepared)),
-            Err(source) => Err(Error::Unreachable { brokers, source }),
+            Err(source) if is_unreachable(&source) => Err(Error::Unreachable { brokers, source }),
+            Err(source) => Err(Error::Broken { topic, source }),
         }
     });
     let opened = opened.await;
@@ -140,6 +141,15 @@ pub(super) async fn open<T: Send + 'static>(
 }
 
 pub(super) fn is_passing(error: &KafkaError) -> bool {
+    is_unreachable(error)
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)
+        )
+}
+
+/// Returns whether an error means that no broker answered.
+fn is_unreachable(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -147,8 +157,44 @@ pub(super) fn is_passing(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::OperationTimedOut
                 | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::NotLeaderForPartition
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaRespErr;
+
+    use super::*;
+    use crate::engines::config::Config;
+
+    #[tokio::test]
+    async fn a_topic_that_may_not_be_read_is_not_reported_as_missing_nor_the_broker_as_away() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("hidden", 1, 1).unwrap();
+        let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.topic_error("hidden", denied).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let kafka = Config::of(&[("KAFKA_BROKERS", &brokers)]).unwrap().kafka;
+        let open = async |topic| Tail::open(&kafka, topic, From::Beginning).await.err();
+
+        let (hidden, missing) = (open("hidden").await, open("missing").await);
+
+        assert!(matches!(hidden, Some(Error::Broken { .. })), "{hidden:?}");
+        assert!(matches!(missing, Some(Error::NoTopic(_))), "{missing:?}");
+    }
+
+    #[test]
+    fn only_errors_of_the_connection_mean_that_no_broker_answers() {
+        for (code, unreachable) in [
+            (RDKafkaErrorCode::BrokerTransportFailure, true),
+            (RDKafkaErrorCode::OperationTimedOut, true),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, false),
+            (RDKafkaErrorCode::LeaderNotAvailable, false),
+        ] {
+            let error = KafkaError::MetadataFetch(code);
+            assert_eq!(is_unreachable(&error), unreachable, "{code}");
+        }
+    }
 }

@@ -233,16 +233,16 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
         402 => refused(ErrorCode::ProviderQuota),
         // Another send does not help while the account has no money.
         429 if said.code == Some(ErrorCode::ProviderQuota) => refused(ErrorCode::ProviderQuota),
-        408 | 429 => Submission::NotAccepted {
+        429 => Submission::NotAccepted {
             error: error(ErrorCode::ProviderQuota, true),
             after,
         },
         400 | 422 => refused(ErrorCode::InvalidRequest),
-        400..=499 => refused(ErrorCode::ProviderRefused),
-        500 | 501 | 503 => Submission::NotAccepted {
+        408 | 500 | 501 | 503 => Submission::NotAccepted {
             error: error(ErrorCode::ProviderFailed, true),
             after,
         },
+        400..=499 => refused(ErrorCode::ProviderRefused),
         _ => Submission::Unknown(format!(
             "the provider answered with status {status}: {}",
             said.detail

@@ -128,6 +128,18 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unkno
     }
 }
 
+#[tokio::test]
+async fn an_api_that_cannot_cancel_is_not_called() {
+    let config = Config::of(&[]).unwrap();
+    let providers = Providers::new(&config.worker).unwrap();
+    let provider = providers.of(Media::Image, ProviderName::OpenAi);
+
+    let cancelled = provider.cancel(&provider.job("j")).await;
+
+    // A call would fail: there is no key.
+    assert!(cancelled.is_ok(), "{cancelled:?}");
+}
+
 /// With TLS, a request's bytes follow a handshake.
 #[tokio::test]
 async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {

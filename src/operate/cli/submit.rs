@@ -1,7 +1,6 @@
 //! `genflow submit`: sends requests from flags or a file to `gen.requests`. Checks all before it sends the first.
 
 use std::io::Write;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::{Map, Value as Json, json};
@@ -88,9 +87,9 @@ pub struct SubmitArgs {
     /// low, normal or high [default: normal]
     #[arg(long)]
     pub priority: Option<String>,
-    /// Deadline, such as 90s or 1h [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = super::duration)]
-    pub timeout: Option<Duration>,
+    /// Deadline in whole seconds, such as 90s or 1h [default: as configured]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub timeout: Option<u64>,
     /// URL to send the events to, by POST
     #[arg(long, value_name = "URL")]
     pub webhook_url: Option<String>,
@@ -285,7 +284,7 @@ fn from_flags(submit: &SubmitArgs) -> Json {
         "on_unsupported": submit.on_unsupported,
         "request_id": submit.id,
         "priority": submit.priority,
-        "timeout_seconds": submit.timeout.map(|timeout| timeout.as_secs()),
+        "timeout_seconds": submit.timeout,
         "webhook_url": submit.webhook_url,
         "notify_email": submit.notify_email,
         "notify_slack": submit.notify_slack,
@@ -310,6 +309,14 @@ fn input(text: &str) -> Json {
     match role {
         Some((role, url)) => json!({"url": url, "role": role}),
         None => json!({"url": text}),
+    }
+}
+
+/// Reads a time in whole seconds, since a request can have no other.
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    match super::duration(text)? {
+        time if time.subsec_nanos() == 0 => Ok(time.as_secs()),
+        _ => Err("expected whole seconds, such as 90s or 1h"),
     }
 }
 

@@ -60,7 +60,9 @@ pub(super) async fn show(
         match next {
             Next::End(partition) => follow.reached(partition),
             Next::Record(record) => {
-                let Some(event) = event(&registry, &record, out).await? else {
+                // On standard error, so that standard output has only events.
+                let event = read(&registry, &record, &mut std::io::stderr()).await?;
+                let Some(event) = event else {
                     continue;
                 };
                 if follow.see(record.position.partition, &event) {
@@ -71,11 +73,11 @@ pub(super) async fn show(
     }
 }
 
-/// Reads the event of a record; prints why one cannot be read, and skips it.
-async fn event(
+/// Reads the event of a record; writes to `notes` why one cannot be read, and skips it.
+async fn read(
     registry: &Registry,
     record: &Record,
-    out: &mut dyn Write,
+    notes: &mut dyn Write,
 ) -> anyhow::Result<Option<Event>> {
     let Some(value) = &record.value else {
         return Ok(None);
@@ -91,7 +93,7 @@ async fn event(
     match read {
         Ok(event) => Ok(Some(event)),
         Err(problem) => {
-            writeln!(out, "{}: {problem}", record.position)?;
+            writeln!(notes, "{} cannot be read: {problem}", record.position)?;
             Ok(None)
         }
     }
@@ -149,11 +151,22 @@ fn line(event: &Event) -> String {
     plain(line.trim_end())
 }
 
-/// Describes how many items of a batch have ended, and how.
+/// Describes how many items of a batch have ended, and how, and how many run.
 pub(super) fn items(batch: &BatchSummary) -> String {
+    let BatchSummary {
+        total,
+        completed,
+        failed,
+        cancelled,
+        not_started,
+    } = batch;
+    let rest = [completed, failed, cancelled, not_started].map(|count| i64::from(*count));
+    let running = match i64::from(*total) - rest.iter().sum::<i64>() {
+        running @ 1.. => format!("{running} running, "),
+        _ => String::new(),
+    };
     format!(
-        "{} items: {} completed, {} failed, {} cancelled, {} not started",
-        batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
+        "{total} items: {completed} completed, {failed} failed, {cancelled} cancelled, {running}{not_started} not started"
     )
 }
 
@@ -202,6 +215,45 @@ mod tests {
                 format!("2023-11-14T22:13:20.123Z  image-1  {reported}")
             );
         }
+    }
+
+    #[test]
+    fn items_that_run_are_counted_apart_from_those_that_have_not_started() {
+        let mut batch = BatchSummary {
+            total: 9,
+            completed: 2,
+            failed: 1,
+            cancelled: 0,
+            not_started: 4,
+        };
+
+        let running = items(&batch);
+        batch.not_started = 6;
+
+        assert_eq!(
+            running,
+            "9 items: 2 completed, 1 failed, 0 cancelled, 2 running, 4 not started"
+        );
+        assert_eq!(
+            items(&batch),
+            "9 items: 2 completed, 1 failed, 0 cancelled, 6 not started"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_reported_apart_from_the_events() {
+        let registry = Registry::new(&Config::of(&[]).unwrap().schema_registry_url).unwrap();
+        let record = Record {
+            value: Some(b"no event".to_vec()),
+            ..Record::of(7, &[])
+        };
+        let mut notes = Vec::new();
+
+        let read = read(&registry, &record, &mut notes).await.unwrap();
+
+        assert!(read.is_none());
+        let notes = String::from_utf8(notes).unwrap();
+        assert!(notes.contains("cannot be read"), "{notes}");
     }
 
     #[test]

@@ -38,17 +38,26 @@ fn judge(shown: &str, s3: &S3, trial: Trial) -> Vec<Finding> {
             )
             .advise(advice(step, error))
         }
-        None if trial.create_only == Some(false) => Finding::warn(
-            CHECK,
-            format!("{shown} works, but overwrites existing objects: it ignores If-None-Match"),
-        )
-        .advise("names are content hashes, so no result is lost; a newer server is safer"),
-        None => Finding::ok(
-            CHECK,
-            format!(
-                "{shown} can be written, read and deleted, and does not overwrite existing objects"
+        None => match trial.create_only {
+            Some(true) => Finding::ok(
+                CHECK,
+                format!(
+                    "{shown} can be written, read and deleted, and does not overwrite existing objects"
+                ),
             ),
-        ),
+            Some(false) => Finding::warn(
+                CHECK,
+                format!("{shown} works, but overwrites existing objects: it ignores If-None-Match"),
+            )
+            .advise("names are content hashes, so no result is lost; a newer server is safer"),
+            None => Finding::unknown(
+                CHECK,
+                format!(
+                    "{shown} can be written, read and deleted; the test whether it overwrites existing objects failed"
+                ),
+            )
+            .advise("run genflow doctor again"),
+        },
     }];
     let signed = trial.signed.map(|signed| match signed {
         Ok(()) => Finding::ok("RESULT_URL_TTL", "a signed url returns the object"),
@@ -93,10 +102,13 @@ mod tests {
     use super::super::Verdict;
     use super::*;
 
-    fn trial(steps: Vec<(&'static str, io::Result<()>)>, create_only: bool) -> Trial {
+    fn trial(
+        steps: Vec<(&'static str, io::Result<()>)>,
+        create_only: impl Into<Option<bool>>,
+    ) -> Trial {
         Trial {
             steps,
-            create_only: Some(create_only),
+            create_only: create_only.into(),
             signed: None,
         }
     }
@@ -117,10 +129,12 @@ mod tests {
         let well = trial(vec![("write", Ok(())), ("delete", Ok(()))], true);
         let kept = trial(vec![("write", Ok(())), ("delete", denied())], true);
         let replaced = trial(vec![("write", Ok(()))], false);
+        let untested = trial(vec![("write", Ok(()))], None);
 
         assert_eq!(verdicts(&keys, well), [Verdict::Ok]);
         assert_eq!(verdicts(&keys, kept), [Verdict::Fail]);
         assert_eq!(verdicts(&keys, replaced), [Verdict::Warn]);
+        assert_eq!(verdicts(&keys, untested), [Verdict::Unknown]);
     }
 
     #[test]

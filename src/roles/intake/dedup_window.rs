@@ -66,20 +66,29 @@ async fn repeat<F: Future<Output = Result<Duration, Unknown>>>(
 ) -> Infallible {
     loop {
         sleep(every).await;
-        if let Ok(now) = read().await
-            && *window.borrow() != now
-        {
-            tracing::warn!(
-                window = ?now,
-                "the dedup window has changed with Temporal's retention"
-            );
-            window.send_replace(now);
+        let before = *window.borrow();
+        match read().await {
+            Ok(now) if now == before => {}
+            Ok(now) => {
+                tracing::warn!(
+                    window = ?now,
+                    "the dedup window has changed with Temporal's retention"
+                );
+                window.send_replace(now);
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                window = ?before,
+                "Temporal's retention cannot be read; the dedup window stays as it is"
+            ),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -112,12 +121,20 @@ mod tests {
             }
             seen
         };
+        let (mut log, writer) = std::io::pipe().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(writer));
+        let logging = tracing::subscriber::set_default(subscriber.finish());
 
         let seen = tokio::select! {
             seen = seen => seen,
             never = repeat(Duration::from_millis(1), read, &sender) => match never {},
         };
 
+        drop(logging);
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
         assert_eq!(seen, [day * 36, day * 9]);
+        let unread = text.matches("Temporal's retention cannot be read").count();
+        assert_eq!(unread, 1, "{text}");
     }
 }

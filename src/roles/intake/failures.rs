@@ -2,8 +2,10 @@
 
 use crate::contract::avro;
 use crate::domain::ErrorCode;
-use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Rejection};
+use crate::engines::kafka::consumer::{BoxError, Cause, Failed, Failure, Rejection};
+use crate::engines::publisher;
 use crate::engines::registry;
+use crate::engines::registry::EncodeError;
 use crate::engines::temporal::client::{self, Blame};
 
 /// A value that cannot be decoded, or is not valid, is dead-lettered.
@@ -40,10 +42,34 @@ pub(super) fn of_temporal(error: client::Error) -> Failure {
     Failure::Retry(cause, error.into())
 }
 
+/// Returns which system an event could not be published for.
+pub(super) fn of_publisher(error: publisher::Error) -> Failed {
+    let cause = match &error {
+        publisher::Error::Encode(EncodeError::Registry(_)) => Cause::RegistryUnavailable,
+        publisher::Error::Encode(EncodeError::Value(_)) => Cause::Internal,
+        publisher::Error::Send(_) => Cause::KafkaUnavailable,
+    };
+    (cause, error.into())
+}
+
 pub(super) fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
     Failure::Reject(Rejection::new(reason, error))
 }
 
 pub(super) fn internal(error: impl Into<BoxError>) -> Failure {
     Failure::Retry(Cause::Internal, error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_lacks_its_schema_is_not_blamed_on_kafka() {
+        let registry = EncodeError::from(registry::Error::Unknown(7));
+
+        let (cause, _) = of_publisher(registry.into());
+
+        assert_eq!(cause, Cause::RegistryUnavailable);
+    }
 }

@@ -25,7 +25,7 @@ pub(super) enum Tried {
     Delivered(u16),
     /// The message will never be accepted.
     Refused {
-        /// Status of the answer, if there was one.
+        /// Status of the answer; `None` if the message was not sent.
         status: Option<u16>,
         /// Why. The code is from a closed list. The text contains nothing of the target, and of its answer only the
         /// status and Slack's own error words.

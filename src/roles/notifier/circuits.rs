@@ -63,6 +63,19 @@ impl Circuits {
         Ok(())
     }
 
+    /// Notes that an attempt which was let through at `admitted` ended without a result: the next one may pass.
+    pub(super) fn release(&mut self, keys: &[String], admitted: Instant) {
+        for key in keys {
+            if let Some((key, mut circuit)) = self.take(key) {
+                // A later time is that of a failure or of another attempt.
+                if circuit.open_until == Some(admitted + OPEN_FOR) {
+                    circuit.open_until = Some(admitted);
+                }
+                self.put(key, circuit);
+            }
+        }
+    }
+
     pub(super) fn failed(&mut self, key: &str, now: Instant) {
         let new = || {
             let circuit = Circuit {

@@ -185,7 +185,9 @@ impl Deliverer {
             // Nothing was sent, so the endpoint's circuits do not change.
             Err(NotNow(_)) => return Attempt::Closed(Closed::Full),
         };
-        entry.seen(seen(&tried));
+        if let Some(seen) = seen(&tried) {
+            entry.seen(seen);
+        }
         let outcome = match &tried {
             Tried::Delivered(_) => "delivered",
             Tried::Refused { .. } => "refused",
@@ -230,12 +232,13 @@ impl Deliverer {
     }
 }
 
-/// Returns what an attempt shows about its endpoint.
-fn seen(tried: &Tried) -> Seen {
+/// Returns what an attempt shows about its endpoint; nothing if the message was refused here and not sent.
+fn seen(tried: &Tried) -> Option<Seen> {
     match tried {
-        Tried::Later { status: None, .. } => Seen::Silent,
-        Tried::Later { .. } => Seen::Unwell,
-        Tried::Delivered(_) | Tried::Refused { .. } => Seen::Well,
+        Tried::Refused { status: None, .. } => None,
+        Tried::Later { status: None, .. } => Some(Seen::Silent),
+        Tried::Later { .. } => Some(Seen::Unwell),
+        Tried::Delivered(_) | Tried::Refused { .. } => Some(Seen::Well),
     }
 }
 

@@ -109,6 +109,8 @@ pub(super) struct Entry<'e> {
     in_line: bool,
     /// Set while it is in flight.
     permit: Option<OwnedSemaphorePermit>,
+    /// When the circuits let it through, until its result is known.
+    admitted: Option<Instant>,
 }
 
 impl Endpoints {
@@ -136,6 +138,7 @@ impl Endpoints {
             user: user.to_owned(),
             in_line: false,
             permit: None,
+            admitted: None,
         })
     }
 
@@ -159,10 +162,12 @@ impl Entry<'_> {
             return Err(Closed::Full);
         };
         // A circuit may have opened during the wait.
+        let now = Instant::now();
         let mut known = self.endpoints.known();
-        let admitted = known.circuits.admit(&self.keys(), Instant::now());
+        let admitted = known.circuits.admit(&self.keys(), now);
         admitted.map_err(Closed::Circuit)?;
         drop(known);
+        self.admitted = Some(now);
         self.permit = Some(permit);
         self.endpoints.count(1);
         Ok(())
@@ -191,7 +196,8 @@ impl Entry<'_> {
     }
 
     /// Records in the circuits what the attempt showed, and ends it.
-    pub(super) fn seen(self, seen: Seen) {
+    pub(super) fn seen(mut self, seen: Seen) {
+        self.admitted = None;
         let now = Instant::now();
         let mut known = self.endpoints.known();
         let [origin, target] = self.keys();
@@ -219,7 +225,11 @@ impl Entry<'_> {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
+        let keys = self.keys();
         let mut known = self.endpoints.known();
+        if let Some(admitted) = self.admitted {
+            known.circuits.release(&keys, admitted);
+        }
         remove_one(&mut known.users, &self.user);
         if self.in_line
             && let Some(origin) = known.origins.get_mut(&self.endpoint.origin)

@@ -179,6 +179,11 @@ async fn a_terminated_batch_fails_and_its_items_end_by_themselves() {
         .await;
     }
 
+    // Two items run.
+    let status = space.succeed(&["status", request.id.as_str()]).await;
+    let items = "4 items: 1 completed, 0 failed, 0 cancelled, 2 running, 1 not started";
+    assert!(status.contains(items), "{status}");
+
     let handle = space
         .client()
         .await

@@ -26,8 +26,7 @@ pub(super) async fn wait_for_topic(
 ) -> bool {
     for tries in 1_u32.. {
         let (asked, topic) = (consumer.clone(), options.topic.clone());
-        // Blocks on the broker.
-        let asking = tokio::task::spawn_blocking(move || {
+        let asking = blocking(move || {
             let metadata = asked.fetch_metadata(Some(&topic), LOOKUP_TIMEOUT)?;
             match metadata.topics().iter().find_map(|topic| topic.error()) {
                 None => Ok(()),
@@ -35,9 +34,9 @@ pub(super) async fn wait_for_topic(
             }
         });
         let missing = match asking.await {
-            Ok(Ok(())) => break,
-            Ok(Err(missing)) => missing,
-            Err(_) => return false,
+            Some(Ok(())) => break,
+            Some(Err(missing)) => missing,
+            None => return false,
         };
         health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
         events::consumer_stumbled(&options.topic, &missing, tries);
@@ -48,6 +47,17 @@ pub(super) async fn wait_for_topic(
     }
     health.ready(options.role);
     true
+}
+
+/// Makes a call that blocks, and passes its panic on; `None` if the runtime shuts down first.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(answer) => Some(answer),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
+    }
 }
 
 pub(super) fn create(
@@ -75,4 +85,15 @@ pub(super) fn create(
     }
     let created = client.create_with_context(group);
     created.map_err(|source| Error::not_created(&options.topic, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "scripted by the test")]
+    async fn a_panic_of_a_blocking_call_is_passed_on() {
+        blocking(|| -> () { panic!("scripted by the test") }).await;
+    }
 }

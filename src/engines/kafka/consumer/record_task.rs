@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::concurrency_limit::ConcurrencyLimit;
 use super::fuse::Fuse;
 use super::slots::Slots;
-use super::{BoxError, Cause, ConsumerOptions, Failure, Handler, Rejection, dead_letter};
+use super::{Cause, ConsumerOptions, Failed, Failure, Handler, Rejection, dead_letter};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
@@ -94,9 +94,6 @@ pub(super) struct RecordTask<'t> {
     /// Ends the wait for a retry.
     pub(super) leave: &'t CancellationToken,
 }
-
-/// Why an attempt did not succeed; another one may.
-type Failed = (Cause, BoxError);
 
 impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
@@ -194,11 +191,11 @@ impl<H: Handler> RecordTasks<H> {
         rejection: &Rejection,
     ) -> Result<(), Settled> {
         let ConsumerOptions { dlq, group, .. } = &self.options;
-        let unavailable = |error| (Cause::KafkaUnavailable, error);
         self.persist(task, || async {
             let publishing =
                 dead_letter::publish(&self.producer, dlq, group, task.record, rejection);
-            publishing.await.map_err(unavailable)
+            let published = publishing.await;
+            published.map_err(|error| (Cause::KafkaUnavailable, error))
         })
         .await?;
         let position = &task.record.position;
@@ -207,7 +204,7 @@ impl<H: Handler> RecordTasks<H> {
         self.persist(task, || async {
             let notifying = self.handler.dead_lettered(task.record, rejection);
             match caught(notifying, &panics).await? {
-                Some(notified) => notified.map_err(unavailable),
+                Some(notified) => notified,
                 // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.
                 None => Ok(()),
             }

@@ -28,7 +28,7 @@ fn a_submit_is_unknown_unless_the_status_rules_a_job_out() {
         (402, "refused", Some(ProviderQuota)),
         (403, "refused", Some(ProviderAuth)),
         (404, "refused", Some(ProviderRefused)),
-        (408, "again", Some(ProviderQuota)),
+        (408, "again", Some(ProviderFailed)),
         (422, "refused", Some(InvalidRequest)),
         (429, "again", Some(ProviderQuota)),
         (500, "again", Some(ProviderFailed)),

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::redact::redacted;
 use super::{FilterArgs, histogram};
+use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
 use crate::engines::clock::now;
 use crate::engines::config::Config;
@@ -75,7 +76,7 @@ pub(super) async fn redrive(
 ) -> anyhow::Result<u8> {
     let order = redrive.order()?;
     // The audit record of each redrive goes to the log of this process.
-    telemetry::init(&config.log).map_err(|error| Error::Usage(error.to_string()))?;
+    telemetry::init(&config.log).map_err(|error| unusable(&error))?;
     let mut report = |redriven: &Redriven<'_>| {
         writeln!(out, "{}", line(redriven, now()))?;
         out.flush()
@@ -110,6 +111,10 @@ impl Redrive {
             rate: self.rate,
         })
     }
+}
+
+fn unusable(log: &telemetry::Error) -> Error {
+    Error::Usage(causes(log))
 }
 
 /// Formats a dead letter that was sent: time, source, destination, reason, attempts, key.
@@ -155,7 +160,21 @@ fn print_summary(summary: &Summary, dry_run: bool, out: &mut dyn Write) -> std::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engines::config::Log;
     use crate::operate::dead_letters::Skip;
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_reported_with_the_cause() {
+        let log = Log {
+            filter: "info".to_owned(),
+            json: false,
+            file: Some("/nonexistent/log".into()),
+        };
+
+        let error = unusable(&telemetry::check(&log).unwrap_err()).to_string();
+
+        assert!(error.contains("No such file"), "{error}");
+    }
 
     #[test]
     fn a_summary_counts_what_was_sent_and_what_was_not_and_why() {

@@ -1,5 +1,7 @@
 //! Flags and files become the expected requests.
 
+use std::time::Duration;
+
 use clap::Parser as _;
 
 use super::*;
@@ -207,4 +209,15 @@ fn a_faulty_request_of_several_is_named_by_its_number() {
         error.to_string(),
         "request 2: spec.prompt is 0 characters long, expected 1 to 10000"
     );
+}
+
+#[test]
+fn a_timeout_that_is_not_in_whole_seconds_is_refused() {
+    let of = |time| submitted(&["image", "--prompt", "x", "--timeout", time]);
+
+    for fraction in ["500ms", "1500ms"] {
+        let error = of(fraction).unwrap_err();
+        assert!(error.contains("expected whole seconds"), "{error}");
+    }
+    assert_eq!(of("2000ms").unwrap().timeout, Some(2));
 }

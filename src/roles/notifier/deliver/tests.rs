@@ -160,3 +160,43 @@ async fn a_user_with_a_host_for_each_request_leaves_slots_to_others() {
     assert!(matches!(ninth, Attempt::Closed(Closed::Full)), "{ninth:?}");
     assert!(is_delivered(&other), "{other:?}");
 }
+
+#[tokio::test]
+async fn a_mail_that_is_not_sent_shows_nothing_about_the_mail_server() {
+    // It accepts connections and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let smtp = format!("smtp://{}?tls=none", listener.local_addr().unwrap());
+    let settings = [
+        ("NOTIFY_TRY_TIMEOUT", "50ms"),
+        ("SMTP_URL", &smtp),
+        ("EMAIL_ALLOWED_DOMAINS", "example.org"),
+    ];
+    let deliverer = deliverer(NO_REGISTRY, &settings);
+    let event = event();
+    let notice = notice(&event);
+    let to = |address: &str| Notification::new(Target::Email(address.to_owned()));
+
+    for _ in 0..4 {
+        let silent = deliverer.later(&notice, &to("a@example.org")).await;
+        assert!(
+            matches!(silent, Attempt::Sent(Tried::Later { status: None, .. })),
+            "{silent:?}"
+        );
+    }
+    let unsent = deliverer.later(&notice, &to("a@example.com")).await;
+    let fifth = deliverer.later(&notice, &to("a@example.org")).await;
+    let next = deliverer.later(&notice, &to("a@example.org")).await;
+
+    assert!(
+        matches!(unsent, Attempt::Sent(Tried::Refused { status: None, .. })),
+        "{unsent:?}"
+    );
+    assert!(
+        matches!(fifth, Attempt::Sent(Tried::Later { .. })),
+        "{fifth:?}"
+    );
+    assert!(
+        matches!(next, Attempt::Closed(Closed::Circuit(_))),
+        "{next:?}"
+    );
+}

@@ -222,6 +222,33 @@ async fn after_its_time_an_open_circuit_admits_one_attempt_which_decides() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_ends_unsent_leaves_an_open_circuit_to_the_next_one() {
+    let endpoints = Endpoints::new(100);
+    let one = endpoint("https://a", "x");
+    fail(&endpoints, &one, Seen::Silent, 5).await;
+    age(&endpoints);
+
+    drop(in_flight("alice", &endpoints, &one).await);
+
+    let probe = in_flight("alice", &endpoints, &one).await;
+    assert!(is_open(&endpoints, &one).await, "still one attempt only");
+    probe.seen(Seen::Silent);
+    assert!(is_open(&endpoints, &one).await, "still at its limit");
+}
+
+#[tokio::test]
+async fn an_unsent_attempt_does_not_end_the_open_time_that_others_began() {
+    let endpoints = Endpoints::new(100);
+    let one = endpoint("https://a", "x");
+    let unsent = in_flight("alice", &endpoints, &one).await;
+    fail(&endpoints, &one, Seen::Silent, 5).await;
+
+    drop(unsent);
+
+    assert!(is_open(&endpoints, &one).await);
+}
+
+#[tokio::test]
 async fn an_attempt_that_waited_while_the_circuit_opened_is_not_admitted() {
     let endpoints = Endpoints::new(200);
     let one = endpoint("https://a", "x");
