@@ -13,7 +13,6 @@ mod report;
 mod requests;
 mod stage;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::bare::run as run_bare;
 use self::report::Report;
+use self::stage::Stages;
 use super::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use super::say;
 use crate::operate::cli::local::{Bench, BenchRow};
@@ -41,40 +41,49 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
         progress: Arc::new(|line: &str| say(&format!("  {line}"))),
     };
     let engines = Engines::start(&options).await?;
-    let measured = tokio::select! {
-        measured = measure_all(&engines, &bench, data.clone()) => measured.map(Some),
-        () = stop.cancelled() => Ok(None),
+    let mut report = Report::begin();
+    let stages = Stages {
+        engines: &engines,
+        data,
     };
+    let measured = tokio::select! {
+        measured = measure_all(&stages, &bench, &mut report) => measured,
+        () = stop.cancelled() => Ok(()),
+    };
+    report.end();
+    // Also what was measured before a fault or a stop.
+    say(&report.table());
+    if let Some(file) = &bench.json {
+        std::fs::write(file, report.json()?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let data = stages.data;
     engines.stop().await;
-    if let Some(report) = measured? {
-        say(&report.table());
-        if let Some(file) = bench.json {
-            std::fs::write(&file, report.json()?)
-                .with_context(|| format!("cannot write {}", file.display()))?;
-        }
+    if measured.is_ok() {
         // After a fault the folder stays, because it has the logs.
         std::fs::remove_dir_all(&data).ok();
     }
-    Ok(())
+    measured
 }
 
-async fn measure_all(engines: &Engines, bench: &Bench, data: PathBuf) -> anyhow::Result<Report> {
-    let mut report = Report::begin();
+async fn measure_all(
+    stages: &Stages<'_>,
+    bench: &Bench,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let chosen = match bench.rows.as_slice() {
         [] => BenchRow::ALL.as_slice(),
         rows => rows,
     };
-    let stages = stage::Stages { engines, data };
     for row in chosen {
         say(&format!("{row:?}"));
         match row {
-            BenchRow::Requests => requests::run(&stages, bench, &mut report).await?,
-            BenchRow::InFlight => in_flight::run(&stages, bench, &mut report).await?,
-            BenchRow::Intake => intake::run(&stages, bench, &mut report).await?,
-            BenchRow::Latency => latency::run(&stages, bench, &mut report).await?,
-            BenchRow::Extras => requests::extras(&stages, bench, &mut report).await?,
+            BenchRow::Requests => requests::run(stages, bench, report).await?,
+            BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
+            BenchRow::Intake => intake::run(stages, bench, report).await?,
+            BenchRow::Latency => latency::run(stages, bench, report).await?,
+            BenchRow::Extras => requests::extras(stages, bench, report).await?,
         }
     }
-    report.end();
-    Ok(report)
+    Ok(())
 }

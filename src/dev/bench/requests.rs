@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::measure;
 use super::report::Report;
-use super::stage::{Stage, Stages};
+use super::stage::{Role, Stage, Stages};
 use crate::dev::simulator::{Simulator, SimulatorOptions};
 use crate::domain::{Common, EventType, ImageSpec, Priority, Request, Single, Targets};
 use crate::engines::temporal::client::Temporal;
@@ -30,9 +30,9 @@ pub(super) async fn run(
             let of = format!("bare SDK worker, {activities} activities");
             bare(stages, bench, (activities, None), (ROW, &of), report).await?;
         }
-        genflow(stages, bench, &provider, report).await?;
+        path(stages, bench, (&provider, None), report).await?;
         if let Some(python) = &bench.peer {
-            peer(stages, bench, (&provider, python), report).await?;
+            path(stages, bench, (&provider, Some(python)), report).await?;
         }
     }
     Ok(())
@@ -81,29 +81,36 @@ async fn bare(
     add("Temporal CPU-ms", server.cpu_ms()? / number);
     add("peak MB", measure::peak_mb(role.pid()?)?);
     role.stop().await;
-    history(&stage, &stage.id(0), (row, of), report).await
+    history(&stage, (row, of), report).await
 }
 
-async fn genflow(
+/// Measures whole requests: through genflow, or by the same path in Python if an interpreter is given.
+async fn path(
     stages: &Stages<'_>,
     bench: &Bench,
-    provider: &str,
+    (provider, python): (&str, Option<&Path>),
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let stage = stages.open(&at(provider)).await?;
-    let mut worker = stage.role("worker").await?;
-    let mut intake = stage.role("intake").await?;
+    let role = async |name| match python {
+        None => stage.role(name).await,
+        Some(python) => in_python(&stage, python, name).await,
+    };
+    let (mut worker, mut intake) = (role("worker").await?, role("intake").await?);
     let events = stage.events().await?;
     let server = Server::begin(stages)?;
     worker.begin()?;
     intake.begin()?;
     let began = Instant::now();
-    tokio::try_join!(
-        send(&stage, bench.requests),
-        events.reached(EventType::Completed, bench.requests)
-    )?;
+    let completing = async {
+        match python {
+            None => events.reached(EventType::Completed, bench.requests).await,
+            Some(_) => events.contain("COMPLETED", bench.requests).await,
+        }
+    };
+    tokio::try_join!(send(&stage, bench.requests), completing)?;
     let seconds = began.elapsed().as_secs_f64();
-    let of = "genflow";
+    let of = python.map_or("genflow", |_| "Python peer");
     let mut add = |unit, value| report.add(ROW, of, unit, value);
     let number = bench.requests as f64;
     add("requests/s", number / seconds);
@@ -112,50 +119,19 @@ async fn genflow(
     add("Temporal CPU-ms", server.cpu_ms()? / number);
     add("worker peak MB", measure::peak_mb(worker.pid()?)?);
     add("intake peak MB", measure::peak_mb(intake.pid()?)?);
-    history(&stage, &stage.id(0), (ROW, of), report).await?;
+    history(&stage, (ROW, of), report).await?;
     worker.stop().await;
     intake.stop().await;
     Ok(())
 }
 
-/// Measures the same path in Python, by the interpreter at `python`.
-async fn peer(
-    stages: &Stages<'_>,
-    bench: &Bench,
-    (provider, python): (&str, &Path),
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let stage = stages.open(&at(provider)).await?;
-    let role = async |name: &'static str| {
-        let mut command = stage.command(python)?;
-        command.args(["-c", include_str!("../../../benches/peer/peer.py"), name]);
-        let role = stage.start(name, command).await?;
-        role.says("ready").await?;
-        anyhow::Ok(role)
-    };
-    let (mut worker, mut intake) = (role("worker").await?, role("intake").await?);
-    let events = stage.events().await?;
-    let server = Server::begin(stages)?;
-    worker.begin()?;
-    intake.begin()?;
-    let began = Instant::now();
-    tokio::try_join!(
-        send(&stage, bench.requests),
-        events.contain("COMPLETED", bench.requests)
-    )?;
-    let seconds = began.elapsed().as_secs_f64();
-    let of = "Python peer";
-    let mut add = |unit, value| report.add(ROW, of, unit, value);
-    let number = bench.requests as f64;
-    add("requests/s", number / seconds);
-    add("worker CPU-ms", worker.cpu_ms()? / number);
-    add("intake CPU-ms", intake.cpu_ms()? / number);
-    add("Temporal CPU-ms", server.cpu_ms()? / number);
-    add("worker peak MB", measure::peak_mb(worker.pid()?)?);
-    history(&stage, &stage.id(0), (ROW, of), report).await?;
-    worker.stop().await;
-    intake.stop().await;
-    Ok(())
+/// Starts a role of the peer, and waits until it is ready.
+async fn in_python(stage: &Stage, python: &Path, name: &'static str) -> anyhow::Result<Role> {
+    let mut command = stage.command(python)?;
+    command.args(["-c", include_str!("../../../benches/peer/peer.py"), name]);
+    let role = stage.start(name, command).await?;
+    role.says("ready").await?;
+    Ok(role)
 }
 
 /// Starts a provider whose jobs are done at once, until the guard is dropped; returns its URL.
@@ -203,15 +179,14 @@ impl Server {
     }
 }
 
-/// Adds the number of events and the bytes of one history.
+/// Adds the number of events and the bytes of the first history of a round.
 async fn history(
     stage: &Stage,
-    workflow: &str,
     (row, of): (&'static str, &str),
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let temporal = Temporal::connect(&stage.config.temporal).await?;
-    let described = temporal.describe(workflow).await?;
+    let described = temporal.describe(&stage.id(0)).await?;
     let described = described.context("the workflow is gone")?;
     let info = described.raw().workflow_execution_info.as_ref();
     let bytes = info.map_or(0, |info| info.history_size_bytes);
