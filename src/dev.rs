@@ -73,7 +73,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Local::Dev { once, here } => start_all(once, here, lookup, stop).await,
-        Local::Bench(options) => bench::run(options, stop).await,
+        Local::Bench(options) => Box::pin(bench::run(options, stop)).await,
         Local::BareWorker(options) => bench::run_bare(options, stop).await,
         Local::Test { here } => start_all(true, here, lookup, stop).await,
         Local::ProviderSim { listen, job_time } => {
@@ -250,7 +250,7 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests, unless they cost money, and shows their events. Without `once`, then shows the events of
+/// Sends the sample requests (if they cost money, only with `--samples`) and shows their events. Without `once`, then shows the events of
 /// all requests.
 async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     let sampled = if settings::sends_samples(dev_run.here, &dev_run.config) {

@@ -97,7 +97,8 @@ pub enum Delivered {
         #[serde(default)]
         pause_ms: Option<u64>,
     },
-    /// No attempt was made: the endpoint's circuit is open, it has no free slot, or it is slow. The step is repeated.
+    /// No attempt was made: the endpoint's circuit is open, or the endpoint or the user has no free slot. The
+    /// step is repeated.
     Wait {
         /// Pause before the step is repeated, in milliseconds.
         pause_ms: u64,

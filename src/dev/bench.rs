@@ -1,8 +1,7 @@
 //! `genflow bench`: what genflow adds to what the engines cost.
 //!
-//! Each row runs on the embedded engines, genflow's roles as processes of this binary, and a bare loop beside them that
-//! does the same without genflow. All of a row alternate in one run, round by round, so that a busy machine slows all of
-//! them: compare the ratios, not the figures of two machines.
+//! A row measures genflow on the embedded engines, mostly beside a bare loop that does the same without it. They
+//! alternate, round by round, so that a busy machine slows both: compare the ratios, not the figures of two machines.
 
 mod bare;
 mod in_flight;
@@ -80,7 +79,7 @@ async fn measure_all(
         match row {
             BenchRow::Requests => requests::run(stages, bench, report).await?,
             BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
-            BenchRow::Intake => intake::run(stages, bench, report).await?,
+            BenchRow::Intake => Box::pin(intake::run(stages, bench, report)).await?,
             BenchRow::Latency => latency::run(stages, bench, report).await?,
             BenchRow::Extras => requests::extras(stages, bench, report).await?,
         }

@@ -23,7 +23,7 @@ use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry::Registry;
 use crate::operate::setup;
 
-/// How long a role may take to be ready, and to stop.
+/// How long a role may take to be ready; its output may take ten times as long.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The engines, and the folder for what the rounds write.
@@ -52,7 +52,8 @@ pub(super) struct Role {
 impl Stages<'_> {
     /// Opens the next round's stage, with these settings besides the usual ones.
     pub(super) async fn open(&self, settings: &[(&str, &str)]) -> anyhow::Result<Stage> {
-        let name = format!("b{}", &Uuid::new_v4().simple().to_string()[..8]);
+        let mut name = format!("b{}", Uuid::new_v4().simple());
+        name.truncate(9);
         let folder = self.data.join(&name);
         std::fs::create_dir_all(&folder)?;
         let at = |part: &str| folder.join(part).display().to_string();

@@ -132,7 +132,7 @@ mod tests {
         ledger.accept(SimulatedJob {
             id: id.to_owned(),
             key: id.to_owned(),
-            account: id[..1].to_owned(),
+            account: id.chars().take(1).collect(),
             model: String::new(),
             order: Order::of("me/mine", json!({"prompt": "a cat"})).unwrap(),
             created: (SystemTime::now(), now),

@@ -27,7 +27,7 @@ pub(super) enum WorkflowInput {
 /// Limit on a run's input in bytes. Activity inputs carry its parts together with the unconfirmed
 /// events, and the server accepts 2 MB per payload.
 const LARGEST_INPUT: usize = 1_000_000;
-/// The same limit for a batch, whose items and events are in separate payloads.
+/// Limit on the input of a batch, start and items together; higher, because items and events are in separate payloads.
 const LARGEST_BATCH: usize = 2_000_000;
 
 impl Intake {

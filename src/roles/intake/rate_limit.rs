@@ -64,7 +64,7 @@ impl RateLimits {
         }
     }
 
-    /// Takes `count` tokens of `user`, waiting for them up to [`HOLD`].
+    /// Takes `count` tokens of `user`; waits up to [`HOLD`] until there is one.
     pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), NotAdmitted> {
         let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
             return Ok(());

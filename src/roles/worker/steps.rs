@@ -6,6 +6,7 @@ mod shares;
 mod turn;
 mod waits;
 
+pub(crate) use self::outputs::Way;
 pub(crate) use self::shares::Shares;
 pub(crate) use self::turn::Turn;
 pub(crate) use self::waits::Waits;

@@ -42,6 +42,8 @@ use crate::engines::temporal::activity::{Aborted, every, failure, heartbeating};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
+/// An attempt waits for its job only if it was accepted within this time: `submit` has a time-out.
+const WAITS_UNTIL: Duration = Duration::from_secs(60);
 /// Retry delay of a submit that found no memory for its outputs; nothing was sent.
 const FOR_MEMORY: Duration = Duration::from_secs(5);
 
@@ -141,8 +143,15 @@ impl This<'_> {
         let ctx = self.ctx;
         match submission {
             Submission::Accepted(job) => {
-                heartbeating(ctx, || fence, self.keep_job(fence, asked, &job)).await?;
-                Ok(match heartbeating(ctx, || fence, self.wait(&job)).await? {
+                let concluding = async {
+                    let may_wait = self.keep_job(fence, asked, &job).await;
+                    if may_wait {
+                        self.wait(&job).await
+                    } else {
+                        None
+                    }
+                };
+                Ok(match heartbeating(ctx, || fence, concluding).await? {
                     Some(result) => fence.stored(result),
                     None => fence.accepted(job),
                 })
@@ -215,12 +224,14 @@ impl This<'_> {
     async fn confirm(&self, record: AttemptRecord, answer: SubmitAnswer) {
         match store(self.ctx, record).await {
             Ok(()) | Err(Unstored::CancelRequested) => {}
-            Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => self.keep(record, answer).await,
+            Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => {
+                self.keep(record, answer).await;
+            }
         }
     }
 
-    /// Keeps an answer in the store, where later attempts and the end of the run find it.
-    async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) {
+    /// Keeps an answer in the store, where later attempts and the end of the run find it. Returns whether it is there.
+    async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) -> bool {
         let record = JobRecord {
             workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
@@ -229,17 +240,23 @@ impl This<'_> {
             answer,
         };
         // The attempt's result carries the same answer, so a failure here must not hold it back.
-        if let Err(error) = self.work.store.write_job_record(&record).await {
+        let written = self.work.store.write_job_record(&record).await;
+        if let Err(error) = &written {
             tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
         }
+        written.is_ok()
     }
 
-    async fn keep_job(&self, fence: AttemptRecord, asked: Instant, job: &Job) {
+    /// Keeps a job that cannot be looked up, and cancels one that nothing will use. Returns whether the attempt may wait
+    /// for the job: only if it will be found should this attempt be lost, and if there is time.
+    async fn keep_job(&self, fence: AttemptRecord, asked: Instant, job: &Job) -> bool {
+        let mut will_be_found = true;
         if !self.provider.can_find() {
-            self.keep(fence, SubmitAnswer::Job(job.clone())).await;
+            will_be_found = self.keep(fence, SubmitAnswer::Job(job.clone())).await;
             failpoint::hit("submit.kept").await;
         }
-        self.cancel_if_unwanted(fence, asked, job).await;
+        let is_wanted = self.cancel_if_unwanted(fence, asked, job).await;
+        will_be_found && is_wanted && asked.elapsed() < WAITS_UNTIL
     }
 
     /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is

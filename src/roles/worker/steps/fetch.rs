@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::outputs::verdict;
+use super::outputs::{Way, verdict};
 use super::shares::Slot;
 use super::turn::Turn;
 use super::{Work, priced};
@@ -154,7 +154,7 @@ impl Work {
         if failures.lost >= LOST {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
         }
-        let storing = self.store_all(&input.pending, provider, sources, Some(turn));
+        let storing = self.store_all(&input.pending, provider, sources, Way::Fetch(turn));
         let error = match self.in_grace(storing, cancelled).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;

@@ -18,6 +18,16 @@ const KEEP_TIME: Duration = Duration::from_secs(60);
 /// All outputs of a run together may have this many times `MAX_OUTPUT_BYTES`.
 const TIMES_THE_LARGEST: u64 = 4;
 
+/// Who stores outputs.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'t> {
+    /// `submit`, since they came with its answer: they wait for no others, because this is the only try.
+    Answer,
+    /// `submit`, which has waited for them; `fetch` tries again.
+    Wait,
+    Fetch(&'t Turn<'t>),
+}
+
 impl Work {
     /// Stores the outputs in the answer to a submit, and the manifest by which another attempt finds them.
     ///
@@ -64,7 +74,7 @@ impl Work {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let storing = self.store_all(pending, provider, sources, None);
+            let storing = self.store_all(pending, provider, sources, Way::Answer);
             let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
@@ -85,14 +95,13 @@ impl Work {
         }
     }
 
-    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
-    /// to a submit have no `turn`, and do not wait for those of fetches.
+    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case.
     pub(crate) async fn store_all(
         &self,
         pending: &PendingEvents,
         provider: &Provider,
         sources: &[Source],
-        turn: Option<&Turn<'_>>,
+        way: Way<'_>,
     ) -> Result<Vec<Output>, DownloadError> {
         if sources.is_empty() {
             return Err(DownloadError::Invalid(
@@ -101,9 +110,9 @@ impl Work {
         }
         let folder = self.temp.attempt(&pending.workflow);
         let folder = folder.inspect_err(temp_failed)?;
-        let (store, folder) = match turn {
-            Some(_) => (&self.store, folder),
-            None => (&self.store_apart, folder.without_limit()),
+        let (store, folder) = match way {
+            Way::Answer => (&self.store_apart, folder.without_limit()),
+            Way::Wait | Way::Fetch(_) => (&self.store, folder),
         };
         let mut outputs = Vec::new();
         let mut left = self
@@ -117,9 +126,9 @@ impl Work {
                 let found = self.downloader.fetch(base, source, file, left).await?;
                 left -= found.bytes();
                 let checking = self.downloader.check(found, provider.kind());
-                match turn {
-                    Some(turn) => turn.check(checking).await,
-                    None => checking.await,
+                match way {
+                    Way::Fetch(turn) => turn.check(checking).await,
+                    Way::Answer | Way::Wait => checking.await,
                 }
             };
             let checked = bringing.await.inspect_err(|error| {

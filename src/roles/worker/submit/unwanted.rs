@@ -21,13 +21,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(600);
 
 impl This<'_> {
-    /// Cancels a job that neither its run nor a later attempt will use. A quick answer of the provider needs no call.
+    /// Cancels a job that neither its run nor a later attempt will use; returns whether one is known to use it. A quick
+    /// answer of the provider needs no call.
     ///
     /// By now the job can be found, in the provider's list or by its record in the store. So every search that starts
     /// from here on finds it, that of a later attempt or of the run's end. Only an earlier search may have missed it.
-    pub(super) async fn cancel_if_unwanted(&self, fence: AttemptRecord, asked: Instant, job: &Job) {
+    pub(super) async fn cancel_if_unwanted(
+        &self,
+        fence: AttemptRecord,
+        asked: Instant,
+        job: &Job,
+    ) -> bool {
         if asked.elapsed() < every(self.ctx).min(QUICK) && !self.ctx.is_cancelled() {
-            return;
+            return true;
         }
         let workflow = &self.input.pending.workflow;
         let unwanted = tokio::select! {
@@ -35,7 +41,7 @@ impl This<'_> {
             () = self.work.drain.over() => None,
         };
         match unwanted {
-            Some(false) => {}
+            Some(false) => return true,
             Some(true) => {
                 tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
                 let leftover = ProviderJobLeft::Job(job.clone());
@@ -45,6 +51,7 @@ impl This<'_> {
                 tracing::warn!(%workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
             }
         }
+        false
     }
 
     async fn is_unwanted(&self, fence: AttemptRecord, job: &Job) -> bool {

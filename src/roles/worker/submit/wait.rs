@@ -11,16 +11,18 @@ use tokio::time::{sleep, timeout};
 
 use super::This;
 use crate::contract::run::Job;
-use crate::domain::Generated;
+use crate::domain::{Generated, Output};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::Poll;
-use crate::roles::worker::steps::priced;
+use crate::engines::storage::Source;
+use crate::roles::worker::steps::{Way, priced};
 
-/// Pause after the first poll; it doubles.
+/// Pause after the first poll; it doubles up to `FETCH_POLL_INTERVAL`.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the outputs may take to be stored; `submit` has a time-out.
 const STORE_TIME: Duration = Duration::from_secs(30);
+
 impl This<'_> {
     /// Waits for the outputs of a job, and stores them. `None` if that did not succeed in time, or was not tried.
     pub(super) async fn wait(&self, job: &Job) -> Option<Generated> {
@@ -32,33 +34,28 @@ impl This<'_> {
             () = self.ctx.cancelled() => return None,
             () = self.work.drain.begun() => return None,
         };
-        waits.learn(model, polled.is_ok());
+        let Ok(polled) = polled else {
+            waits.learn(model, false);
+            return None;
+        };
         let Poll::Succeeded {
             outputs,
             cost_usd,
             held: _held,
-        } = polled.ok()??
+        } = polled?
         else {
             return None;
         };
         failpoint::hit("submit.waited").await;
-        let pending = &self.input.pending;
-        let storing = self.work.store_all(pending, &self.provider, &outputs, None);
-        let cancelled = pin!(self.ctx.cancelled());
-        let storing = self.work.in_grace(storing, cancelled);
-        let outputs = match timeout(STORE_TIME, storing).await.ok()?.ok()? {
-            Ok(outputs) => outputs,
-            Err(error) => {
-                tracing::info!(workflow = %pending.workflow, %error, "outputs not stored by submit; fetch tries again");
-                return None;
-            }
-        };
+        let outputs = self.store_in_time(&outputs).await;
+        waits.learn(model, outputs.is_some());
+        let outputs = outputs?;
         priced(&self.provider, cost_usd);
         Some(Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
             provider_job_id: job.id.clone(),
-            elapsed_ms: now() - self.input.started_at,
+            elapsed_ms: (now() - self.input.started_at).max(0),
             cost_usd,
             sent: None,
             notes: Vec::new(),
@@ -73,7 +70,27 @@ impl This<'_> {
                 Poll::Running { after, .. } => sleep(after.unwrap_or(pause)).await,
                 ended @ (Poll::Succeeded { .. } | Poll::Failed(_)) => return Some(ended),
             }
-            pause *= 2;
+            pause = (pause * 2).min(self.work.settings.poll_interval);
         }
+    }
+
+    /// Stores outputs once. A cancel leaves them the time that it leaves those of a fetch (`STORE_GRACE`).
+    async fn store_in_time(&self, outputs: &[Source]) -> Option<Vec<Output>> {
+        let (work, pending) = (self.work, &self.input.pending);
+        let storing = work.store_all(pending, &self.provider, outputs, Way::Wait);
+        let cancelled = pin!(self.ctx.cancelled());
+        let storing = work.in_grace(storing, cancelled);
+        let too_long = async {
+            sleep(STORE_TIME).await;
+            if self.ctx.is_cancelled() {
+                sleep(work.settings.store_grace).await;
+            }
+        };
+        let stored = tokio::select! {
+            stored = storing => stored.ok()?,
+            () = too_long => return None,
+        };
+        let failed = |error: &_| tracing::info!(workflow = %pending.workflow, %error, "outputs not stored by submit; fetch tries again");
+        stored.inspect_err(failed).ok()
     }
 }
