@@ -250,8 +250,8 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests (if they cost money, only with `--samples`) and shows their events. Without `once`, then shows the events of
-/// all requests.
+/// Sends the sample requests (if they cost money, only with `--samples`) and shows their events. Without `once`, then
+/// shows the events of all requests.
 async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     let sampled = if settings::sends_samples(dev_run.here, &dev_run.config) {
         let sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(dev_run)).await;

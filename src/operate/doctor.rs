@@ -1,5 +1,5 @@
-//! `genflow doctor`: checks everything that genflow depends on, changes nothing but
-//! its own probes, and reports findings with advice.
+//! `genflow doctor`: checks everything that genflow depends on, changes nothing but its own probes, and reports findings
+//! with advice.
 //!
 //! Each check is independent. An engine that does not answer is one finding, not twenty. The rules are those of
 //! `setup`: topics by [`crate::engines::kafka::admin`], subjects and the dedup window by [`crate::operate::setup`].
