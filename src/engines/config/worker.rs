@@ -7,7 +7,7 @@ use super::egress::{self, Egress};
 use super::provider::{self, Named, Provider};
 use super::retries::Retries;
 use super::store::{self, S3};
-use super::vars::Vars;
+use super::vars::{Vars, duration};
 use crate::contract::run::DefaultProviders;
 use crate::domain::{Media, ProviderName};
 
@@ -104,6 +104,14 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
         "resubmit" => Some(true),
         _ => None,
     });
+    let wait = vars.read(
+        "SUBMIT_WAIT",
+        "0s, or a time up to 30s",
+        |text| match text {
+            "0s" => Some(Duration::ZERO),
+            _ => duration(text).filter(|wait| *wait <= LONGEST_SUBMIT_WAIT),
+        },
+    );
     let at_least = |fewest: u64| move |text: &str| text.parse().ok().filter(|it| *it >= fewest);
     let room = format!("a number of bytes, at least MAX_OUTPUT_BYTES ({max_output_bytes})");
     Worker {
@@ -118,7 +126,7 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_within("SUBMIT_TIMEOUT", "200s", "1ms"..="200s"),
         // As for `submit_timeout`: what is left of the five minutes is for storing the outputs.
-        submit_wait: vars.duration_within("SUBMIT_WAIT", "3s", "0s"..="30s"),
+        submit_wait: wait.unwrap_or(SUBMIT_WAIT),
         submit_ambiguous_resubmit: ambiguous.unwrap_or(false),
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
         max_output_bytes,
