@@ -11,6 +11,10 @@ use super::vars::{Vars, duration};
 use crate::contract::run::DefaultProviders;
 use crate::domain::{Media, ProviderName};
 
+/// How long `submit` waits for the outputs of a job if `SUBMIT_WAIT` does not say it, and at most.
+const SUBMIT_WAIT: Duration = Duration::from_secs(3);
+const LONGEST_SUBMIT_WAIT: Duration = Duration::from_secs(30);
+
 #[derive(Clone, Debug)]
 pub struct Worker {
     /// Interval at which each worker sweeps for runs that were closed from outside, and each notifier for deliveries.
@@ -154,6 +158,18 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+
+    #[test]
+    fn a_submit_waits_up_to_half_a_minute_or_never() {
+        let wait = |text| Config::of(&[("SUBMIT_WAIT", text)]).map(|it| it.worker.submit_wait);
+
+        for (text, seconds) in [("", 3), ("0s", 0), ("30s", 30)] {
+            assert_eq!(wait(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["31s", "0", "3"] {
+            assert!(wait(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_temp_folder_has_space_for_one_output_of_the_largest_size() {
