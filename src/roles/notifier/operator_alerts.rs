@@ -121,9 +121,12 @@ pub(super) async fn send(
     };
     // Boxed, because it is large: it holds a whole mail.
     let sending = until_stop(ctx, Box::pin(sending));
-    heartbeating(ctx, || unknown, sending)
-        .await?
-        .map_err(failure)
+    let sent = heartbeating(ctx, || unknown, sending).await?;
+    if sent.is_err() {
+        // Reaches Temporal together with the failure.
+        ctx.record_heartbeat(unknown).await?;
+    }
+    sent.map_err(failure)
 }
 
 /// Returns how many attempts in a row, including this one, found that the settings do not name the target. `earlier` is
