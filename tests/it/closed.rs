@@ -100,10 +100,7 @@ async fn an_end_that_is_terminated_is_started_again() {
     let request = script(image("ended"), &json!({"stuck": true}));
     let mut worker = space.start_with(&["worker"], &failpoint);
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.id.as_str()).await;
     let client = space.client().await;
     let run_id = space.temporal().await.run_id(&request.id.run(0)).await;
     let first = format!("end/{}/{}", request.id, run_id.unwrap());
@@ -165,10 +162,7 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
     let mut worker = space.start(&["worker"]);
     let request = script(image("orphan"), &json!({"stuck": true}));
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.id.as_str()).await;
     worker.signal(Signal::KILL);
     worker.ended().await;
     terminate(&space.client().await, &request).await;

@@ -7,9 +7,9 @@ use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
 use serde_json::json;
 use url::Url;
 
+use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::requests::{at, image, script, video};
-use crate::support::{Space, eventually};
 
 use ErrorCode::{ProviderAuth, SubmitAmbiguous};
 use ProviderName::{Fal, OpenAi, Replicate};
@@ -87,10 +87,7 @@ async fn a_cancel_ends_the_job_at_fal() {
     let _all = space.start(&["all"]);
     let request = at(Fal, script(video("midway"), &json!({"stuck": true})));
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.id.as_str()).await;
 
     space.cancel(request.id.as_str()).await;
 

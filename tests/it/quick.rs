@@ -7,26 +7,27 @@ use serde_json::{Value, json};
 use EventType::{Cancelled, Completed, Started};
 use ProviderName::{Fal, OpenAi, Replicate};
 
+use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::requests::{at, image, script, video};
-use crate::support::{Space, eventually};
 
-/// Returns the history of a run, as JSON.
-async fn history(space: &Space, request: &Request) -> Vec<Value> {
+/// Returns the names of the activities that a run has scheduled.
+async fn activities(space: &Space, request: &Request) -> Vec<String> {
     let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     let history = handle.fetch_history(Default::default()).to_json().await;
     let history: Value = serde_json::from_slice(&history.unwrap()).unwrap();
-    history["events"].as_array().unwrap().clone()
-}
-
-/// Returns the names of the activities that a history has scheduled.
-fn activities(history: &[Value]) -> Vec<String> {
-    let scheduled = history.iter().filter_map(|event| {
+    let events = history["events"].as_array().unwrap();
+    let scheduled = events.iter().filter_map(|event| {
         let scheduled = &event["attributes"]["ActivityTaskScheduledEventAttributes"];
         Some(scheduled["activity_type"]["name"].as_str()?.to_owned())
     });
     scheduled.collect()
+}
+
+async fn was_fetched(space: &Space, request: &Request) -> bool {
+    let activities = activities(space, request).await;
+    activities.iter().any(|name| name == "fetch.v1")
 }
 
 #[tokio::test]
@@ -45,8 +46,8 @@ async fn a_quick_job_needs_no_fetch() {
         let events = space.story(request.id.as_str()).await;
 
         assert_eq!(types(&events), [Started, Completed], "{provider:?}");
-        let history = history(&space, &request).await;
-        assert_eq!(activities(&history), ["submit.v1", "finish.v1"]);
+        let activities = activities(&space, &request).await;
+        assert_eq!(activities, ["submit.v1", "finish.v1"]);
         assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
         assert_eq!(space.temp_leftovers(), Vec::<String>::new());
     }
@@ -62,11 +63,7 @@ async fn a_job_that_takes_longer_is_fetched() {
     let events = space.story(request.id.as_str()).await;
 
     assert_eq!(types(&events).last(), Some(&Completed));
-    let activities = activities(&history(&space, &request).await);
-    assert!(
-        activities.contains(&"fetch.v1".to_owned()),
-        "{activities:?}"
-    );
+    assert!(was_fetched(&space, &request).await);
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
 }
 
@@ -100,17 +97,14 @@ async fn a_cancel_while_the_submit_waits_ends_the_providers_job() {
     let _all = space.start(&["all"]);
     let request = script(image("cancelled"), &json!({"stuck": true}));
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.id.as_str()).await;
 
     space.cancel(request.id.as_str()).await;
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events), [Started, Cancelled]);
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
-    let activities = activities(&history(&space, &request).await);
+    let activities = activities(&space, &request).await;
     assert_eq!(activities, ["submit.v1", "finish.v1"]);
     // With a poll each 100 ms, the whole wait has 300.
     let polls = space.jobs(request.id.as_str()).await[0]["reads"].as_u64();
@@ -124,21 +118,14 @@ async fn a_worker_that_stops_while_its_submit_waits_hands_the_job_on() {
     let mut first = space.start(&["worker"]);
     let request = script(image("handed-on"), &json!({"seconds": 4.0}));
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.id.as_str()).await;
 
     assert!(first.terminate().await.success(), "{}", first.output());
     let _second = space.start(&["worker"]);
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&Completed));
-    let activities = activities(&history(&space, &request).await);
-    assert!(
-        activities.contains(&"fetch.v1".to_owned()),
-        "{activities:?}"
-    );
+    assert!(was_fetched(&space, &request).await);
     let bill = space.bill(request.id.as_str()).await;
     assert_eq!((bill.submits, bill.accepted), (1, 1));
 }
@@ -154,10 +141,6 @@ async fn a_quick_job_whose_download_fails_once_is_stored_by_the_fetch() {
     let events = space.story(request.id.as_str()).await;
 
     assert_eq!(types(&events).last(), Some(&Completed));
-    let activities = activities(&history(&space, &request).await);
-    assert!(
-        activities.contains(&"fetch.v1".to_owned()),
-        "{activities:?}"
-    );
+    assert!(was_fetched(&space, &request).await);
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
 }

@@ -106,10 +106,7 @@ async fn accepted(space: &Space, request: &RequestId, retry: u32) -> u64 {
 
 /// Waits until the provider has the job of that run.
 async fn job_runs(space: &Space, request: &RequestId, retry: u32) {
-    eventually("the job runs", async || {
-        (accepted(space, request, retry).await == 1).then_some(())
-    })
-    .await;
+    space.job_runs(request.run(retry).as_str()).await;
 }
 
 /// Returns a request that fails in its first `runs` runs.

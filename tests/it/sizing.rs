@@ -74,10 +74,7 @@ async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize)
     let client = space.client().await;
     let requests = stuck(space, takes + 3).await;
     for request in &requests {
-        eventually("the job runs", async || {
-            (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-        })
-        .await;
+        space.job_runs(request.id.as_str()).await;
     }
     fetches(&client, &requests, takes).await;
 
@@ -125,10 +122,7 @@ async fn one_users_endless_jobs_leave_a_place_for_anothers() {
         space.send(request).await;
     }
     for request in &crowd {
-        eventually("the job runs", async || {
-            (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-        })
-        .await;
+        space.job_runs(request.id.as_str()).await;
     }
     fetches(&client, &crowd, 3).await;
     let mut other = image("other");

@@ -74,15 +74,18 @@ pub(crate) async fn run(
         provider: work.providers.of(input.spec.media(), mine.provider),
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
-    if may_send(info.attempt, is_first, previous) {
-        if previous.is_some() {
-            // If this attempt ends before its fence, the next one may send too.
-            let cleared = mine.cleared();
-            let stored = store(ctx, cleared).await;
-            stored.map_err(|unstored| unstored.into_error(cleared))?;
-        }
+    let may_send = may_send(info.attempt, is_first, previous);
+    let begin = if may_send { mine.cleared() } else { mine };
+    // Should this attempt end at once, the next one must still know what it may do. Where no record means the same as
+    // this one, the call is saved.
+    if previous.is_some() == may_send {
+        let stored = store(ctx, begin).await;
+        stored.map_err(|unstored| unstored.into_error(begin))?;
+    }
+    if may_send {
         this.send(mine).await
     } else {
+        failpoint::hit("submit.reconciling").await;
         this.reconcile(mine).await
     }
 }

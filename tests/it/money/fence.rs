@@ -78,6 +78,34 @@ async fn reset(client: &Client, request: &Request) {
     assert_eq!((submit.attempt, submit.heartbeat_details), (1, None));
 }
 
+/// Without its own record, the attempt after the reset would leave none, and the next one would send.
+#[tokio::test]
+async fn a_submit_that_is_reset_with_its_record_is_not_sent_when_its_next_worker_dies_too() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let killed_at = |point: &str| {
+        let failpoint = format!("{point}=kill");
+        space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)])
+    };
+    let mut first = killed_at("submit.sent");
+    let request = at(Fal, image("reset"));
+    space.send(&request).await;
+    first.ended().await;
+    let client = space.client().await;
+    eventually("the second attempt is scheduled", async || {
+        (pending(&client, &request).await?.attempt == 2).then_some(())
+    })
+    .await;
+
+    reset(&client, &request).await;
+    killed_at("submit.reconciling").ended().await;
+    let _third = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    let bill = bill(&space, &request, end(&events)).await;
+    assert_eq!(bill, (AMBIGUOUS, 1, 1));
+}
+
 #[tokio::test]
 async fn a_submit_that_is_reset_with_its_record_is_looked_for_before_it_is_sent() {
     // In the last case the job was accepted, and its worker died before it stored the answer.

@@ -342,6 +342,14 @@ impl Space {
         .await;
     }
 
+    /// Waits until the provider has the one job of a workflow.
+    pub(crate) async fn job_runs(&self, workflow: &str) {
+        eventually("the job runs", async || {
+            (self.bill(workflow).await.accepted == 1).then_some(())
+        })
+        .await;
+    }
+
     /// Returns the jobs with this id in the simulator's ledger.
     pub(crate) async fn jobs(&self, workflow: &str) -> Vec<Value> {
         let entry = self.ledger(workflow).await;
