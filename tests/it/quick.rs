@@ -81,6 +81,8 @@ async fn a_worker_killed_while_its_submit_waits_is_followed_by_one_that_finds_th
         let request = at(provider, make("killed"));
         space.send(&request).await;
         first.ended().await;
+        let record = space.results().join(request.id.as_str()).join("job.json");
+        assert!(record.exists(), "{provider:?}");
         let _second = space.start(&["worker"]);
 
         let events = space.story(request.id.as_str()).await;

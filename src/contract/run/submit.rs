@@ -7,8 +7,8 @@ use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
 ///
-/// An attempt may send only if there is no record (number 1: and no reset came before), or if this record has the
-/// number before its own and says `NotAccepted`.
+/// An attempt may send only if it is the first (number 1, not after a reset), or if this record has the number before
+/// its own and says `NotAccepted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// Number of the attempt that wrote it.

@@ -1,11 +1,11 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if there is no record, or if it
-//! has the number before its own and says that nothing was accepted. The fence: right before the send, a heartbeat that
-//! the server answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing
-//! is sent. The answer is valid only for a short time, so its age is checked once the connection is open, right before
-//! the body is written: a process that was paused in between may no longer be the current attempt, and must ask the
-//! server again.
+//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if it is the first
+//! (number 1, not after a reset), or if that record has the number before its own and says that nothing was accepted.
+//! The fence: right before the send, a heartbeat that the server answers sets the record to "maybe". If the answer is
+//! that this is no longer the current attempt, nothing is sent. The answer is valid only for a short time, so its age is
+//! checked once the connection is open, right before the body is written: a process that was paused in between may no
+//! longer be the current attempt, and must ask the server again.
 //!
 //! A job that is done within SUBMIT_WAIT is stored by this attempt ([`wait`]).
 //!
@@ -76,11 +76,14 @@ pub(crate) async fn run(
     };
     let may_send = may_send(info.attempt, is_first, previous);
     let begin = if may_send { mine.cleared() } else { mine };
-    // Should this attempt end at once, the next one must still know what it may do. Where no record means the same as
-    // this one, the call is saved.
+    // Should this attempt die at once, the next one must know what it may do. A first attempt saves the call: if it dies
+    // before its fence, which is rare, the next one searches in vain before another may send.
     if previous.is_some() == may_send {
-        let stored = store(ctx, begin).await;
-        stored.map_err(|unstored| unstored.into_error(begin))?;
+        match store(ctx, begin).await {
+            Ok(()) => {}
+            Err(Unstored::Unanswered(error)) => return clear(ctx, begin, error).await,
+            Err(unstored) => return Err(unstored.into_error(begin)),
+        }
     }
     if may_send {
         this.send(mine).await
@@ -94,10 +97,16 @@ impl This<'_> {
     async fn send(&self, mine: AttemptRecord) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         let cleared = mine.cleared();
-        if let Some(end) = self.before(mine).await? {
+        let before = self.before(mine).await;
+        if before.is_err() {
+            // As in `clear`.
+            ctx.record_heartbeat(cleared).await?;
+        }
+        if let Some(end) = before? {
             return Ok(end);
         }
         let Some(_held) = self.provider.hold(&self.input.spec) else {
+            ctx.record_heartbeat(cleared).await?;
             return Err(failure(Aborted::Waits(FOR_MEMORY)));
         };
         failpoint::hit("submit.fencing").await;
@@ -147,11 +156,12 @@ impl This<'_> {
         match submission {
             Submission::Accepted(job) => {
                 let concluding = async {
-                    let may_wait = self.keep_job(fence, asked, &job).await;
-                    if may_wait {
-                        self.wait(&job).await
-                    } else {
-                        None
+                    let is_kept = !self.provider.can_find() && self.keep_job(fence, &job).await;
+                    failpoint::hit("submit.kept").await;
+                    let is_wanted = self.cancel_if_unwanted(fence, asked, &job).await;
+                    match is_wanted && asked.elapsed() < WAITS_UNTIL {
+                        true => self.wait(fence, &job, is_kept).await,
+                        false => None,
                     }
                 };
                 Ok(match heartbeating(ctx, || fence, concluding).await? {
@@ -250,16 +260,9 @@ impl This<'_> {
         written.is_ok()
     }
 
-    /// Keeps a job that cannot be looked up, and cancels one that nothing will use. Returns whether the attempt may wait
-    /// for the job: only if it will be found should this attempt be lost, and if there is time.
-    async fn keep_job(&self, fence: AttemptRecord, asked: Instant, job: &Job) -> bool {
-        let mut will_be_found = true;
-        if !self.provider.can_find() {
-            will_be_found = self.keep(fence, SubmitAnswer::Job(job.clone())).await;
-            failpoint::hit("submit.kept").await;
-        }
-        let is_wanted = self.cancel_if_unwanted(fence, asked, job).await;
-        will_be_found && is_wanted && asked.elapsed() < WAITS_UNTIL
+    /// Keeps an accepted job in the store; returns whether it is there.
+    async fn keep_job(&self, fence: AttemptRecord, job: &Job) -> bool {
+        self.keep(fence, SubmitAnswer::Job(job.clone())).await
     }
 
     /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is

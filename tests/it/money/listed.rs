@@ -85,7 +85,7 @@ async fn a_job_is_found_on_the_third_page_of_a_list_behind_a_gateway() {
         let order = json!({"input": {"prompt": "a cat", "genflow_id": format!("other-{number}")}});
         let submit = client
             .post(format!("http://{simulator}/v1/models/a/b/predictions"))
-            .bearer_auth("k")
+            .bearer_auth(space.name())
             .body(order.to_string());
         assert_eq!(submit.send().await.unwrap().status(), 201);
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Most models whose jobs were not done in time that are remembered.
+/// How many slow models are remembered at most.
 const MODELS: usize = 1000;
 /// A model whose jobs take too long is tried again after at most 2^6 jobs.
 const MOST_DOUBLINGS: u32 = 6;
@@ -20,12 +20,12 @@ pub(crate) struct Waits {
     slow: Mutex<HashMap<String, Slow>>,
 }
 
-/// A model whose last jobs were not done in time.
+/// A model whose last jobs were not done, or not stored, in time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slow {
     in_a_row: u32,
-    /// Number of jobs that are not waited for.
-    skipped: u32,
+    /// How many more jobs are not waited for.
+    to_skip: u32,
 }
 
 impl Waits {
@@ -45,13 +45,14 @@ impl Waits {
     /// Takes a place to wait for a job of a model; `None` if it is not worth it, or all places are taken.
     pub(crate) fn enter(&self, model: &str) -> Option<SemaphorePermit<'_>> {
         let place = self.places.try_acquire().ok()?;
-        self.is_worth(model).then_some(place)
+        self.take_turn(model).then_some(place)
     }
 
-    fn is_worth(&self, model: &str) -> bool {
+    /// Returns whether to wait for the next job of a model.
+    fn take_turn(&self, model: &str) -> bool {
         match self.slow.lock().get_mut(model) {
-            Some(Slow { skipped, .. }) if *skipped > 0 => {
-                *skipped -= 1;
+            Some(Slow { to_skip, .. }) if *to_skip > 0 => {
+                *to_skip -= 1;
                 false
             }
             Some(_) | None => !self.limit.is_zero(),
@@ -66,7 +67,7 @@ impl Waits {
         } else if slow.len() < MODELS || slow.contains_key(model) {
             let slow = slow.entry(model.to_owned()).or_default();
             slow.in_a_row += 1;
-            slow.skipped = 1 << slow.in_a_row.min(MOST_DOUBLINGS);
+            slow.to_skip = 1 << slow.in_a_row.min(MOST_DOUBLINGS);
         }
     }
 }
@@ -80,14 +81,14 @@ mod tests {
         let waits = Waits::new(Duration::from_secs(3), 100);
         let mut waited = Vec::new();
         for job in 0..200 {
-            if waits.is_worth("slow") {
+            if waits.take_turn("slow") {
                 waits.learn("slow", false);
                 waited.push(job);
             }
         }
 
         assert_eq!(waited, [0, 3, 8, 17, 34, 67, 132, 197]);
-        assert!(waits.is_worth("another"));
+        assert!(waits.take_turn("another"));
     }
 
     #[test]
@@ -96,8 +97,18 @@ mod tests {
         waits.learn("model", false);
         waits.learn("model", true);
 
-        assert!(waits.is_worth("model") && waits.is_worth("model"));
-        assert!(!Waits::new(Duration::ZERO, 100).is_worth("model"));
+        assert!(waits.take_turn("model") && waits.take_turn("model"));
+        assert!(!Waits::new(Duration::ZERO, 100).take_turn("model"));
+    }
+
+    #[test]
+    fn half_of_the_slots_may_wait_at_once() {
+        let waits = Waits::new(Duration::from_secs(3), 3);
+
+        let first = waits.enter("model");
+        assert!(first.is_some() && waits.enter("model").is_none());
+        drop(first);
+        assert!(waits.enter("model").is_some());
     }
 
     #[test]

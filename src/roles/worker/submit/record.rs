@@ -83,8 +83,7 @@ pub(super) fn take_over(
 /// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
 pub(super) fn may_send(number: u32, is_first: bool, previous: Option<AttemptRecord>) -> bool {
     match previous {
-        // Had an attempt sent, its "maybe" would be here.
-        None => number > 1 || is_first,
+        None => number == 1 && is_first,
         Some(record) => record.number == number - 1 && record.state == Sent::NotAccepted,
     }
 }
@@ -96,7 +95,7 @@ pub(super) fn cancelled(record: AttemptRecord) -> ActivityError {
     }
 }
 
-/// Fails an attempt so that the next one may send.
+/// Fails an attempt; the next one finds its record, and so may send if that is a cleared one.
 pub(super) async fn clear<T>(
     ctx: &ActivityContext,
     cleared: AttemptRecord,
@@ -126,7 +125,7 @@ mod tests {
     fn only_a_first_attempt_or_one_whose_predecessor_was_not_accepted_may_send() {
         assert!(may_send(1, true, None));
         assert!(may_send(2, false, record(1, Sent::NotAccepted)));
-        assert!(may_send(2, false, None), "no attempt before it has sent");
+        assert!(!may_send(2, false, None));
         assert!(!may_send(2, false, record(1, Sent::Maybe)));
         assert!(!may_send(3, false, record(1, Sent::NotAccepted)));
     }
