@@ -1,6 +1,6 @@
 """The path of an image in Python, for `genflow bench requests --peer`: what an afternoon's work would be.
 
-It does the same work as genflow for the same records, engines and provider, without genflow's promises. One process per
+It takes the same steps as genflow for the same records, engines and provider, without genflow's promises; its events are smaller. One process per
 role: `peer.py intake` and `peer.py worker`. Settings come from the variables that genflow reads.
 """
 

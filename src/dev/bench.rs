@@ -15,6 +15,7 @@ mod stage;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::bare::run as run_bare;
@@ -71,7 +72,7 @@ async fn measure_all(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let chosen = match bench.rows.as_slice() {
-        [] => BenchRow::ALL.as_slice(),
+        [] => BenchRow::value_variants(),
         rows => rows,
     };
     for row in chosen {

@@ -33,7 +33,7 @@ async fn killed_at(point: &str) {
 
 /// A worker stops at `point`; another ends the run; then the first one continues and changes nothing.
 async fn stopped_at(point: &str) {
-    let story = stopped(point).await;
+    let story = stopped(point, &[]).await;
 
     assert_eq!(story.outcome, EventType::Completed, "{:?}", story.error);
     assert_eq!(story.accepted, 1);
@@ -46,8 +46,8 @@ struct Story {
     accepted: u64,
 }
 
-async fn stopped(point: &str) -> Story {
-    let space = Space::new().await;
+async fn stopped(point: &str, settings: &[(&str, &str)]) -> Story {
+    let space = Space::with(settings).await;
     let _intake = space.start(&["intake"]);
     let failpoint = format!("{point}=stop");
     let mut first = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)]);
@@ -112,7 +112,7 @@ async fn a_worker_stopped_before_the_fence_wakes_and_sends_nothing() {
 /// sent.
 #[tokio::test]
 async fn a_worker_stopped_after_the_fence_asks_again_and_sends_nothing() {
-    let story = stopped("submit.sending").await;
+    let story = stopped("submit.sending", &[]).await;
 
     assert_eq!(story.outcome, EventType::Failed);
     assert_eq!(story.error.unwrap().code, ErrorCode::SubmitAmbiguous);
@@ -122,6 +122,14 @@ async fn a_worker_stopped_after_the_fence_asks_again_and_sends_nothing() {
 #[tokio::test]
 async fn a_worker_stopped_after_it_sent_wakes_and_changes_nothing() {
     stopped_at("submit.sent").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_while_its_submit_waits_wakes_and_changes_nothing() {
+    let story = stopped("submit.waited", &[("SUBMIT_WAIT", "30s")]).await;
+
+    assert_eq!(story.outcome, EventType::Completed, "{:?}", story.error);
+    assert_eq!(story.accepted, 1);
 }
 
 #[tokio::test]

@@ -179,56 +179,65 @@ async fn items_of_a_batch_have_the_policies_of_requests() {
     assert_eq!(submits, [1, 2]);
 }
 
+/// `SUBMIT_WAIT`: `fetch` stores the outputs, or `submit` does.
+const WAITS: [&str; 2] = ["0s", "30s"];
+
 #[tokio::test]
 async fn outputs_that_are_being_stored_when_a_cancel_comes_are_finished() {
-    let space = Space::new().await;
-    let _all = space.start(&["all"]);
-    let slow = json!({"seconds": 0.1, "download": 5.0});
-    let request = script(image("stored"), &slow);
-    space.send(&request).await;
-    downloading(&space).await;
+    for wait in WAITS {
+        let space = Space::with(&[("SUBMIT_WAIT", wait)]).await;
+        let _all = space.start(&["all"]);
+        let slow = json!({"seconds": 0.1, "download": 5.0});
+        let request = script(image("stored"), &slow);
+        space.send(&request).await;
+        downloading(&space).await;
 
-    space.cancel(request.id.as_str()).await;
+        space.cancel(request.id.as_str()).await;
 
-    let events = space.story(request.id.as_str()).await;
-    assert_eq!(types(&events).last(), Some(&EventType::Completed));
-    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
-    assert!(temporal.is_cancel_asked(&workflow).await);
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&EventType::Completed));
+        let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+        assert!(temporal.is_cancel_asked(&workflow).await);
+    }
 }
 
 #[tokio::test]
 async fn outputs_that_are_being_stored_when_the_deadline_falls_are_finished() {
-    let space = Space::new().await;
-    let _all = space.start(&["all"]);
-    let mut request = script(image("just"), &json!({"seconds": 0.1, "download": 16.0}));
-    request.timeout = Some(Duration::from_secs(8));
+    for wait in WAITS {
+        let space = Space::with(&[("SUBMIT_WAIT", wait)]).await;
+        let _all = space.start(&["all"]);
+        let mut request = script(image("just"), &json!({"seconds": 0.1, "download": 16.0}));
+        request.timeout = Some(Duration::from_secs(8));
 
-    space.send(&request).await;
+        space.send(&request).await;
 
-    let events = space.story(request.id.as_str()).await;
-    let last = events.last().unwrap();
-    assert_eq!(last.event_type, EventType::Completed, "{last:?}");
-    let took = last.result.as_ref().unwrap().elapsed_ms;
-    assert!(took > 8_000, "the deadline passed meanwhile: {took} ms");
+        let events = space.story(request.id.as_str()).await;
+        let last = events.last().unwrap();
+        assert_eq!(last.event_type, EventType::Completed, "{last:?}");
+        let took = last.result.as_ref().unwrap().elapsed_ms;
+        assert!(took > 8_000, "the deadline passed meanwhile: {took} ms");
+    }
 }
 
 #[tokio::test]
 async fn outputs_that_take_longer_than_the_grace_end_with_the_deadline() {
-    let space = Space::with(&[("STORE_GRACE", "1s")]).await;
-    let _all = space.start(&["all"]);
-    let mut request = script(image("never"), &json!({"seconds": 0.1, "download": 300.0}));
-    request.timeout = Some(Duration::from_secs(10));
+    for wait in WAITS {
+        let space = Space::with(&[("STORE_GRACE", "1s"), ("SUBMIT_WAIT", wait)]).await;
+        let _all = space.start(&["all"]);
+        let mut request = script(image("never"), &json!({"seconds": 0.1, "download": 300.0}));
+        request.timeout = Some(Duration::from_secs(10));
 
-    space.send(&request).await;
+        space.send(&request).await;
 
-    let events = space.story(request.id.as_str()).await;
-    assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
-    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
-    let jobs = space.jobs(request.id.as_str()).await;
-    assert_eq!(
-        jobs[0]["cancel_requests"], 1,
-        "the provider's job was cancelled"
-    );
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
+        assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+        let jobs = space.jobs(request.id.as_str()).await;
+        assert_eq!(
+            jobs[0]["cancel_requests"], 1,
+            "the provider's job was cancelled"
+        );
+    }
 }
 
 #[tokio::test]

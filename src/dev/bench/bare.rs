@@ -1,5 +1,5 @@
 //! A bare SDK worker: starts workflows with a few empty activities, as many at once as genflow's intake, and runs them.
-//! It can add what a run of genflow has more than that, one by one, to show what each costs the server.
+//! It can add one of the parts that a genflow run has besides, to show what that costs the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! How many records per second intake's consumer handles, on a real Kafka and a real registry.
+//! How many records per second the consumer of intake hands on, on a real Kafka and a real registry.
 //!
-//! The start of the workflow is replaced: first by nothing, which leaves decode, validation, fingerprint, scheduling
-//! and commit; then by a pause of 0 to 5 ms with 20 keys, beside a plain loop that handles one record after the other.
+//! Intake's checks and the start of the workflow are replaced: first by nothing, which leaves decoding, fingerprint,
+//! scheduling and commit; then by a pause of 0 to 5 ms with 20 keys, beside a plain loop that handles one record after the other.
 //! That is the experiment of the parallel-consumer project (<https://github.com/confluentinc/parallel-consumer>).
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What Linux says about processes and the machine.
 
 use anyhow::Context as _;
+
 /// Length of a tick in milliseconds: `USER_HZ` is 100 on every Linux system.
 const TICK_MS: f64 = 10.0;
 

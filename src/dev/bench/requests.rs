@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use futures::stream::{self, TryStreamExt as _};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -46,7 +47,7 @@ pub(super) async fn extras(
 ) -> anyhow::Result<()> {
     for _ in 0..bench.rounds {
         bare(stages, bench, (3, None), (EXTRAS, "none"), report).await?;
-        for extra in Extra::ALL {
+        for &extra in Extra::value_variants() {
             let of = format!("{extra:?}");
             bare(stages, bench, (3, Some(extra)), (EXTRAS, &of), report).await?;
         }
@@ -179,7 +180,7 @@ impl Server {
     }
 }
 
-/// Adds the number of events and the bytes of the first history of a round.
+/// Adds the size of the round's first history.
 async fn history(
     stage: &Stage,
     (row, of): (&'static str, &str),

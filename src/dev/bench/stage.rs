@@ -124,8 +124,13 @@ impl Stage {
         Ok(role)
     }
 
-    /// Returns a command that starts `program` with the settings of this stage and ends with this process.
+    /// Returns a command that starts `program` with the settings of this stage, in its folder, and ends with this
+    /// process. A path with a slash is one from the folder of this process.
     pub(super) fn command(&self, program: &std::path::Path) -> anyhow::Result<Command> {
+        let program = match program.components().count() {
+            1 => program.to_owned(),
+            _ => std::path::absolute(program)?,
+        };
         let mut command = process::command(&std::env::current_exe()?, program);
         command.env_clear().envs(&self.variables);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

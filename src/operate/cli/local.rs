@@ -92,16 +92,6 @@ pub enum BenchRow {
     InFlight,
 }
 
-impl BenchRow {
-    pub const ALL: [Self; 5] = [
-        Self::Requests,
-        Self::Extras,
-        Self::Intake,
-        Self::Latency,
-        Self::InFlight,
-    ];
-}
-
 /// Options of the bare SDK worker.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Bare {
@@ -120,12 +110,12 @@ pub struct Bare {
     /// Start each workflow when the one before has ended
     #[arg(long)]
     pub one_by_one: bool,
-    /// What else a run of genflow has
+    /// A part of a genflow run to add
     #[arg(long, value_enum)]
     pub extra: Option<Extra>,
 }
 
-/// What a run of genflow may have more than a workflow of empty activities.
+/// A part of a genflow run that the bare workflow lacks.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]
@@ -142,17 +132,6 @@ pub enum Extra {
     Attributes,
     /// Static details.
     Details,
-}
-
-impl Extra {
-    pub const ALL: [Self; 6] = [
-        Self::Timer,
-        Self::Heartbeat,
-        Self::Queues,
-        Self::Payload,
-        Self::Attributes,
-        Self::Details,
-    ];
 }
 
 /// The ports that the engines listen on; always on the loopback address only.
