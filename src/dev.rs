@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
+pub use self::settings::own_names;
 use self::simulator::Simulator;
 use crate::app::{self, Roles};
 use crate::domain::shown;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use genflow::contract::seal;
 use genflow::contract::seal::Sealer;
 use genflow::dev::engines::Engines;
+use genflow::dev::own_names;
 use genflow::domain::{Event, EventType, Generated, Kind, Notify, Output, Targets};
 use genflow::engines::config::Config;
 use genflow::engines::kafka::admin::Asked;
@@ -39,17 +40,14 @@ impl Stage {
             ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
             ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
             ("TEMPORAL_HOST", engines.temporal_host.clone()),
-            ("TEMPORAL_TASK_QUEUE", name.to_owned()),
-            ("TOPIC_EVENTS", format!("{name}.events")),
-            ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
-            ("TOPIC_NOTIFICATIONS_DLQ", format!("{name}.given-up")),
             ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
             ("LOG_LEVEL", "error".to_owned()),
         ];
         let variables: BTreeMap<_, _> = ours
-            .iter()
-            .chain(settings)
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .into_iter()
+            .chain(own_names(name))
+            .chain(settings.iter().cloned())
+            .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let config = Config::load(|name| variables.get(name).cloned()).unwrap();
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())

@@ -77,6 +77,22 @@ pub(super) fn sends_samples(here: Here, config: &Config) -> bool {
     config.mock_external_apis || here.samples
 }
 
+/// Returns the variables that give a deployment topics, a group and queues of its own, named after `name`.
+pub fn own_names(name: &str) -> [(&'static str, String); 9] {
+    let of = |part: &str| format!("{name}.{part}");
+    [
+        ("TEMPORAL_TASK_QUEUE", name.to_owned()),
+        ("KAFKA_GROUP", name.to_owned()),
+        ("TOPIC_REQUESTS", of("requests")),
+        ("TOPIC_COMMANDS", of("commands")),
+        ("TOPIC_EVENTS", of("events")),
+        ("TOPIC_RESULTS", of("results")),
+        ("TOPIC_REQUESTS_DLQ", of("requests.dlq")),
+        ("TOPIC_NOTIFICATIONS", of("notifications")),
+        ("TOPIC_NOTIFICATIONS_DLQ", of("notifications.dlq")),
+    ]
+}
+
 /// Puts `dev-` and the user's name before the names of topics, groups and queues, so that dev takes no work of another
 /// deployment on these engines. Removes the operators' targets, so that they get no digests of dev's failures.
 fn keep_apart(config: &mut Config, user: Option<&str>) {

@@ -200,7 +200,8 @@ impl Provider {
         self.call("find", finding).await
     }
 
-    /// Makes a call, unless the provider requires a key and there is none. Counts it in both cases.
+    /// Makes a call and counts it. If the provider requires a key and there is none, makes no call and counts that as
+    /// the outcome `no_key`.
     async fn call<T>(
         &self,
         step: &'static str,

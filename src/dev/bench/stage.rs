@@ -15,6 +15,7 @@ use super::measure;
 use crate::contract::avro;
 use crate::dev::engines::Engines;
 use crate::dev::engines::process::{self, Process};
+use crate::dev::own_names;
 use crate::domain::{Event, EventType, Request};
 use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
@@ -62,15 +63,6 @@ impl Stages<'_> {
             ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
             ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
             ("TEMPORAL_HOST", engines.temporal_host.clone()),
-            ("TEMPORAL_TASK_QUEUE", name.clone()),
-            ("KAFKA_GROUP", name.clone()),
-            ("TOPIC_REQUESTS", format!("{name}.requests")),
-            ("TOPIC_COMMANDS", format!("{name}.commands")),
-            ("TOPIC_EVENTS", format!("{name}.events")),
-            ("TOPIC_RESULTS", format!("{name}.results")),
-            ("TOPIC_REQUESTS_DLQ", format!("{name}.requests.dlq")),
-            ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
-            ("TOPIC_NOTIFICATIONS_DLQ", format!("{name}.given-up")),
             ("RESULTS_DIR", at("results")),
             ("TEMP_DIR", at("temp")),
             ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
@@ -81,6 +73,7 @@ impl Stages<'_> {
             .map(|(name, value)| (*name, (*value).to_owned()));
         let variables: BTreeMap<String, String> = usual
             .into_iter()
+            .chain(own_names(&name))
             .chain(settings)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

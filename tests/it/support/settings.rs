@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use genflow::dev::own_names;
+
 use super::engines::Running;
 
 /// Returns the settings of the space with that name, with its files in `folder`.
@@ -12,20 +14,8 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("KAFKA_BROKERS", engines.kafka.clone()),
         ("SCHEMA_REGISTRY_URL", engines.registry.clone()),
         ("TEMPORAL_HOST", engines.temporal.clone()),
-        ("TEMPORAL_TASK_QUEUE", name.to_owned()),
-        ("KAFKA_GROUP", name.to_owned()),
         ("KAFKA_SESSION_TIMEOUT", "6s".to_owned()),
         ("SHUTDOWN_GRACE", "5s".to_owned()),
-        ("TOPIC_REQUESTS", format!("{name}.requests")),
-        ("TOPIC_COMMANDS", format!("{name}.commands")),
-        ("TOPIC_EVENTS", format!("{name}.events")),
-        ("TOPIC_RESULTS", format!("{name}.results")),
-        ("TOPIC_REQUESTS_DLQ", format!("{name}.requests.dlq")),
-        ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
-        (
-            "TOPIC_NOTIFICATIONS_DLQ",
-            format!("{name}.notifications.dlq"),
-        ),
         ("VIDEO_API_BASE_URL", engines.simulator.clone()),
         ("IMAGE_API_BASE_URL", engines.simulator.clone()),
         ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
@@ -53,6 +43,7 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
     ];
     pairs
         .into_iter()
+        .chain(own_names(name))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
