@@ -128,6 +128,8 @@ pub struct Submit {
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
+    /// When the run's deadline is over, in milliseconds since the epoch.
+    pub deadline: i64,
 }
 
 /// The result of `submit.v1`.
@@ -191,6 +193,10 @@ pub struct Fetch {
     pub may_report: bool,
     /// Minimum time between two milestones.
     pub progress_every_ms: u64,
+    /// When the job was first sent, in milliseconds since the epoch.
+    pub sent_at: i64,
+    /// When the run's deadline is over, in milliseconds since the epoch.
+    pub deadline: i64,
 }
 
 /// Failure counts over all attempts of `fetch`, kept at the server as heartbeat details.

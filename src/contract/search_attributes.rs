@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+use temporalio_common::search_attributes::{
+    SearchAttributeKey, SearchAttributeUpdate, SearchAttributes,
+};
 
 use crate::domain::{Kind, RequestId, UserId};
 
@@ -11,6 +13,11 @@ pub const GEN_USER: &str = "GenUser";
 pub const GEN_KIND: &str = "GenKind";
 /// The batch that a run is an item of.
 pub const GEN_BATCH: &str = "GenBatch";
+
+/// Only set on a run whose `fetch` is to end: workers look for it, since heartbeats of `fetch` are rare.
+pub const GEN_STATE: &str = "GenState";
+/// The value of [`GEN_STATE`].
+pub const CANCELLING: &str = "CANCELLING";
 
 /// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).
 pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -24,4 +31,9 @@ pub(crate) fn attributes(user: &UserId, kind: Kind, batch: Option<&RequestId>) -
         attributes.push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
     }
     SearchAttributes::new(attributes)
+}
+
+/// Returns what a run adds to its attributes when its `fetch` is cancelled.
+pub(crate) fn cancelling() -> [SearchAttributeUpdate; 1] {
+    [SearchAttributeKey::keyword(GEN_STATE).value_set(CANCELLING.to_owned())]
 }

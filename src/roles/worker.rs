@@ -5,6 +5,7 @@
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
+pub(crate) mod cancels;
 pub(crate) mod heartbeat;
 pub mod steps;
 pub(crate) mod submit;
@@ -32,6 +33,7 @@ use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::roles::worker::activities::Activities;
+use crate::roles::worker::cancels::Cancels;
 use crate::roles::worker::steps::{Drain, Shares, Waits, Work};
 use crate::workflows;
 
@@ -69,7 +71,8 @@ pub async fn run(
     );
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
-    let (ended, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
+    let listing = work.cancels.watch(temporal, &stop);
+    let (ended, (), (), (), ()) = tokio::join!(ended, stopping, sweeping, watching, listing);
     // The rest of the grace period is for the rest of the process.
     work.store.close(config.grace.mul_f64(0.1)).await;
     ended?;
@@ -108,6 +111,7 @@ fn work(
         settings: settings.clone(),
         waits: Waits::new(settings.submit_wait, settings.activity_slots),
         shares: Shares::of(settings.fetch_slots),
+        cancels: Cancels::default(),
         drain: Drain { stop, grace },
     })
 }

@@ -17,8 +17,8 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
     CancellableFutureWithReason as _, ChildWorkflowExecutionError, ChildWorkflowOptions,
-    ContinueAsNewOptions, ParentClosePolicy, WorkflowCancellationToken, WorkflowContext,
-    WorkflowContextView, WorkflowIdReusePolicy, WorkflowResult,
+    ContinueAsNewOptions, ParentClosePolicy, TimerOptions, TimerResult, WorkflowCancellationToken,
+    WorkflowContext, WorkflowContextView, WorkflowIdReusePolicy, WorkflowResult,
 };
 
 use super::generation::Generation;
@@ -28,7 +28,7 @@ use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, StatusAnswer
 use crate::contract::search_attributes::{BACKSTOP, attributes};
 use crate::domain::error_chain::causes;
 use crate::domain::{BatchSummary, ErrorCode, ItemCounts, ItemOutcome, OnFailure, Outcome};
-use crate::workflows::run_core::{HasStatus, RunCore, deadline, not_started_in_time, show};
+use crate::workflows::run_core::{HasStatus, RunCore, not_started_in_time, show};
 use crate::workflows::support::{READ_TRY, detached, done, failed, now, options, readable};
 
 pub const NAME: &str = "batch.v1";
@@ -213,13 +213,33 @@ async fn drive(ctx: &Context, run: &BatchRun, items: &Items) -> Option<Outcome> 
         core.expire();
     }
     if !core.scope.is_cancelled() {
-        let deadline = pin!(ctx.timer(deadline(left)));
-        let working = window(ctx, run, items).fuse();
-        core.until_deadline(deadline, working).await;
+        until_deadline(ctx, core, left, window(ctx, run, items)).await;
     }
     let stopped = run.counts.get().is_stopped(items.on_failure());
     let goes_on = run.next.get() < items.total() && !stopped && !core.scope.is_cancelled();
     (!goes_on).then(|| run.outcome(items.on_failure()))
+}
+
+/// Waits for the items, which the deadline cancels. After a cancel it still awaits their real end (contract, rule 6).
+async fn until_deadline(
+    ctx: &Context,
+    core: &RunCore,
+    left: Duration,
+    items: impl Future<Output = ()>,
+) {
+    let timer = TimerOptions::builder(left)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
+    let mut timer = pin!(ctx.timer(timer));
+    let mut items = pin!(items.fuse());
+    loop {
+        workflows::select! {
+            () = items => return,
+            fired = timer => if matches!(fired, TimerResult::Fired) {
+                core.expire();
+            },
+        }
+    }
 }
 
 /// Publishes the events decided so far, then keeps the window full of running items until the segment is done.

@@ -6,14 +6,15 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::FusedFuture;
+use temporalio_common::ActivityCloseTimeouts;
 use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::workflows;
 use temporalio_sdk::{
-    ActivityExecutionError, ActivityOptions, TimerResult, WorkflowContext, WorkflowContextView,
-    WorkflowResult, WorkflowTermination,
+    ActivityExecutionError, ActivityOptions, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination,
 };
 
 use crate::contract::activities::RequestActivities;
@@ -21,15 +22,17 @@ use crate::contract::run::{
     Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, StatusAnswer, Submit,
     Submitted,
 };
+use crate::contract::search_attributes::cancelling;
 use crate::domain::{ErrorCode, Generated, Outcome, Output};
-use crate::workflows::run_core::{Ending, HasStatus, RunCore, deadline, not_started_in_time, show};
-use crate::workflows::support::{failed, last_record, now, options, readable};
+use crate::workflows::run_core::{Ending, HasStatus, RunCore, not_started_in_time, show};
+use crate::workflows::support::{failed, is_expired, last_record, now, options, readable};
 
 pub const NAME: &str = "generation.v1";
 /// Start-to-close time-out of `submit`: it publishes, reads the store, sends, and looks jobs up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
-/// Start-to-close time-out of `fetch`, longer than any deadline: the deadline ends the wait for the provider.
-const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How long after the deadline an attempt may still end: one of `submit` runs to its end once it may send, and one of
+/// `fetch` gets a grace while it stores.
+const AFTER_DEADLINE: Duration = SUBMIT_TRY;
 
 #[workflow]
 #[derive(Default)]
@@ -86,7 +89,7 @@ impl GenerationRun {
         }
     }
 
-    fn submit(&self) -> (Submit, ActivityOptions) {
+    fn submit(&self, ctx: &Context) -> (Submit, ActivityOptions) {
         let Start { steps, .. } = &self.start;
         let submit = Submit {
             pending: self.core.pending(),
@@ -94,8 +97,15 @@ impl GenerationRun {
             provider: self.start.provider,
             attempts: steps.submit_attempts,
             started_at: self.core.started_at,
+            deadline: self.core.deadline(),
         };
         let mut options = options(steps, steps.submit, self.core.scope.clone(), SUBMIT_TRY);
+        let left = self.core.time_left(ctx);
+        options.schedule_to_start_timeout = Some(left);
+        options.close_timeouts = ActivityCloseTimeouts::ScheduleAndStartToClose {
+            schedule_to_close: left + AFTER_DEADLINE,
+            start_to_close: SUBMIT_TRY,
+        };
         // A queue of its own if the provider has a rate limit.
         options.task_queue = self.start.submit_queue.clone();
         (submit, options)
@@ -115,6 +125,7 @@ impl GenerationRun {
     /// Returns the input and options of `fetch`. `reported` is the number of milestones so far.
     fn fetch(
         &self,
+        ctx: &Context,
         job: &Job,
         last_progress: Option<&LastProgress>,
         reported: u32,
@@ -126,8 +137,16 @@ impl GenerationRun {
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,
             progress_every_ms: steps.progress_every_ms,
+            sent_at: self.sent_at.unwrap_or(self.core.started_at),
+            deadline: self.core.deadline(),
         };
-        let mut options = options(steps, steps.fetch, self.core.scope.clone(), FETCH_TRY);
+        let left = self.core.time_left(ctx);
+        let longest = left + AFTER_DEADLINE;
+        let mut options = options(steps, steps.fetch, self.core.scope.clone(), longest);
+        let heartbeat = steps.fetch_heartbeat(self.start.timeout_ms);
+        options.heartbeat_timeout = Some(Duration::from_millis(heartbeat));
+        options.schedule_to_start_timeout = Some(left);
+        options.close_timeouts = ActivityCloseTimeouts::ScheduleToClose(longest);
         options.task_queue = Some(self.start.fetch_queue.clone());
         (fetch, options)
     }
@@ -152,6 +171,13 @@ impl GenerationRun {
         Outcome::Completed(generated).into()
     }
 
+    /// Lets the run end as expired, if that is why an activity has no result.
+    fn expire_by(&self, ctx: &Context, error: &ActivityExecutionError) {
+        if is_expired(error) || self.core.time_left(ctx).is_zero() {
+            self.core.expire();
+        }
+    }
+
     /// Returns the ending that the deadline or a cancel asks for; if neither does, `otherwise`.
     fn ended(&self, leftover: ProviderJobLeft, otherwise: Outcome) -> Ending {
         let late = match &leftover {
@@ -168,28 +194,22 @@ async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.scope.is_cancelled() {
         return Outcome::Cancelled.into();
     }
-    let left = run.core.time_left(ctx);
-    if left.is_zero() {
+    if run.core.time_left(ctx).is_zero() {
         return not_started_in_time().into();
     }
-    let mut deadline = pin!(ctx.timer(deadline(left)));
-    match submit_job(ctx, run, deadline.as_mut()).await {
-        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job, deadline).await,
+    match submit_job(ctx, run).await {
+        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job).await,
         ControlFlow::Break(ending) => ending,
     }
 }
 
 /// Runs `submit`; returns the job that the provider has accepted, or else how the run ends.
-async fn submit_job(
-    ctx: &Context,
-    run: &mut GenerationRun,
-    deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-) -> ControlFlow<Ending, Job> {
+async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Ending, Job> {
     show(ctx, |status| status.state = RunState::Submitting);
     let upto = run.core.next_sequence();
-    let (input, options) = run.submit();
+    let (input, options) = run.submit(ctx);
     let submit = ctx.execute_activity(RequestActivities::submit, input, options);
-    let submitted = readable(ctx, run.core.until_deadline(deadline, submit).await).await;
+    let submitted = readable(ctx, submit.await).await;
     if submitted.is_ok() {
         run.core.confirm(upto);
     }
@@ -221,26 +241,20 @@ async fn submit_job(
             let run_id = &run.core.input.identity.run_id;
             let lookup = run.start.job_lookup(run_id, run.core.started_at);
             let leftover = ProviderJobLeft::of(last_record(&error), lookup);
+            run.expire_by(ctx, &error);
             run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
         }
     })
 }
 
 /// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.
-async fn fetch_until_stored(
-    ctx: &Context,
-    run: &mut GenerationRun,
-    job: Job,
-    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-) -> Ending {
+async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) -> Ending {
     let mut last_progress = None;
     let mut reported = 0;
-    while !run.core.scope.is_cancelled() {
+    while !run.core.is_over(ctx) {
         let upto = run.core.next_sequence();
-        let (input, options) = run.fetch(&job, last_progress.as_ref(), reported);
-        let fetch = ctx.execute_activity(RequestActivities::fetch, input, options);
-        let fetched = run.core.until_deadline(deadline.as_mut(), fetch).await;
-        let fetched = readable(ctx, fetched).await;
+        let (input, options) = run.fetch(ctx, &job, last_progress.as_ref(), reported);
+        let fetched = readable(ctx, fetch(ctx, run, input, options).await).await;
         if fetched.is_ok() {
             run.core.confirm(upto);
         }
@@ -268,12 +282,29 @@ async fn fetch_until_stored(
                 };
             }
             Err(error) => {
+                run.expire_by(ctx, &error);
                 let failed = no_result(ErrorCode::ResultUnavailable, &error);
                 return run.ended(ProviderJobLeft::Job(job), failed);
             }
         }
     }
     run.ended(ProviderJobLeft::Job(job), Outcome::Cancelled)
+}
+
+/// Runs `fetch` once. Its heartbeats are rare, so a cancel is also listed, where its worker finds it within seconds.
+async fn fetch(
+    ctx: &Context,
+    run: &GenerationRun,
+    input: Fetch,
+    options: ActivityOptions,
+) -> Result<Fetched, ActivityExecutionError> {
+    let mut fetching = pin!(ctx.execute_activity(RequestActivities::fetch, input, options));
+    let mut cancelled = pin!(run.core.scope.cancelled());
+    workflows::select! {
+        fetched = fetching => return fetched,
+        () = cancelled => ctx.upsert_search_attributes(cancelling()),
+    }
+    fetching.await
 }
 
 /// Returns the outcome after an activity that failed in a way that no retry fixes.

@@ -3,15 +3,10 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::cell::{Cell, RefCell};
-use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures::future::FusedFuture;
 use temporalio_common::error::ApplicationFailure;
-use temporalio_sdk::workflows;
-use temporalio_sdk::{
-    TimerOptions, TimerResult, WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
-};
+use temporalio_sdk::{WorkflowCancellationToken, WorkflowContext, WorkflowTermination};
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
@@ -114,6 +109,12 @@ impl RunCore {
         Duration::from_millis(self.input.timeout_ms).saturating_sub(span(self.started_at, now(ctx)))
     }
 
+    /// Returns when the deadline is over, in milliseconds since the epoch.
+    pub(crate) fn deadline(&self) -> i64 {
+        let timeout = i64::try_from(self.input.timeout_ms).unwrap_or(i64::MAX);
+        self.started_at.saturating_add(timeout)
+    }
+
     /// Cancels all that runs, since the deadline has passed. If a cancel came first, the run ends as cancelled instead.
     pub(crate) fn expire(&self) {
         if !self.scope.is_cancelled() {
@@ -122,21 +123,12 @@ impl RunCore {
         }
     }
 
-    /// Waits for `work`, which the deadline cancels. After a cancel it still awaits its real end (contract, rule 6).
-    pub(crate) async fn until_deadline<T>(
-        &self,
-        mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-        work: impl FusedFuture<Output = T>,
-    ) -> T {
-        let mut work = pin!(work);
-        loop {
-            workflows::select! {
-                result = work => return result,
-                timer = deadline => if matches!(timer, TimerResult::Fired) {
-                    self.expire();
-                },
-            }
+    /// Returns whether nothing more is to be done: the run was cancelled, or its deadline is over.
+    pub(crate) fn is_over<W: 'static>(&self, ctx: &WorkflowContext<W>) -> bool {
+        if self.time_left(ctx).is_zero() {
+            self.expire();
         }
+        self.scope.is_cancelled()
     }
 
     /// Returns the outcome that the deadline or a cancel asks for; `late` says what did not happen in time.
@@ -195,13 +187,6 @@ impl RunCore {
             Outcome::Completed(_) | Outcome::BatchCompleted => Ok(outcome),
         }
     }
-}
-
-/// Returns the timer of a deadline. No cancel reaches it.
-pub(crate) fn deadline(left: Duration) -> TimerOptions {
-    TimerOptions::builder(left)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .build()
 }
 
 /// Returns the outcome of a run whose deadline was over before anything was scheduled (contract, rule 3).

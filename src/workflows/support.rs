@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use temporalio_common::error::{ApplicationFailure, IncomingError, RetryState, TimeoutType};
 use temporalio_common::{ActivityDefinition, RetryPolicy};
 use temporalio_sdk::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions,
     WorkflowCancellationToken, WorkflowContext,
 };
 
+use crate::contract::activities::EXPIRED;
 use crate::contract::run::{AttemptRecord, Backoff, Steps};
 use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, EventError, Outcome};
@@ -108,7 +110,35 @@ where
 pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<AttemptRecord> {
     let cancelled = || error.as_cancelled()?.details().ok().flatten();
     let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
-    cancelled().or_else(timed_out)
+    let failed = || application(error)?.details().ok().flatten();
+    cancelled().or_else(timed_out).or_else(failed)
+}
+
+/// Returns whether an activity ended because the deadline is over: it said so, no worker took it in time, or there is
+/// no time for another attempt.
+pub(crate) fn is_expired(error: &ActivityExecutionError) -> bool {
+    let ActivityExecutionError::Failed(failed) = error else {
+        return false;
+    };
+    let says_so = application(error).and_then(ApplicationFailure::type_name) == Some(EXPIRED);
+    let is_late = |kind| {
+        matches!(
+            kind,
+            TimeoutType::ScheduleToStart | TimeoutType::ScheduleToClose
+        )
+    };
+    says_so
+        || failed
+            .as_timeout()
+            .is_some_and(|it| is_late(it.timeout_type()))
+        || failed.retry_state() == RetryState::Timeout
+}
+
+fn application(error: &ActivityExecutionError) -> Option<&ApplicationFailure> {
+    match error.reason()? {
+        IncomingError::Application(failure) => Some(failure),
+        _ => None,
+    }
 }
 
 pub(crate) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {

@@ -64,8 +64,8 @@ fn name(worker: &Process) -> String {
     format!("genflow-{}", worker.pid().as_raw_nonzero())
 }
 
-/// On a busy machine a heartbeat may be late; then the fetch moves to another worker, which these stories do not check.
-const PATIENT: (&str, &str) = ("HEARTBEAT_TIMEOUT", "30s");
+/// A fetch moves to another worker if a heartbeat is late, and may move with each PROGRESS.
+const STEADY: [(&str, &str); 2] = [("FETCH_HEARTBEAT_TIMEOUT", "60s"), ("PROGRESS_MAX", "0")];
 
 /// A limited worker takes `takes` fetches; an unlimited one then takes the rest, which shows that they were available.
 async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize) {
@@ -93,14 +93,14 @@ async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize)
 
 #[tokio::test]
 async fn a_worker_with_no_memory_to_spare_takes_five_fetches_and_no_more() {
-    let space = Space::with(&[PATIENT]).await;
+    let space = Space::with(&STEADY).await;
 
     leaves_to_another(&space, &[("MEMORY_LIMIT_BYTES", "1")], 5).await;
 }
 
 #[tokio::test]
 async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
-    let space = Space::with(&[PATIENT]).await;
+    let space = Space::with(&STEADY).await;
     let bounds = [
         ("WORKER_FETCH_SLOTS", "3"),
         // More memory than any test machine has, so only the slots limit the worker.

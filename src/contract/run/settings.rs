@@ -9,8 +9,10 @@ use crate::domain::{Media, ProviderName, Single};
 /// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
-    /// Heartbeat time-out of each activity.
+    /// Heartbeat time-out of each activity but `fetch`.
     pub heartbeat_ms: u64,
+    /// Longest heartbeat time-out of `fetch`.
+    pub fetch_heartbeat_ms: u64,
     /// Maximum number of sends while the provider does not accept.
     pub submit_attempts: u32,
     /// First pause between attempts of an activity that has no pauses of its own; it doubles.
@@ -36,6 +38,13 @@ pub struct Backoff {
 }
 
 impl Steps {
+    /// Returns the heartbeat time-out of `fetch` in milliseconds: a fifteenth of the run's deadline, since a run that may take long
+    /// can also wait longer after a worker has died.
+    pub fn fetch_heartbeat(&self, timeout_ms: u64) -> u64 {
+        let scaled = (timeout_ms / 15).max(self.heartbeat_ms);
+        scaled.min(self.fetch_heartbeat_ms)
+    }
+
     /// Returns the pauses of an activity that has none of its own.
     pub fn backoff(&self) -> Backoff {
         Backoff {

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use temporalio_common::data_converters::TemporalSerializable;
-use temporalio_common::error::ApplicationFailure;
+use temporalio_common::error::{ApplicationFailure, FailurePayloads};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use crate::contract::activities::EXPIRED;
+use crate::domain::time::span;
+use crate::engines::clock::now;
 
 /// Retry delay of an activity that a stopping worker hands back to others.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
@@ -18,6 +22,8 @@ const SILENT: Duration = Duration::from_secs(1);
 pub enum Aborted {
     /// It was cancelled: its run is to end, or this attempt is no longer the current one.
     Cancelled,
+    /// The deadline of its run is over.
+    Expired,
     /// Its worker stops: another worker continues it.
     HandedBack,
     /// It releases its slot on this worker to others, and is retried after this pause.
@@ -77,11 +83,11 @@ pub(crate) async fn heartbeating<T, D: TemporalSerializable + Send + 'static>(
             () = tokio::time::sleep(pause) => {}
         }
         ctx.record_heartbeat(details()).await?;
-        pause = every(ctx);
+        pause = every(ctx) * 2;
     }
 }
 
-/// Returns the time between two heartbeats: a third of their time-out.
+/// Returns a third of the heartbeat time-out.
 pub(crate) fn every(ctx: &ActivityContext) -> Duration {
     ctx.info()
         .heartbeat_timeout
@@ -92,6 +98,7 @@ pub(crate) fn every(ctx: &ActivityContext) -> Duration {
 pub(crate) fn failure(aborted: Aborted) -> ActivityError {
     let (name, error, retry_delay) = match aborted {
         Aborted::Cancelled => return ActivityError::cancelled(),
+        Aborted::Expired => return expired(()),
         // With a retry delay of its own: Temporal's backoff would grow with each stop.
         Aborted::HandedBack => {
             let error = anyhow!("the worker is stopping");
@@ -109,4 +116,51 @@ pub(crate) fn failure(aborted: Aborted) -> ActivityError {
             .maybe_next_retry_delay(retry_delay)
             .build(),
     )
+}
+
+/// Returns the error of an activity whose run's deadline is over, with what its workflow must know.
+pub(crate) fn expired(details: impl Into<FailurePayloads>) -> ActivityError {
+    let failure = ApplicationFailure::builder(anyhow!("the deadline is over"))
+        .type_name(EXPIRED.to_owned())
+        .non_retryable(true)
+        .details(details);
+    ActivityError::application(failure.build())
+}
+
+/// Returns once a deadline, in milliseconds since the epoch, is over.
+pub(crate) async fn over(deadline: i64) {
+    tokio::time::sleep(span(now(), deadline)).await;
+}
+
+/// Makes the next attempt begin at the deadline, and not later: that attempt ends the run.
+pub(crate) fn again_by(
+    deadline: i64,
+    ctx: &ActivityContext,
+) -> impl FnOnce(ActivityError) -> ActivityError {
+    move |error| match error {
+        ActivityError::Application(failure) if !failure.is_non_retryable() => {
+            let left = span(now(), deadline);
+            let pause = failure.next_retry_delay();
+            if pause.unwrap_or_else(|| next_pause(ctx)) <= left {
+                return ActivityError::Application(failure);
+            }
+            let name = failure.type_name().map(str::to_owned);
+            let sooner = ApplicationFailure::builder(*failure)
+                .maybe_type_name(name)
+                .next_retry_delay(left);
+            ActivityError::application(sooner.build())
+        }
+        other => other,
+    }
+}
+
+/// Returns Temporal's pause after this attempt, should it fail.
+fn next_pause(ctx: &ActivityContext) -> Duration {
+    let info = ctx.info();
+    let policy = info.retry_policy.clone().unwrap_or_default();
+    let doublings = i32::try_from(info.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let factor = policy.backoff_coefficient().powi(doublings);
+    let pause = policy.initial_interval().as_secs_f64() * factor;
+    let longest = policy.maximum_interval().unwrap_or(Duration::MAX);
+    Duration::try_from_secs_f64(pause).map_or(longest, |pause| pause.min(longest))
 }

@@ -21,11 +21,11 @@ pub use self::inspect::{Registered, Server, Tasks};
 use self::namespace::retention;
 pub use self::namespace::{Change, Namespace};
 use super::client::{self, first_cause, status_message};
-use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
+use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_STATE, GEN_USER};
 use crate::engines::config;
 
-/// The search attributes that runs start with, all of type Keyword.
-pub const SEARCH_ATTRIBUTES: [&str; 3] = [GEN_USER, GEN_KIND, GEN_BATCH];
+/// The search attributes of runs, all of type Keyword.
+pub const SEARCH_ATTRIBUTES: [&str; 4] = [GEN_USER, GEN_KIND, GEN_BATCH, GEN_STATE];
 /// The retention of closed runs, where setup may set it; it bounds the dedup window.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 

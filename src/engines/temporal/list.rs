@@ -4,15 +4,16 @@
 //! read and sorted here. Each is longer than the one before, so a quiet month costs few calls; the first is short, so
 //! in busy times few runs are read beyond the limit.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowListOptions};
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, answered};
-use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
+use crate::contract::search_attributes::{CANCELLING, GEN_BATCH, GEN_KIND, GEN_STATE, GEN_USER};
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::domain::{Kind, RequestId, UserId};
 use crate::workflows::{batch, claimed, generation};
@@ -88,6 +89,20 @@ impl Temporal {
         let takes = |run: &WorkflowExecution| which.takes(run);
         let found = self.newest_first(&query, between, now, limit, takes);
         Ok(found.await?.iter().map(Listed::of).collect())
+    }
+
+    /// Returns the workflow ids of the runs whose `fetch` is to end.
+    pub(crate) async fn cancelling(&self) -> Result<HashSet<String>, Error> {
+        let query = format!(
+            "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} = '{CANCELLING}'",
+            self.task_queue()
+        );
+        let runs = self
+            .client()
+            .list_workflows(query, WorkflowListOptions::default());
+        runs.map(|run| Ok(run.map_err(answered)?.id().to_owned()))
+            .try_collect()
+            .await
     }
 
     /// Returns the runs that match the query and `takes`, and that began between the two times, newest first.

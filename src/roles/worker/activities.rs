@@ -14,7 +14,9 @@ use crate::contract::run::{
     Submit, Submitted,
 };
 use crate::domain::ItemOutcome;
-use crate::engines::temporal::activity::{alive, alive_until_stop, failure, heartbeating};
+use crate::engines::temporal::activity::{
+    Aborted, again_by, alive, alive_until_stop, failure, heartbeating, over,
+};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
 use crate::engines::temporal::{closed_history, outcome};
@@ -35,7 +37,9 @@ impl Activities {
         ctx: ActivityContext,
         input: Submit,
     ) -> Result<Submitted, ActivityError> {
-        Box::pin(submit::run(&self.work, &ctx, input)).await
+        let deadline = input.deadline;
+        let submitting = Box::pin(submit::run(&self.work, &ctx, input));
+        submitting.await.map_err(again_by(deadline, &ctx))
     }
 
     #[activity(definition = request::Fetch)]
@@ -45,13 +49,21 @@ impl Activities {
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
         let turn = Turn::of(&ctx);
-        let fetching = self.work.fetch(input, &turn, ctx.cancelled());
+        let deadline = input.deadline;
+        let ended = async {
+            tokio::select! {
+                () = ctx.cancelled() => Aborted::Cancelled,
+                () = self.work.cancels.reached(&ctx, || turn.failures()) => Aborted::Cancelled,
+                () = over(deadline) => Aborted::Expired,
+            }
+        };
+        let fetching = self.work.fetch(input, &turn, ended);
         let fetched = heartbeating(&ctx, || turn.failures(), fetching).await?;
         if fetched.is_err() {
             // Reaches Temporal together with the failure, so the next attempt continues the counts.
             ctx.record_heartbeat(turn.failures()).await?;
         }
-        fetched.map_err(failure)
+        fetched.map_err(failure).map_err(again_by(deadline, &ctx))
     }
 
     #[activity(definition = request::Publish)]

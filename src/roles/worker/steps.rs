@@ -28,6 +28,7 @@ use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
+use crate::roles::worker::cancels::Cancels;
 
 /// The clients, stores and settings that the steps use.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Work {
     pub(crate) waits: Waits,
     /// The running fetches, by user.
     pub shares: Shares,
+    /// The runs whose fetches are to end.
+    pub(crate) cancels: Cancels,
     pub drain: Drain,
 }
 

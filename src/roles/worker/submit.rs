@@ -38,7 +38,7 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::{Aborted, every, failure, heartbeating};
+use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating, over};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
@@ -74,6 +74,9 @@ pub(crate) async fn run(
         provider: work.providers.of(input.spec.media(), mine.provider),
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
+    if this.is_over() {
+        return Err(expired(mine));
+    }
     let may_send = may_send(info.attempt, is_first, previous);
     let begin = if may_send { mine.cleared() } else { mine };
     // Should this attempt die at once, the next one must know what it may do. A first attempt saves the call: if it dies
@@ -94,6 +97,11 @@ pub(crate) async fn run(
 }
 
 impl This<'_> {
+    /// Returns whether the deadline is over.
+    fn is_over(&self) -> bool {
+        now() >= self.input.deadline
+    }
+
     async fn send(&self, mine: AttemptRecord) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         let cleared = mine.cleared();
@@ -114,6 +122,9 @@ impl This<'_> {
         if ctx.is_cancelled() {
             return Err(cancelled(cleared));
         }
+        if self.is_over() {
+            return Err(expired(cleared));
+        }
         let at = now();
         let fence = AttemptRecord {
             state: Sent::Maybe,
@@ -133,7 +144,7 @@ impl This<'_> {
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
         let Submit { pending, spec, .. } = self.input;
-        let go = fresh(ctx.clone(), fence, asked);
+        let go = fresh(ctx.clone(), fence, asked, self.input.deadline);
         let submitting = self.provider.submit(&pending.workflow, spec, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
@@ -305,6 +316,7 @@ impl This<'_> {
         let found = tokio::select! {
             found = heartbeating(self.ctx, || record, searching) => found??,
             () = self.ctx.cancelled() => return Err(cancelled(record)),
+            () = over(self.input.deadline) => return Err(expired(record)),
         };
         self.after_search(record, found).await
     }
@@ -349,13 +361,14 @@ async fn fresh(
     ctx: ActivityContext,
     fence: AttemptRecord,
     mut asked: Instant,
+    deadline: i64,
 ) -> Result<(), NotCurrent> {
     failpoint::hit("submit.sending").await;
     while asked.elapsed() >= every(&ctx) {
         asked = Instant::now();
         store(&ctx, fence).await.map_err(|_| NotCurrent)?;
     }
-    if ctx.is_cancelled() {
+    if ctx.is_cancelled() || now() >= deadline {
         return Err(NotCurrent);
     }
     Ok(())

@@ -36,14 +36,17 @@ const SLOWER: u32 = 4;
 const LONG: Duration = Duration::from_secs(300);
 
 /// A flood keeps the machine so busy that a worker may miss heartbeats, which these tests do not check.
-const PATIENT: (&str, &str) = ("HEARTBEAT_TIMEOUT", "30s");
+const PATIENT: [(&str, &str); 2] = [
+    ("HEARTBEAT_TIMEOUT", "30s"),
+    ("FETCH_HEARTBEAT_TIMEOUT", "30s"),
+];
 const GOOD: &str = "good-key";
 const BOBS: &str = "bobs-key";
 
 async fn guarded() -> Space {
     let keys = format!("{GOOD}, {BOBS}:bob");
-    let settings = [("REQUIRE_API_KEY", "true"), ("API_KEYS", &keys), PATIENT];
-    Space::with(&settings).await
+    let settings = [("REQUIRE_API_KEY", "true"), ("API_KEYS", &keys)];
+    Space::with(&[settings, PATIENT].concat()).await
 }
 
 fn key(key: &str) -> Headers {
@@ -198,7 +201,8 @@ async fn in_one_partition() -> Space {
         .set("message.timestamp.type", "LogAppendTime");
     let made = admin.create_topics([&one], &AdminOptions::new()).await;
     assert!(made.unwrap().iter().all(Result::is_ok));
-    Space::with(&[("TOPIC_REQUESTS", &topic), PATIENT]).await
+    let [submit, fetch] = PATIENT;
+    Space::with(&[("TOPIC_REQUESTS", &topic), submit, fetch]).await
 }
 
 #[tokio::test]

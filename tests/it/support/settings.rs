@@ -33,6 +33,7 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
         ("FETCH_POLL_INTERVAL", "100ms".to_owned()),
         ("HEARTBEAT_TIMEOUT", "3s".to_owned()),
+        ("FETCH_HEARTBEAT_TIMEOUT", "3s".to_owned()),
         ("SUBMIT_TIMEOUT", "10s".to_owned()),
         // Most stories are about runs whose jobs take longer; those of `quick` set it.
         ("SUBMIT_WAIT", "0s".to_owned()),

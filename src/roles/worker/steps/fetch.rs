@@ -13,6 +13,7 @@ use super::shares::Slot;
 use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
+use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
@@ -25,6 +26,8 @@ use crate::engines::temporal::activity::Aborted;
 /// The run fails after this many polls in a row that the provider refuses with a 4xx. The statuses 401, 403, 404, 408
 /// and 429 count only as failed polls, because they may pass: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
+/// The longest pause between two polls, unless the provider or `FETCH_POLL_INTERVAL` asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// A milestone of the same stage is at least this many percentage points above the last.
 const POINTS: i32 = 10;
 /// A run fails after this many checks of its files that did not end: one may be chance.
@@ -39,7 +42,7 @@ impl Work {
         &self,
         input: Fetch,
         turn: &Turn<'_>,
-        cancelled: impl Future<Output = ()>,
+        ended: impl Future<Output = Aborted>,
     ) -> Result<Fetched, Aborted> {
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
@@ -48,18 +51,18 @@ impl Work {
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
-        let mut cancelled = std::pin::pin!(cancelled);
+        let mut ended = std::pin::pin!(ended);
         // The attempt that reported the last milestone has counted its stage if that was unknown.
         let reported = input.last_progress.as_ref();
         let mut counted = reported.map(|last| last.progress.stage.clone());
         loop {
-            let step = self.poll(&input, turn, &slot, &mut counted, cancelled.as_mut());
+            let step = self.poll(&input, turn, &slot, &mut counted, ended.as_mut());
             let pause = match step.await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
             let pausing = tokio::time::sleep(pause);
-            self.unless_ended(pausing, cancelled.as_mut()).await?;
+            self.unless_ended(pausing, ended.as_mut()).await?;
         }
     }
 
@@ -70,11 +73,11 @@ impl Work {
         turn: &Turn<'_>,
         slot: &Slot,
         counted: &mut Option<String>,
-        mut cancelled: Pin<&mut impl Future<Output = ()>>,
+        mut ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let provider = self.providers.that_has(&input.job);
         let polling = provider.poll(&input.job);
-        match self.unless_ended(polling, cancelled.as_mut()).await? {
+        match self.unless_ended(polling, ended.as_mut()).await? {
             Ok(Poll::Running {
                 stage,
                 percent,
@@ -89,7 +92,8 @@ impl Work {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
                 }
                 self.give_way(slot, turn)?;
-                let pause = after.unwrap_or(self.settings.poll_interval);
+                let shortest = self.settings.poll_interval;
+                let pause = after.unwrap_or_else(|| pause(span(input.sent_at, now()), shortest));
                 Ok(ControlFlow::Continue(pause))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
@@ -99,7 +103,7 @@ impl Work {
                 held: _held,
             }) => {
                 let done = (&*outputs, cost_usd);
-                let stored = self.store(input, &provider, turn, done, cancelled);
+                let stored = self.store(input, &provider, turn, done, ended);
                 let stored = stored.await?;
                 if stored.is_break() {
                     priced(&provider, cost_usd);
@@ -122,11 +126,11 @@ impl Work {
     async fn unless_ended<T>(
         &self,
         waiting: impl Future<Output = T>,
-        cancelled: Pin<&mut impl Future<Output = ()>>,
+        ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<T, Aborted> {
         tokio::select! {
             done = waiting => Ok(done),
-            () = cancelled => Err(Aborted::Cancelled),
+            why = ended => Err(why),
             () = self.drain.begun() => Err(Aborted::HandedBack),
         }
     }
@@ -147,7 +151,7 @@ impl Work {
         provider: &Provider,
         turn: &Turn<'_>,
         (sources, cost_usd): (&[Source], Option<f64>),
-        cancelled: Pin<&mut impl Future<Output = ()>>,
+        ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let failures = turn.count(Failures::polled);
         failpoint::hit("fetch.storing").await;
@@ -155,7 +159,7 @@ impl Work {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
         }
         let storing = self.store_all(&input.pending, provider, sources, Way::Fetch(turn));
-        let error = match self.in_grace(storing, cancelled).await? {
+        let error = match self.in_grace(storing, ended).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
                 return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
@@ -209,28 +213,34 @@ impl Work {
         Err(EventError::new(code, &error.to_string(), true))
     }
 
-    /// Lets `storing` continue for a while after a cancel: outputs that are paid for and almost stored are not thrown
-    /// away. When the worker stops, it may continue until the drain is over; then another worker stores the outputs.
+    /// Lets `storing` continue for a while after a cancel or the deadline: outputs that are paid for and almost stored
+    /// are not thrown away. When the worker stops, it may continue until the drain is over; then another worker stores the outputs.
     pub(crate) async fn in_grace<T>(
         &self,
         storing: impl Future<Output = Result<T, DownloadError>>,
-        cancelled: Pin<&mut impl Future<Output = ()>>,
+        ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<Result<T, DownloadError>, Aborted> {
         let mut storing = std::pin::pin!(storing);
         let mut drained = std::pin::pin!(self.drain.over());
-        tokio::select! {
+        let why = tokio::select! {
             stored = &mut storing => return Ok(stored),
             () = &mut drained => return Err(Aborted::HandedBack),
-            () = cancelled => {}
-        }
+            why = ended => why,
+        };
         tokio::select! {
             stored = tokio::time::timeout(self.settings.store_grace, storing) => match stored {
                 Ok(Ok(stored)) => Ok(Ok(stored)),
-                Ok(Err(_)) | Err(_) => Err(Aborted::Cancelled),
+                Ok(Err(_)) | Err(_) => Err(why),
             },
             () = drained => Err(Aborted::HandedBack),
         }
     }
+}
+
+/// Returns the pause before the next poll of a job of this age: a tenth of it, so a result is noticed soon, and a job that
+/// takes long is polled rarely.
+fn pause(age: Duration, shortest: Duration) -> Duration {
+    (age / 10).min(LONGEST_PAUSE).max(shortest)
 }
 
 /// Returns the error for outputs whose checks do not end.

@@ -16,6 +16,7 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::Poll;
 use crate::engines::storage::Source;
+use crate::engines::temporal::activity::{Aborted, over};
 use crate::roles::worker::steps::{Way, priced};
 
 /// Pause after the first poll; it doubles up to `FETCH_POLL_INTERVAL`.
@@ -40,7 +41,7 @@ impl This<'_> {
         }
         let polled = tokio::select! {
             polled = timeout(waits.limit(), self.until_done(job)) => polled,
-            () = self.ctx.cancelled() => return None,
+            _ = self.ended() => return None,
             () = self.work.drain.begun() => return None,
         };
         let Ok(polled) = polled else {
@@ -83,15 +84,23 @@ impl This<'_> {
         }
     }
 
-    /// Tries once to store the outputs. After a cancel, `STORE_GRACE` applies, as in `fetch`.
+    /// Returns once the run is cancelled or its deadline is over.
+    async fn ended(&self) -> Aborted {
+        tokio::select! {
+            () = self.ctx.cancelled() => Aborted::Cancelled,
+            () = over(self.input.deadline) => Aborted::Expired,
+        }
+    }
+
+    /// Tries once to store the outputs. After a cancel or the deadline, `STORE_GRACE` applies, as in `fetch`.
     async fn store_in_time(&self, outputs: &[Source]) -> Option<Vec<Output>> {
         let (work, pending) = (self.work, &self.input.pending);
         let storing = work.store_all(pending, &self.provider, outputs, Way::Wait);
-        let cancelled = pin!(self.ctx.cancelled());
-        let storing = work.in_grace(storing, cancelled);
+        let ended = pin!(self.ended());
+        let storing = work.in_grace(storing, ended);
         let too_long = async {
             sleep(STORE_TIME).await;
-            if self.ctx.is_cancelled() {
+            if self.ctx.is_cancelled() || self.is_over() {
                 sleep(work.settings.store_grace).await;
             }
         };

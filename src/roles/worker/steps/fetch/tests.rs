@@ -31,6 +31,8 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
         }),
         may_report,
         progress_every_ms: 500,
+        sent_at: 0,
+        deadline: i64::MAX,
     }
 }
 

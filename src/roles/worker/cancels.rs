@@ -1,0 +1,74 @@
+//! Tells each `fetch` on this worker that its run was cancelled. Temporal says so in the answer to a heartbeat, but those
+//! of `fetch` are minutes apart. So a cancelled run sets a search attribute, and each worker lists these runs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::Serialize;
+use temporalio_sdk::activities::ActivityContext;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::engines::failpoint;
+use crate::engines::temporal::client::Temporal;
+use crate::roles::worker::heartbeat::{Unstored, store};
+
+/// Pause between two lists.
+const PAUSE: Duration = Duration::from_secs(4);
+
+/// The workflow ids in the last list that was not empty.
+#[derive(Debug, Default)]
+pub(crate) struct Cancels(watch::Sender<HashSet<String>>);
+
+impl Cancels {
+    /// Lists the cancelled runs until `stop`, while a `fetch` runs here. If the list cannot be read, cancels are noticed
+    /// with the next heartbeats.
+    pub(crate) async fn watch(&self, temporal: &Temporal, stop: &CancellationToken) {
+        let mut failures = 0_u32;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            if self.0.receiver_count() == 0 {
+                continue;
+            }
+            match temporal.cancelling().await {
+                Ok(ids) => {
+                    failures = 0;
+                    if !ids.is_empty() {
+                        self.0.send_replace(ids);
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures.is_power_of_two() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, failures, "listing cancelled runs failed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns once Temporal confirms that this attempt is to end. `details` is what its heartbeats store.
+    pub(crate) async fn reached<D: Serialize>(
+        &self,
+        ctx: &ActivityContext,
+        details: impl Fn() -> D,
+    ) {
+        let workflow = ctx.info().workflow_id.clone().unwrap_or_default();
+        let mut listed = self.0.subscribe();
+        while listed.changed().await.is_ok() {
+            let is_listed = listed.borrow_and_update().contains(&workflow);
+            if is_listed {
+                failpoint::hit("fetch.cancelled").await;
+                match store(ctx, details()).await {
+                    Err(Unstored::CancelRequested | Unstored::NotCurrent) => return,
+                    Ok(()) | Err(Unstored::Unanswered(_)) => {}
+                }
+            }
+        }
+        std::future::pending().await
+    }
+}
