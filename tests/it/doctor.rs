@@ -42,6 +42,8 @@ pub(crate) async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Report {
     let output = process.output();
     let report: Value = serde_json::from_str(output.trim()).unwrap();
     assert_eq!(report["ok"], code == 0, "{output}");
+    // Shown if the test fails.
+    eprintln!("{output}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let checks = report["checks"].as_array().unwrap().iter();
     let checks = checks.map(|check| {
@@ -147,8 +149,9 @@ async fn it_prints_a_line_a_check_for_people() {
 
     let mut process = space.start(&["doctor"]);
 
-    assert_eq!(process.ended().await.code(), Some(0));
+    let code = process.ended().await.code();
     let output = process.output();
+    assert_eq!(code, Some(0), "{output}");
     assert!(output.lines().count() > 20, "{output}");
     for line in output.lines() {
         let verdict = line.split_whitespace().next().unwrap();

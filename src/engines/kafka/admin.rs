@@ -133,7 +133,8 @@ pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usi
     }
 }
 
-/// Creates the missing topics of the contract; `dedup_window` bounds the retention of requests.
+/// Creates the missing topics of the contract, and waits until they are listed; `dedup_window` bounds the retention of
+/// requests.
 ///
 /// # Errors
 /// The error of the first topic that could not be set up.
@@ -149,7 +150,30 @@ pub async fn ensure_topics(
         let may_grow = grow && plan.may_grow;
         reports.push(ensure(kafka, &admin, plan, may_grow).await?);
     }
+    until_listed(kafka, &reports).await?;
     Ok(reports)
+}
+
+/// Waits until a broker lists the topics: the controller confirms a new topic before the brokers know it.
+async fn until_listed(kafka: &config::Kafka, reports: &[TopicReport]) -> Result<(), Error> {
+    let deadline = Instant::now() + OPERATION_TIMEOUT;
+    loop {
+        let metadata = metadata(kafka, None).await?;
+        let is_listed = |topic: &str| {
+            let mut all = metadata.topics().iter();
+            all.any(|it| it.name() == topic && !it.partitions().is_empty())
+        };
+        let Some(missing) = reports.iter().find(|it| !is_listed(&it.topic)) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(Error::Topic {
+                topic: missing.topic.clone(),
+                source: KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn ensure(
