@@ -47,6 +47,8 @@ use crate::engines::telemetry::events;
 pub struct Store {
     backend: Backend,
     objects: Arc<dyn ObjectStore>,
+    /// The same, without syncs to disk.
+    unsynced: Arc<dyn ObjectStore>,
     uploads: Uploads,
 }
 
@@ -77,10 +79,13 @@ pub struct Checked {
 impl Store {
     /// Opens the configured store: creates the folder, or the client of the bucket, without a call.
     pub fn open(settings: &config::Worker) -> io::Result<Self> {
-        let (backend, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
+        let (backend, [objects, unsynced]): (_, [Arc<dyn ObjectStore>; 2]) = match &settings.s3 {
             None => {
-                let (root, objects) = disk::open(&settings.results_dir)?;
-                (Backend::Disk(root), Arc::new(objects))
+                let (root, stores) = disk::open(&settings.results_dir)?;
+                (
+                    Backend::Disk(root),
+                    stores.map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+                )
             }
             Some(s3) => {
                 let client = s3::client(s3)?;
@@ -93,12 +98,14 @@ impl Store {
                     },
                     url_ttl: s3.url_ttl,
                 };
-                (Backend::Bucket(Arc::new(bucket)), Arc::new(client))
+                let client = Arc::new(client);
+                (Backend::Bucket(Arc::new(bucket)), [client.clone(), client])
             }
         };
         Ok(Self {
             backend,
             objects,
+            unsynced,
             uploads: Uploads::new(),
         })
     }
@@ -192,6 +199,7 @@ impl Store {
     /// Writes a small JSON file; replaces a file of that name.
     async fn write_json(
         &self,
+        objects: &dyn ObjectStore,
         workflow: &WorkflowId,
         name: &str,
         content: &impl Serialize,
@@ -202,7 +210,7 @@ impl Store {
             attributes: self.typed("application/json"),
             ..PutOptions::default()
         };
-        ask(self.objects.put_opts(&location, text.into(), options)).await?;
+        ask(objects.put_opts(&location, text.into(), options)).await?;
         Ok(())
     }
 

@@ -8,12 +8,13 @@ use object_store::local::LocalFileSystem;
 
 use super::fault;
 
-/// Opens the store below a folder, which it creates. A stored file is synced to disk.
-pub(super) fn open(root: &Path) -> io::Result<(PathBuf, LocalFileSystem)> {
+/// Opens the store below a folder, which it creates: once so that it syncs each stored file to disk, and once so that it
+/// does not.
+pub(super) fn open(root: &Path) -> io::Result<(PathBuf, [LocalFileSystem; 2])> {
     fs::create_dir_all(root)?;
     let root = fs::canonicalize(root)?;
     let store = LocalFileSystem::new_with_prefix(&root).map_err(fault::of_store)?;
-    Ok((root, store.with_fsync(true)))
+    Ok((root, [store.clone().with_fsync(true), store]))
 }
 
 /// Renames a file within one file system; `false` if the two paths are on different ones.

@@ -30,7 +30,7 @@ impl Manifest {
 impl Store {
     /// Writes the manifest of a run, over that of an earlier run of the same id, so that the newest is found.
     pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let writing = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
+        let writing = self.write_json(&*self.objects, &manifest.workflow_id, MANIFEST, manifest);
         self.counted(writing).await
     }
 

@@ -256,6 +256,8 @@ impl This<'_> {
 
     /// Keeps an answer in the store, where later attempts and the end of the run find it. Returns whether it is there.
     async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) -> bool {
+        // If this machine loses it with its power, the provider's list still has the job.
+        let is_listed = matches!(answer, SubmitAnswer::Job(_)) && self.provider.can_find();
         let record = JobRecord {
             workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
@@ -264,7 +266,7 @@ impl This<'_> {
             answer,
         };
         // The attempt's result carries the same answer, so a failure here must not hold it back.
-        let written = self.work.store.write_job_record(&record).await;
+        let written = self.work.store.write_job_record(&record, !is_listed).await;
         if let Err(error) = &written {
             tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
         }
