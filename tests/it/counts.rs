@@ -2,7 +2,8 @@
 //! calls to Temporal and the provider, records, syncs. A change that raises a figure fails with it, and so does one that
 //! lowers it, until the table has the new number. The allocations of the pure path are in `tests/allocations.rs`.
 //!
-//! Polls for tasks are not counted: their number depends on time.
+//! Calls whose number depends on time are not counted: polls for tasks, commits of offsets, and calls that roles make now
+//! and then, which are not part of every request.
 
 mod figures;
 mod history;
@@ -47,7 +48,7 @@ async fn a_video_that_is_fetched_costs_as_much_as_before() {
 
 /// Returns the figures of the cheapest of several requests, one after another, with this `SUBMIT_WAIT`.
 async fn measure(submit_wait: &str, request: impl Fn() -> Request) -> Figures {
-    // The last two are so long that nothing depends on them.
+    // The last two are longer than the test.
     let settings = [
         ("SUBMIT_WAIT", submit_wait),
         ("PROGRESS_INTERVAL", "1h"),
@@ -151,7 +152,7 @@ fn provider_call(call: &Call<Incoming>) -> String {
     name.to_owned()
 }
 
-/// Adds the number of records that each request caused, by topic; their keys are its id.
+/// Adds the number of records that each request caused, by the variable that names their topic; their keys are its id.
 async fn add_records(space: &Space, requests: &[Request], measured: &mut [Figures]) {
     for (variable, topic) in &space.variables {
         if !variable.starts_with("TOPIC_") || variable == "TOPIC_REQUESTS" {

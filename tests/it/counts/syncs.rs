@@ -23,7 +23,9 @@ impl Syncs {
             .status();
         match built {
             Ok(status) if status.success() => {}
-            built => panic!("{compiler} is the C compiler that builds {source}: {built:?}"),
+            built => panic!(
+                "{compiler} did not build {source}: {built:?}; expected a C compiler, as for librdkafka (README)"
+            ),
         }
         Self {
             library: library.to_str().unwrap().to_owned(),
