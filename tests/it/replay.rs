@@ -26,8 +26,8 @@ use temporalio_client::{
     Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle,
 };
 
-pub(crate) use self::recorded::keep;
-use self::recorded::{each_text, of_json, recorded, replay};
+pub(crate) use self::recorded::{each_text, keep};
+use self::recorded::{of_json, recorded, replay};
 use crate::batch::{batch, ids, spec};
 use crate::notify;
 use crate::support::described::Described as _;

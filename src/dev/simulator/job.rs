@@ -70,8 +70,11 @@ impl SimulatedJob {
     pub(super) fn phase(&self, now: Instant) -> Phase {
         let age = self.age(now);
         let script = &self.order.script;
+        let unread = |read| self.calls.reads < read;
         if self.calls.canceled.is_some() {
             Phase::Canceled
+        } else if script.done_at_read.is_some_and(unread) {
+            Phase::Processing
         } else if age < LONGEST_START.min(self.run_time / 10) {
             Phase::Starting
         } else if script.stuck || age < self.run_time {

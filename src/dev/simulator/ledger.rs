@@ -200,4 +200,17 @@ mod tests {
             (Phase::Canceled, 50)
         );
     }
+
+    #[test]
+    fn a_job_may_run_until_a_read() {
+        let mut ledger = Ledger::default();
+        let now = accepted(&mut ledger, "a", Duration::ZERO);
+        let job = ledger.job("a").unwrap();
+        job.order.script.done_at_read = Some(2);
+
+        for expected in [Phase::Processing, Phase::Succeeded, Phase::Succeeded] {
+            job.read();
+            assert_eq!(job.phase(now), expected);
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn keep(name: &str, history: &[u8]) {
 }
 
 /// Replaces each text for which `change` returns another, also inside of payloads.
-pub(super) fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
+pub(crate) fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
     match value {
         Value::String(text) => {
             let held = BASE64.decode(&*text).ok();
