@@ -135,10 +135,10 @@ pub(crate) fn is_expired(error: &ActivityExecutionError) -> bool {
 }
 
 fn application(error: &ActivityExecutionError) -> Option<&ApplicationFailure> {
-    match error.reason()? {
-        IncomingError::Application(failure) => Some(failure),
-        _ => None,
-    }
+    let IncomingError::Application(failure) = error.reason()? else {
+        return None;
+    };
+    Some(failure)
 }
 
 pub(crate) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {

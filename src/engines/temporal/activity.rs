@@ -136,22 +136,21 @@ pub(crate) async fn over(deadline: i64) {
 pub(crate) fn again_by(
     deadline: i64,
     ctx: &ActivityContext,
-) -> impl FnOnce(ActivityError) -> ActivityError {
-    move |error| match error {
-        ActivityError::Application(failure) if !failure.is_non_retryable() => {
-            let left = span(now(), deadline);
-            let pause = failure.next_retry_delay();
-            if pause.unwrap_or_else(|| next_pause(ctx)) <= left {
-                return ActivityError::Application(failure);
-            }
-            let name = failure.type_name().map(str::to_owned);
-            let sooner = ApplicationFailure::builder(*failure)
-                .maybe_type_name(name)
-                .next_retry_delay(left);
-            ActivityError::application(sooner.build())
-        }
-        other => other,
+    error: ActivityError,
+) -> ActivityError {
+    let ActivityError::Application(failure) = error else {
+        return error;
+    };
+    let left = span(now(), deadline);
+    let pause = failure.next_retry_delay();
+    if failure.is_non_retryable() || pause.unwrap_or_else(|| next_pause(ctx)) <= left {
+        return ActivityError::Application(failure);
     }
+    let name = failure.type_name().map(str::to_owned);
+    let sooner = ApplicationFailure::builder(*failure)
+        .maybe_type_name(name)
+        .next_retry_delay(left);
+    ActivityError::application(sooner.build())
 }
 
 /// Returns Temporal's pause after this attempt, should it fail.

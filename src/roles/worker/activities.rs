@@ -39,7 +39,8 @@ impl Activities {
     ) -> Result<Submitted, ActivityError> {
         let deadline = input.deadline;
         let submitting = Box::pin(submit::run(&self.work, &ctx, input));
-        submitting.await.map_err(again_by(deadline, &ctx))
+        let submitted = submitting.await;
+        submitted.map_err(|error| again_by(deadline, &ctx, error))
     }
 
     #[activity(definition = request::Fetch)]
@@ -63,7 +64,7 @@ impl Activities {
             // Reaches Temporal together with the failure, so the next attempt continues the counts.
             ctx.record_heartbeat(turn.failures()).await?;
         }
-        fetched.map_err(failure).map_err(again_by(deadline, &ctx))
+        fetched.map_err(|aborted| again_by(deadline, &ctx, failure(aborted)))
     }
 
     #[activity(definition = request::Publish)]

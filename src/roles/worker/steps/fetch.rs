@@ -46,8 +46,9 @@ impl Work {
     ) -> Result<Fetched, Aborted> {
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
+        // Boxed, so that a job that waits takes little memory.
         tokio::select! {
-            published = self.publish(&input.pending) => published?,
+            published = Box::pin(self.publish(&input.pending)) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
@@ -57,7 +58,7 @@ impl Work {
         let mut counted = reported.map(|last| last.progress.stage.clone());
         loop {
             let step = self.poll(&input, turn, &slot, &mut counted, ended.as_mut());
-            let pause = match step.await? {
+            let pause = match Box::pin(step).await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
