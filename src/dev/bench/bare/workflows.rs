@@ -1,8 +1,8 @@
-//! A bare SDK worker: starts workflows with a few empty activities, as many at once as genflow's intake, and runs them.
+//! The bare SDK worker: starts workflows with a few empty activities, as many at once as genflow's intake, and runs them.
 //! It can add one of the parts that a genflow run has besides, to show what that costs the server.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
@@ -20,10 +20,10 @@ use temporalio_sdk::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::begin;
 use crate::contract::search_attributes::attributes;
-use crate::dev::say;
 use crate::domain::Kind;
-use crate::operate::cli::local::{Bare, Extra};
+use crate::operate::cli::local::{BareWorkflows, Extra};
 use crate::roles::worker::heartbeat;
 
 /// Starts at once, as many as intake makes by default.
@@ -100,14 +100,14 @@ impl Empty {
     }
 }
 
-/// Starts the workflows and runs them; prints `seconds` and how long they took, and waits for `stop`.
-pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(bare: BareWorkflows, stop: CancellationToken) -> anyhow::Result<()> {
     let url: url::Url = format!("http://{}", bare.temporal).parse()?;
     let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
     let client = Client::new(connection, ClientOptions::new("default").build())?;
     let done = Arc::new(Semaphore::new(0));
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default())?;
     let queues = match bare.extra {
+        _ if bare.no_worker => 0,
         Some(Extra::Queues) => bare.activities,
         _ => 1,
     };
@@ -121,7 +121,7 @@ pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::
     }
     let ends: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
     let driving = async {
-        let began = Instant::now();
+        let round = begin().await;
         // One by one, or as many at once as intake starts.
         let group = if bare.one_by_one { 1 } else { bare.workflows };
         for first in (0..bare.workflows).step_by(group) {
@@ -130,10 +130,11 @@ pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::
                 .buffer_unordered(STARTS)
                 .try_collect::<Vec<_>>()
                 .await?;
-            done.acquire_many(u32::try_from(group)?).await?.forget();
+            if !bare.no_worker {
+                done.acquire_many(u32::try_from(group)?).await?.forget();
+            }
         }
-        say(&format!("seconds {}", began.elapsed().as_secs_f64()));
-        stop.cancelled().await;
+        round.end(&stop).await;
         ends.iter().for_each(|end| end());
         anyhow::Ok(())
     };
@@ -152,7 +153,7 @@ fn queue(base: &str, number: u32) -> String {
     }
 }
 
-async fn start(client: &Client, bare: &Bare, number: usize) -> anyhow::Result<()> {
+async fn start(client: &Client, bare: &BareWorkflows, number: usize) -> anyhow::Result<()> {
     let id = format!("{}-{number}", bare.queue);
     let mut options = WorkflowStartOptions::new(bare.queue.clone(), id).build();
     match bare.extra {
