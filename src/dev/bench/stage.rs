@@ -215,6 +215,17 @@ impl Stage {
         Ok(self.producer.send(message).await?)
     }
 
+    /// Returns the partition of a key, found with a record on the topic of events, which has as many as that of requests.
+    pub(super) async fn partition_of(&self, key: &str) -> anyhow::Result<i32> {
+        let message = Message {
+            topic: &self.config.kafka.topics.events,
+            key: Some(key.as_bytes()),
+            value: Some(b"probe"),
+            ..Message::default()
+        };
+        Ok(self.producer.place(message).await?.partition)
+    }
+
     /// Publishes an event; returns when Kafka has it.
     pub(super) async fn publish(&self, event: Event) -> anyhow::Result<()> {
         Ok(self.publisher.publish(&[event], None).await?)
