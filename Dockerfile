@@ -14,7 +14,7 @@ ARG FEATURES=""
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches tests/it \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs benches/intake.rs benches/notify.rs tests/it/main.rs \
+ && touch src/lib.rs benches/pure.rs tests/it/main.rs \
  && cargo build --release --locked --bin genflow --no-default-features --features "$FEATURES" \
  && rm -r src
 COPY schemas schemas

@@ -75,7 +75,7 @@ pub async fn run(
     match command {
         Local::Dev { once, here } => start_all(once, here, lookup, stop).await,
         Local::Bench(options) => Box::pin(bench::run(options, stop)).await,
-        Local::BareWorker(options) => bench::run_bare(options, stop).await,
+        Local::Bare(bare) => bench::run_bare(bare, stop).await,
         Local::Test { here } => start_all(true, here, lookup, stop).await,
         Local::ProviderSim { listen, job_time } => {
             let options = simulator::SimulatorOptions { listen, job_time };

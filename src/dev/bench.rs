@@ -3,14 +3,24 @@
 //! A row measures genflow on the embedded engines, mostly beside a bare loop that does the same without it. They
 //! alternate, round by round, so that a busy machine slows both: compare the ratios, not the figures of two machines.
 
+mod backlog;
 mod bare;
+mod batches;
+mod costs;
+mod download;
+mod endpoints;
+mod events;
+mod idle;
 mod in_flight;
 mod intake;
 mod latency;
 mod measure;
+mod notifier;
+mod provider;
 mod report;
 mod requests;
 mod stage;
+mod starts;
 
 use std::sync::Arc;
 
@@ -79,10 +89,16 @@ async fn measure_all(
         say(&format!("{row:?}"));
         match row {
             BenchRow::Requests => requests::run(stages, bench, report).await?,
-            BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
+            BenchRow::Starts => starts::run(stages, bench, report).await?,
+            BenchRow::Extras => requests::extras(stages, bench, report).await?,
             BenchRow::Intake => Box::pin(intake::run(stages, bench, report)).await?,
             BenchRow::Latency => latency::run(stages, bench, report).await?,
-            BenchRow::Extras => requests::extras(stages, bench, report).await?,
+            BenchRow::Notifier => notifier::run(stages, bench, report).await?,
+            BenchRow::Batches => batches::run(stages, bench, report).await?,
+            BenchRow::Download => download::run(stages, bench, report).await?,
+            BenchRow::Idle => idle::run(stages, bench, report).await?,
+            BenchRow::Backlog => backlog::run(stages, bench, report).await?,
+            BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -52,8 +52,10 @@ const LARGEST_BODY: usize = 1024 * 1024;
 
 /// Number of pieces of a slow download.
 const PIECES: usize = 20;
-/// Number of extra pieces, of 64 KiB each, in a huge file.
-const HUGE_PIECES: usize = 256;
+/// Number of extra bytes in a huge file.
+const HUGE: u64 = 16 * 1024 * 1024;
+/// Bytes that are sent at once of such a file.
+const PIECE: u64 = 64 * 1024;
 
 const ABOUT: &str = "genflow provider simulator\n\n\
     Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key except \"bad\" works.\n\
@@ -191,6 +193,7 @@ async fn file(
 /// Serves a file; `given` counts the URLs issued for it, from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let (fault, slow) = (order.script.output, order.script.download);
+    let padding = order.script.padding;
     let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
     let failed = |error: &dyn std::error::Error| {
         (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
@@ -205,6 +208,7 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
     match fault {
         None | Some(OutputFault::OtherKind) => match slow {
             Some(time) => slowly(kind, &bytes, time.0),
+            None if padding > 0 => padded(kind, bytes, padding),
             None => with_type(kind, bytes),
         },
         Some(OutputFault::Mislabelled) => with_type("text/plain", bytes),
@@ -212,7 +216,7 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
         Some(OutputFault::Expired) => {
             (StatusCode::FORBIDDEN, "Request has expired\n").into_response()
         }
-        Some(OutputFault::Huge) => huge(kind, bytes),
+        Some(OutputFault::Huge) => padded(kind, bytes, HUGE),
         Some(OutputFault::Missing) => replicate::not_found(),
         Some(OutputFault::Empty) => with_type(kind, Vec::new()),
         Some(OutputFault::Html) => {
@@ -237,10 +241,14 @@ fn slowly(kind: &'static str, bytes: &[u8], time: Duration) -> Response {
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
 }
 
-/// Sends `bytes` and many extra pieces.
-fn huge(kind: &'static str, bytes: Vec<u8>) -> Response {
-    let more = stream::iter((0..HUGE_PIECES).map(|_| Ok::<_, io::Error>(vec![0; 64 * 1024])));
-    let all = stream::iter([Ok(bytes)]).chain(more);
+/// Sends `bytes` and then that many zeros, without holding them.
+fn padded(kind: &'static str, bytes: Vec<u8>, padding: u64) -> Response {
+    let zeros = Bytes::from(vec![0; PIECE as usize]);
+    let pieces = (0..padding).step_by(PIECE as usize).map(move |sent| {
+        let length = PIECE.min(padding - sent) as usize;
+        Ok::<_, io::Error>(zeros.slice(..length))
+    });
+    let all = stream::iter([Ok(bytes.into())]).chain(stream::iter(pieces));
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(all)).into_response()
 }
 

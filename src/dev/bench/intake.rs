@@ -1,8 +1,9 @@
 //! How many records per second the consumer of intake hands on, on a real Kafka and a real registry.
 //!
 //! Intake's checks and the start of the workflow are replaced: first by nothing, which leaves decoding, fingerprint,
-//! scheduling and commit; then by a pause of 0 to 5 ms with 20 keys, beside a plain loop that handles one record after the other.
-//! That is the experiment of the parallel-consumer project (<https://github.com/confluentinc/parallel-consumer>).
+//! scheduling and commit; then by a pause of 0 to 5 ms with 20 keys, in one partition and in six, beside a plain loop
+//! that handles one record after the other. That is the experiment of the parallel-consumer project
+//! (<https://github.com/confluentinc/parallel-consumer>).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,39 +39,64 @@ pub(super) async fn run(
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let (plain, paused) = (stages.open(&[]).await?, stages.open(&[]).await?);
-    fill(&plain, PLAIN, PLAIN).await?;
-    let (records, keys) = PAUSED;
-    fill(&paused, records, keys).await?;
+    let plain = stages.open(&[]).await?;
+    let keys: Vec<_> = (0..PLAIN).map(key).collect();
+    fill(&plain, PLAIN, &keys).await?;
+    let (records, number) = PAUSED;
+    let (spread, together) = (stages.open(&[]).await?, stages.open(&[]).await?);
+    fill(&spread, records, &keys[..number]).await?;
+    fill(
+        &together,
+        records,
+        &of_one_partition(&together, number).await?,
+    )
+    .await?;
     for round in 0..bench.rounds {
         let at_once = plain.config.intake.concurrency;
         let own = std::process::id();
         let before = measure::cpu_ms(own)?;
         let rate = consume(&plain, (round, at_once), PLAIN, None).await?;
         let cpu = measure::cpu_ms(own)? - before;
-        report.add(ROW, "no start", "records/s", rate);
-        report.add(
-            ROW,
-            "no start",
-            "records/s of a core",
-            PLAIN as f64 / cpu * 1e3,
-        );
-
-        let parallel = consume(&paused, (round, at_once), records, Some(LONGEST_PAUSE)).await?;
-        let serial = one_by_one(&paused, records).await?;
-        let of = "20 keys of 0 to 5 ms";
-        report.add(ROW, of, "records/s", parallel);
-        report.add(ROW, of, "× one after the other", parallel / serial);
+        let mut add = |of: &str, unit, value| report.add(ROW, of, unit, value);
+        add("no start", "records/s", rate);
+        add("no start", "records/s of a core", PLAIN as f64 / cpu * 1e3);
+        for (stage, of) in [
+            (&together, "20 keys of 0 to 5 ms, one partition"),
+            (&spread, "20 keys of 0 to 5 ms, six partitions"),
+        ] {
+            let parallel = consume(stage, (round, at_once), records, Some(LONGEST_PAUSE)).await?;
+            let serial = one_by_one(stage, records).await?;
+            add(of, "records/s", parallel);
+            add(of, "× one after the other", parallel / serial);
+        }
     }
     Ok(())
 }
 
-/// Produces that many records with that many keys.
-async fn fill(stage: &Stage, records: usize, keys: usize) -> anyhow::Result<()> {
+fn key(number: usize) -> String {
+    format!("key-{number}")
+}
+
+/// Returns that many keys whose records are in the same partition.
+async fn of_one_partition(stage: &Stage, number: usize) -> anyhow::Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for key in (0..).map(key) {
+        if stage.partition_of(&key).await? == 0 {
+            keys.push(key);
+        }
+        if keys.len() == number {
+            break;
+        }
+    }
+    Ok(keys)
+}
+
+/// Produces that many records, with these keys in turn.
+async fn fill(stage: &Stage, records: usize, keys: &[String]) -> anyhow::Result<()> {
     stream::iter((0..records).map(anyhow::Ok))
         .try_for_each_concurrent(512, |number| async move {
-            let key = format!("key-{}", number % keys);
-            stage.send_as(&key, &request(stage, number)?).await
+            let key = &keys[number % keys.len()];
+            stage.send_as(key, &request(stage, number)?).await
         })
         .await
 }

@@ -1,73 +1,73 @@
-//! How long one request takes while nothing else runs, beside the sum of the calls that it cannot do without.
+//! How long one request and one webhook take while nothing else runs, beside the sum of the calls that they cannot do
+//! without.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::bare::{self, post};
+use super::endpoints::Endpoints;
+use super::events::Events;
+use super::notifier::publish;
+use super::provider::Provider;
 use super::report::Report;
-use super::requests::{at, image, instant_provider};
-use super::stage::{Events, Stage, Stages};
+use super::requests::image;
+use super::stage::{Stage, Stages};
 use crate::domain::EventType;
+use crate::engines::http;
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::operate::cli::local::Bench;
 
 const ROW: &str = "latency";
 /// Requests of a round, one after the other.
 const REQUESTS: usize = 50;
+/// Length of the body of a webhook.
+const BODY: usize = 1_000;
 
 pub(super) async fn run(
     stages: &Stages<'_>,
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let (provider, _stop) = instant_provider().await?;
+    let provider = Provider::start().await?;
     for _ in 0..bench.rounds {
-        let bare = bare_ms(stages, &provider, report).await?;
-        let stage = stages.open(&at(&provider)).await?;
-        let (worker, intake) = (stage.role("worker").await?, stage.role("intake").await?);
-        let events = stage.events().await?;
-        let (mut started, mut completed) = (Vec::new(), Vec::new());
-        for number in 0..REQUESTS {
-            let id = stage.id(number);
-            let began = Instant::now();
-            stage.send(&image(&id)?).await?;
-            started.push(until(&events, &id, EventType::Started, began).await?);
-            completed.push(until(&events, &id, EventType::Completed, began).await?);
-        }
-        worker.stop().await;
-        intake.stop().await;
-        for (of, times) in [
-            ("to STARTED", &mut started),
-            ("to COMPLETED", &mut completed),
+        let bare = Bare::measure(stages, &provider, report).await?;
+        let (started, completed) = requests(stages, &provider).await?;
+        for (of, times, sum) in [
+            ("to STARTED", started, bare.to_started()),
+            ("to COMPLETED", completed, bare.to_completed()),
+            (
+                "event to webhook",
+                webhooks(stages).await?,
+                bare.to_webhook(),
+            ),
         ] {
-            times.sort_by(f64::total_cmp);
-            for (share, unit) in [(50, "p50 ms"), (95, "p95 ms"), (99, "p99 ms")] {
-                report.add(ROW, of, unit, times[times.len() * share / 100]);
-            }
+            let median = report.add_times((ROW, of), times);
+            report.add(ROW, of, "× bare", median / sum);
         }
-        let median = completed[completed.len() / 2];
-        report.add(ROW, "to COMPLETED", "× the bare sum", median / bare);
     }
     Ok(())
 }
 
-/// Measures the calls that a request cannot do without; returns the sum of their mean times.
-async fn bare_ms(stages: &Stages<'_>, provider: &str, report: &mut Report) -> anyhow::Result<f64> {
-    let stage = stages.open(&at(provider)).await?;
-    let kafka = kafka_ms(&stage).await?;
-    let workflow = workflow_ms(stages, &stage).await?;
-    let http = provider_ms(provider).await?;
-    // The record of the request and that of the outcome.
-    let sum = 2.0 * kafka + workflow + http;
-    for (of, value) in [
-        ("bare: record to reader", kafka),
-        ("bare: workflow with 2 activities", workflow),
-        ("bare: submit, poll, download", http),
-        ("bare: sum", sum),
-    ] {
-        report.add(ROW, of, "ms", value);
+/// Measures requests, from the send of each; returns the times to STARTED and to COMPLETED.
+async fn requests(
+    stages: &Stages<'_>,
+    provider: &Provider,
+) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+    let stage = stages.open(&provider.settings()).await?;
+    let (worker, intake) = (stage.role("worker").await?, stage.role("intake").await?);
+    let events = stage.events().await?;
+    let (mut started, mut completed) = (Vec::new(), Vec::new());
+    for number in 0..REQUESTS {
+        let id = stage.id(number);
+        let began = Instant::now();
+        stage.send(&image(&id)?).await?;
+        started.push(until(&events, &id, EventType::Started, began).await?);
+        completed.push(until(&events, &id, EventType::Completed, began).await?);
     }
-    Ok(sum)
+    worker.stop().await;
+    intake.stop().await;
+    Ok((started, completed))
 }
 
 async fn until(
@@ -84,12 +84,83 @@ async fn until(
     }
 }
 
+/// Measures webhooks, from the publishing of each event until the endpoint has it.
+async fn webhooks(stages: &Stages<'_>) -> anyhow::Result<Vec<f64>> {
+    let stage = stages.open(&[]).await?;
+    let notifier = stage.role("notifier").await?;
+    let endpoint = Endpoints::open(1, Duration::ZERO).await?;
+    let mut times = Vec::new();
+    for number in 0..REQUESTS {
+        let began = Instant::now();
+        publish(&stage, number, &endpoint.urls[0]).await?;
+        notifier.until(endpoint.arrived(number + 1)).await??;
+        times.push(ms(began));
+    }
+    notifier.stop().await;
+    Ok(times)
+}
+
 fn ms(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1e3
 }
 
+/// The mean times of the bare calls, in milliseconds.
+struct Bare {
+    record: f64,
+    /// A workflow with one activity, and one with two.
+    workflows: [f64; 2],
+    provider: f64,
+    post: f64,
+}
+
+impl Bare {
+    async fn measure(
+        stages: &Stages<'_>,
+        provider: &Provider,
+        report: &mut Report,
+    ) -> anyhow::Result<Self> {
+        let stage = stages.open(&[]).await?;
+        let bare = Self {
+            record: record_ms(&stage).await?,
+            workflows: [
+                workflow_ms(stages, "1").await?,
+                workflow_ms(stages, "2").await?,
+            ],
+            provider: provider_ms(provider).await?,
+            post: post_ms().await?,
+        };
+        for (of, value) in [
+            ("bare: record to reader", bare.record),
+            ("bare: workflow with 1 activity", bare.workflows[0]),
+            ("bare: workflow with 2 activities", bare.workflows[1]),
+            ("bare: submit, poll, download", bare.provider),
+            ("bare: post", bare.post),
+            ("bare: sum to STARTED", bare.to_started()),
+            ("bare: sum to COMPLETED", bare.to_completed()),
+            ("bare: sum to webhook", bare.to_webhook()),
+        ] {
+            report.add(ROW, of, "ms", value);
+        }
+        Ok(bare)
+    }
+
+    /// The record of the request, the start and the activity that publishes STARTED, and the record of the event.
+    fn to_started(&self) -> f64 {
+        2.0 * self.record + self.workflows[0]
+    }
+
+    /// The record of the request, a run with its two activities, the provider, and the record of the event.
+    fn to_completed(&self) -> f64 {
+        2.0 * self.record + self.workflows[1] + self.provider
+    }
+
+    fn to_webhook(&self) -> f64 {
+        self.record + self.post
+    }
+}
+
 /// Mean time from a send until a reader has the record.
-async fn kafka_ms(stage: &Stage) -> anyhow::Result<f64> {
+async fn record_ms(stage: &Stage) -> anyhow::Result<f64> {
     let topic = &stage.config.kafka.topics.requests;
     let tail = Tail::open(&stage.config.kafka, topic, From::End).await?;
     let began = Instant::now();
@@ -100,33 +171,34 @@ async fn kafka_ms(stage: &Stage) -> anyhow::Result<f64> {
     Ok(ms(began) / REQUESTS as f64)
 }
 
-/// Mean time of a workflow with two empty activities, from its start to the last of them.
-async fn workflow_ms(stages: &Stages<'_>, stage: &Stage) -> anyhow::Result<f64> {
-    let mut command = stage.command(&std::env::current_exe()?)?;
-    command.args(["bare-worker", "--temporal", &stages.engines.temporal_host]);
-    command.args(["--queue", &format!("{}-bare", stage.id(0))]);
-    command.args(["--workflows", &REQUESTS.to_string(), "--activities", "2"]);
-    command.arg("--one-by-one");
-    let bare = stage.start("bare", command).await?;
-    let seconds: f64 = bare.says("seconds").await?.parse()?;
+/// Mean time of a workflow with that many empty activities, from its start to the last of them.
+async fn workflow_ms(stages: &Stages<'_>, activities: &str) -> anyhow::Result<f64> {
+    let stage = stages.open(&[]).await?;
+    let more = ["--one-by-one", "--activities", activities];
+    let bare = bare::workflows(stages, &stage, REQUESTS, &more).await?;
+    let seconds = bare.seconds().await?;
     bare.stop().await;
     Ok(seconds * 1e3 / REQUESTS as f64)
 }
 
 /// Mean time of the calls to the provider for one image.
-async fn provider_ms(provider: &str) -> anyhow::Result<f64> {
-    let client = reqwest::Client::new();
-    let url = format!("{provider}/v1/models/black-forest-labs/flux-schnell/predictions");
+async fn provider_ms(provider: &Provider) -> anyhow::Result<f64> {
+    let client = http::client().build()?;
     let began = Instant::now();
     for _ in 0..REQUESTS {
-        let submit = client.post(&url).bearer_auth("bench");
-        let submit = submit.json(&json!({"input": {"prompt": "a red fox"}}));
-        let job: Value = submit.send().await?.error_for_status()?.json().await?;
-        let poll = client.get(job["urls"]["get"].as_str().unwrap_or_default());
-        let poll = poll.bearer_auth("bench").send();
-        let job: Value = poll.await?.error_for_status()?.json().await?;
-        let file = client.get(job["output"][0].as_str().unwrap_or_default());
-        file.send().await?.error_for_status()?.bytes().await?;
+        let file = provider.image(&client, json!({})).await?;
+        file.bytes().await?;
+    }
+    Ok(ms(began) / REQUESTS as f64)
+}
+
+/// Mean time of a post.
+async fn post_ms() -> anyhow::Result<f64> {
+    let endpoint = Endpoints::open(1, Duration::ZERO).await?;
+    let client = http::client().build()?;
+    let began = Instant::now();
+    for _ in 0..REQUESTS {
+        post(&client, &endpoint.urls[0], BODY).await?;
     }
     Ok(ms(began) / REQUESTS as f64)
 }

@@ -22,11 +22,20 @@ pub(super) fn cpu_ms(pid: u32) -> anyhow::Result<f64> {
 
 /// The largest resident memory that a process has had, in megabytes.
 pub(super) fn peak_mb(pid: u32) -> anyhow::Result<f64> {
+    status_mb(pid, "VmHWM:")
+}
+
+/// The resident memory of a process, in megabytes.
+pub(super) fn mb(pid: u32) -> anyhow::Result<f64> {
+    status_mb(pid, "VmRSS:")
+}
+
+fn status_mb(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} has ended"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok());
-    Ok(kib.context("no VmHWM")? / 1024.0)
+    Ok(kib.context("an unknown format")? / 1024.0)
 }
 
 /// The load average of the last minute.

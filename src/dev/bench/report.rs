@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::measure::{load, processor};
 
+/// A row of the table, and what is measured, such as `genflow`.
+pub(super) type Case<'a> = (&'static str, &'a str);
+
 /// All figures, and the machine that they come from.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -21,10 +24,9 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Figure {
     row: &'static str,
-    /// What was measured, such as `genflow`.
     of: String,
     /// The unit, such as `requests/s`.
-    unit: &'static str,
+    unit: String,
     median: f64,
     rounds: Vec<f64>,
 }
@@ -46,9 +48,8 @@ impl Report {
     }
 
     /// Adds the value of a figure in the next round.
-    pub(super) fn add(&mut self, row: &'static str, of: &str, unit: &'static str, value: f64) {
-        let same = |figure: &&mut Figure| (figure.row, &*figure.of, figure.unit) == (row, of, unit);
-        match self.figures.iter_mut().find(same) {
+    pub(super) fn add(&mut self, row: &'static str, of: &str, unit: &str, value: f64) {
+        match self.figures.iter_mut().find(|it| it.is((row, of), unit)) {
             Some(figure) => {
                 figure.rounds.push(value);
                 figure.median = median(&figure.rounds);
@@ -56,10 +57,41 @@ impl Report {
             None => self.figures.push(Figure {
                 row,
                 of: of.to_owned(),
-                unit,
+                unit: unit.to_owned(),
                 median: value,
                 rounds: vec![value],
             }),
+        }
+    }
+
+    /// Adds 50th, 95th and 99th percentile of a round's times; returns the first.
+    pub(super) fn add_times(&mut self, (row, of): Case<'_>, mut times: Vec<f64>) -> f64 {
+        times.sort_by(f64::total_cmp);
+        let at = |percent| times[times.len() * percent / 100];
+        for percent in [50, 95, 99] {
+            self.add(row, of, &format!("p{percent} ms"), at(percent));
+        }
+        at(50)
+    }
+
+    /// Adds, for this round, how many times the figure of `base` each of these figures of a case is.
+    pub(super) fn compare(
+        &mut self,
+        (row, of): Case<'_>,
+        units: &[&str],
+        (base, times_base): (&str, &str),
+    ) {
+        for unit in units {
+            let last = |of| {
+                let figure = self.figures.iter().find(|it| it.is((row, of), unit))?;
+                figure.rounds.last().copied()
+            };
+            // A figure that does not exist, or a base of zero ticks, has no ratio.
+            if let (Some(ours), Some(base)) = (last(of), last(base))
+                && base > 0.0
+            {
+                self.add(row, &format!("{of}: {unit}"), times_base, ours / base);
+            }
         }
     }
 
@@ -76,11 +108,17 @@ impl Report {
         );
         for figure in &self.figures {
             let rounds: Vec<_> = figure.rounds.iter().map(|value| short(*value)).collect();
-            let (row, of, unit) = (figure.row, &figure.of, figure.unit);
+            let (row, of, unit) = (figure.row, &figure.of, &figure.unit);
             let (median, rounds) = (short(figure.median), rounds.join(", "));
             writeln!(table, "| {row} | {of} | {unit} | {median} | {rounds} |").ok();
         }
         table
+    }
+}
+
+impl Figure {
+    fn is(&self, (row, of): Case<'_>, unit: &str) -> bool {
+        (self.row, &*self.of, &*self.unit) == (row, of, unit)
     }
 }
 
@@ -108,16 +146,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_of_several_rounds_has_their_median() {
+    fn a_figure_has_the_median_of_its_rounds_and_a_ratio_that_of_the_last() {
         let mut report = Report::begin();
         for value in [3.0, 1.0, 2.5] {
             report.add("requests", "genflow", "requests/s", value);
         }
         report.add("requests", "bare", "requests/s", 40.0);
+        report.compare(("requests", "genflow"), &["requests/s"], ("bare", "× bare"));
 
         let table = report.table();
 
         assert!(table.contains("| requests | genflow | requests/s | 2.50 | 3.00, 1.00, 2.50 |"));
         assert!(table.contains("| requests | bare | requests/s | 40.0 | 40.0 |"));
+        assert!(table.contains("| requests | genflow: requests/s | × bare | 0.06 | 0.06 |"));
     }
 }

@@ -2,38 +2,54 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
 use futures::stream::{self, TryStreamExt as _};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use serde_json::Value;
+use tokio::time::sleep;
 
-use super::measure;
-use super::report::Report;
-use super::stage::{Role, Stage, Stages};
-use crate::dev::simulator::{Simulator, SimulatorOptions};
+use super::bare;
+use super::provider::Provider;
+use super::report::{Case, Report};
+use super::stage::{Stage, Stages};
 use crate::domain::{Common, EventType, ImageSpec, Priority, Request, Single, Targets};
 use crate::engines::temporal::client::Temporal;
 use crate::operate::cli::local::{Bench, Extra};
 
 const ROW: &str = "requests";
 const EXTRAS: &str = "extras";
+/// The figures that genflow is compared by.
+const COMPARED: [&str; 3] = ["requests/s", "own CPU-ms", "Temporal CPU-ms"];
 
 pub(super) async fn run(
     stages: &Stages<'_>,
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let (provider, _stop) = instant_provider().await?;
+    let provider = Provider::start().await?;
+    let bares = ["2", "3"].map(|n| (n, format!("bare SDK worker, {n} activities")));
     for _ in 0..bench.rounds {
-        for activities in [2, 3] {
-            let of = format!("bare SDK worker, {activities} activities");
-            bare(stages, bench, (activities, None), (ROW, &of), report).await?;
+        for (activities, of) in &bares {
+            let more = ["--activities", activities];
+            bare_runs(stages, bench, &more, (ROW, of), report).await?;
         }
-        path(stages, bench, (&provider, None), report).await?;
+        let mut what = Whole {
+            case: (ROW, "genflow"),
+            requests: bench.requests,
+            python: None,
+            waiting: false,
+        };
+        what.measure(stages, &provider, report).await?;
+        // A run has two activities.
+        report.compare(what.case, &COMPARED, (&bares[0].1, "× bare"));
         if let Some(python) = &bench.peer {
-            path(stages, bench, (&provider, Some(python)), report).await?;
+            let peer = "Python peer";
+            what.case = (ROW, peer);
+            what.python = Some(python);
+            what.measure(stages, &provider, report).await?;
+            report.compare((ROW, "genflow"), &COMPARED, (peer, "× Python peer"));
         }
     }
     Ok(())
@@ -45,116 +61,82 @@ pub(super) async fn extras(
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    let none = "none";
     for _ in 0..bench.rounds {
-        bare(stages, bench, (3, None), (EXTRAS, "none"), report).await?;
+        let plain = ["--activities", "3"];
+        bare_runs(stages, bench, &plain, (EXTRAS, none), report).await?;
         for &extra in Extra::value_variants() {
-            let of = format!("{extra:?}");
-            bare(stages, bench, (3, Some(extra)), (EXTRAS, &of), report).await?;
+            let name = format!("{extra:?}").to_lowercase();
+            let more = [&plain[..], &["--extra", &name]].concat();
+            bare_runs(stages, bench, &more, (EXTRAS, &name), report).await?;
+            report.compare((EXTRAS, &name), &["Temporal CPU-ms"], (none, "× none"));
         }
     }
     Ok(())
 }
 
-async fn bare(
+async fn bare_runs(
     stages: &Stages<'_>,
     bench: &Bench,
-    (activities, extra): (u32, Option<Extra>),
-    (row, of): (&'static str, &str),
+    more: &[&str],
+    case: Case<'_>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let stage = stages.open(&[]).await?;
-    let server = Server::begin(stages)?;
-    let name = &stage.config.temporal.task_queue;
-    let mut command = stage.command(&std::env::current_exe()?)?;
-    command.args(["bare-worker", "--temporal", &stages.engines.temporal_host]);
-    command.args(["--queue", name]);
-    command.args(["--workflows", &bench.requests.to_string()]);
-    command.args(["--activities", &activities.to_string()]);
-    if let Some(extra) = extra {
-        command.args(["--extra", &format!("{extra:?}").to_lowercase()]);
-    }
-    let role = stage.start("bare", command).await?;
-    let seconds: f64 = role.says("seconds").await?.parse()?;
-    let mut add = |unit, value| report.add(row, of, unit, value);
-    let number = bench.requests as f64;
-    add("requests/s", number / seconds);
-    add("own CPU-ms", role.cpu_ms()? / number);
-    add("Temporal CPU-ms", server.cpu_ms()? / number);
-    add("peak MB", measure::peak_mb(role.pid()?)?);
-    role.stop().await;
-    history(&stage, (row, of), report).await
+    let stage = bare::measure_workflows(stages, bench.requests, more, case, report).await?;
+    history(&stage, case, report).await
 }
 
-/// Measures whole requests: through genflow, or by the same path in Python if an interpreter is given.
-async fn path(
-    stages: &Stages<'_>,
-    bench: &Bench,
-    (provider, python): (&str, Option<&Path>),
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let stage = stages.open(&at(provider)).await?;
-    let role = async |name| match python {
-        None => stage.role(name).await,
-        Some(python) => in_python(&stage, python, name).await,
-    };
-    let (mut worker, mut intake) = (role("worker").await?, role("intake").await?);
-    let events = stage.events().await?;
-    let server = Server::begin(stages)?;
-    worker.begin()?;
-    intake.begin()?;
-    let began = Instant::now();
-    let completing = async {
-        match python {
-            None => events.reached(EventType::Completed, bench.requests).await,
-            Some(_) => events.contain("COMPLETED", bench.requests).await,
+/// Whole requests that are measured: through genflow, or by the same path in Python if an interpreter is given.
+pub(super) struct Whole<'a> {
+    pub(super) case: Case<'a>,
+    pub(super) requests: usize,
+    pub(super) python: Option<&'a Path>,
+    /// Whether all of them are in the topic before the roles start.
+    pub(super) waiting: bool,
+}
+
+impl Whole<'_> {
+    pub(super) async fn measure(
+        &self,
+        stages: &Stages<'_>,
+        provider: &Provider,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let stage = stages.open(&provider.settings()).await?;
+        let events = stage.events().await?;
+        if self.waiting {
+            send(&stage, self.requests).await?;
         }
-    };
-    tokio::try_join!(send(&stage, bench.requests), completing)?;
-    let seconds = began.elapsed().as_secs_f64();
-    let of = python.map_or("genflow", |_| "Python peer");
-    let mut add = |unit, value| report.add(ROW, of, unit, value);
-    let number = bench.requests as f64;
-    add("requests/s", number / seconds);
-    add("worker CPU-ms", worker.cpu_ms()? / number);
-    add("intake CPU-ms", intake.cpu_ms()? / number);
-    add("Temporal CPU-ms", server.cpu_ms()? / number);
-    add("worker peak MB", measure::peak_mb(worker.pid()?)?);
-    add("intake peak MB", measure::peak_mb(intake.pid()?)?);
-    history(&stage, (ROW, of), report).await?;
-    worker.stop().await;
-    intake.stop().await;
-    Ok(())
-}
-
-/// Starts a role of the peer, and waits until it is ready.
-async fn in_python(stage: &Stage, python: &Path, name: &'static str) -> anyhow::Result<Role> {
-    let mut command = stage.command(python)?;
-    command.args(["-c", include_str!("../../../benches/peer/peer.py"), name]);
-    let role = stage.start(name, command).await?;
-    role.says("ready").await?;
-    Ok(role)
-}
-
-/// Starts a provider whose jobs are done at once, until the guard is dropped; returns its URL.
-pub(super) async fn instant_provider() -> anyhow::Result<(String, DropGuard)> {
-    let simulator = Simulator::bind(SimulatorOptions {
-        listen: ([127, 0, 0, 1], 0).into(),
-        job_time: Duration::ZERO,
-    })
-    .await?;
-    let url = format!("http://{}", simulator.address());
-    let stop = CancellationToken::new();
-    tokio::spawn(simulator.run(stop.clone()));
-    Ok((url, stop.drop_guard()))
-}
-
-/// Returns the settings for a provider at that address.
-pub(super) fn at(provider: &str) -> [(&str, &str); 2] {
-    [("IMAGE_API_BASE_URL", provider), ("IMAGE_API_KEY", "bench")]
+        let role = async |name| match self.python {
+            None => stage.role(name).await,
+            Some(python) => stage.peer(python, name).await,
+        };
+        let (worker, intake) = (role("worker").await?, role("intake").await?);
+        let costs = stages.measure(&[&worker, &intake])?;
+        let sending = async {
+            match self.waiting {
+                true => Ok(()),
+                false => send(&stage, self.requests).await,
+            }
+        };
+        let completing = async {
+            match self.python {
+                None => events.reached(EventType::Completed, self.requests).await,
+                Some(_) => events.contain("COMPLETED", self.requests).await,
+            }
+        };
+        tokio::try_join!(sending, completing)?;
+        let seconds = costs.seconds();
+        costs.add(report, self.case, ("requests", self.requests), seconds)?;
+        history(&stage, self.case, report).await?;
+        worker.stop().await;
+        intake.stop().await;
+        Ok(())
+    }
 }
 
 /// Sends that many requests for an image.
-async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
+pub(super) async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
     stream::iter((0..number).map(anyhow::Ok))
         .try_for_each_concurrent(64, |number| async move {
             stage.send(&image(&stage.id(number))?).await
@@ -162,33 +144,17 @@ async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
         .await
 }
 
-/// The Temporal server and its CPU time when the measurement began.
-pub(super) struct Server {
-    pid: u32,
-    began: f64,
-}
-
-impl Server {
-    pub(super) fn begin(stages: &Stages<'_>) -> anyhow::Result<Self> {
-        let pid = stages.engines.pid("Temporal").context("no Temporal")?;
-        let began = measure::cpu_ms(pid)?;
-        Ok(Self { pid, began })
-    }
-
-    pub(super) fn cpu_ms(&self) -> anyhow::Result<f64> {
-        Ok(measure::cpu_ms(self.pid)? - self.began)
-    }
-}
-
-/// Adds the size of the round's first history.
-async fn history(
-    stage: &Stage,
-    (row, of): (&'static str, &str),
-    report: &mut Report,
-) -> anyhow::Result<()> {
+/// Adds the size of the round's first history, once it is complete: the last activity is not its last event.
+async fn history(stage: &Stage, (row, of): Case<'_>, report: &mut Report) -> anyhow::Result<()> {
     let temporal = Temporal::connect(&stage.config.temporal).await?;
-    let described = temporal.describe(&stage.id(0)).await?;
-    let described = described.context("the workflow is gone")?;
+    let described = loop {
+        let described = temporal.describe(&stage.id(0)).await?;
+        let described = described.context("the workflow is gone")?;
+        if described.close_time().is_some() {
+            break described;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
     let info = described.raw().workflow_execution_info.as_ref();
     let bytes = info.map_or(0, |info| info.history_size_bytes);
     report.add(row, of, "history events", described.history_length() as f64);
@@ -198,14 +164,29 @@ async fn history(
 
 /// Returns the request for one image.
 pub(super) fn image(id: &str) -> anyhow::Result<Request> {
+    request(id, picture())
+}
+
+/// Returns the request for one image whose job follows this script of the simulator.
+pub(super) fn scripted(id: &str, script: &Value) -> anyhow::Result<Request> {
+    let mut image = picture();
+    let params = &mut image.common.params;
+    params.insert("sim".to_owned(), script.to_string());
+    request(id, image)
+}
+
+pub(super) fn picture() -> ImageSpec {
+    ImageSpec {
+        common: Common::new("a red fox in the snow, golden hour, 35 mm"),
+        ..ImageSpec::default()
+    }
+}
+
+fn request(id: &str, image: ImageSpec) -> anyhow::Result<Request> {
     Ok(Request {
         id: id.to_owned().try_into()?,
         user: "ann".to_owned().try_into()?,
-        spec: Single::Image(ImageSpec {
-            common: Common::new("a red fox in the snow, golden hour, 35 mm"),
-            ..ImageSpec::default()
-        })
-        .into(),
+        spec: Single::Image(image).into(),
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),

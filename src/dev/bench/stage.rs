@@ -2,29 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::measure;
+use super::costs::Costs;
+use super::events::Events;
 use crate::contract::avro;
 use crate::dev::engines::Engines;
 use crate::dev::engines::process::{self, Process};
 use crate::dev::own_names;
-use crate::domain::{Event, EventType, Request};
+use crate::domain::{Event, Request};
 use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
 use crate::engines::kafka::producer::{Message, Producer};
-use crate::engines::kafka::tail::{From, Next, Tail};
+use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
 use crate::operate::setup;
 
-/// How long a role may take to be ready; its output may take ten times as long.
+/// How long a role may take to be ready; what it is to do may take ten times as long.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The engines, and the folder for what the rounds write.
@@ -39,15 +40,16 @@ pub(super) struct Stage {
     variables: BTreeMap<String, String>,
     folder: PathBuf,
     pub(super) registry: Arc<Registry>,
-    producer: Producer,
+    producer: Arc<Producer>,
+    publisher: Publisher,
     schema: u32,
 }
 
-/// A running process.
+/// A running role or bare loop.
 pub(super) struct Role {
     process: Process,
-    /// Its CPU time when the measurement began, in milliseconds.
-    began: f64,
+    /// Where a role serves its pages.
+    pages: String,
 }
 
 impl Stages<'_> {
@@ -80,15 +82,29 @@ impl Stages<'_> {
         let config = Config::load(|name| variables.get(name).cloned())?;
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink()).await?;
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
-        let subject = format!("{}-value", config.kafka.topics.requests);
+        let producer = Arc::new(Producer::new(&config.kafka, "bench")?);
+        let topics = config.kafka.topics.clone();
+        let subject = format!("{}-value", topics.requests);
         Ok(Stage {
             schema: registry.id_of(&subject, &avro::REQUEST).await?,
-            producer: Producer::new(&config.kafka, "bench")?,
+            publisher: Publisher::new(producer.clone(), registry.clone(), topics),
+            producer,
             registry,
             config,
             variables,
             folder,
         })
+    }
+
+    /// Begins to measure these processes and the Temporal server.
+    pub(super) fn measure(&self, roles: &[&Role]) -> anyhow::Result<Costs> {
+        let watched = |role: &&Role| {
+            let pid = role.process.pid().context("a process has ended")?;
+            Ok((role.process.name(), pid))
+        };
+        let roles: anyhow::Result<_> = roles.iter().map(watched).collect();
+        let temporal = self.engines.pid("Temporal").context("no Temporal")?;
+        Costs::begin(roles?, ("Temporal", temporal))
     }
 }
 
@@ -101,15 +117,11 @@ impl Stage {
         };
         let mut command = self.command(&std::env::current_exe()?)?;
         command.arg(name).env("HTTP_ADDR", address.to_string());
-        let role = self.start(name, command).await?;
-        let url = format!("http://{address}/readyz");
-        let ready = async || {
-            reqwest::get(&url)
-                .await
-                .is_ok_and(|page| page.status().is_success())
-        };
+        let role = self
+            .start(name, command, format!("http://{address}"))
+            .await?;
         let waiting = async {
-            while !ready().await {
+            while role.page("readyz").await.is_err() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -117,9 +129,40 @@ impl Stage {
         Ok(role)
     }
 
+    /// Starts a role of the Python peer, and waits until it is ready.
+    pub(super) async fn peer(&self, python: &Path, name: &'static str) -> anyhow::Result<Role> {
+        let mut command = self.command(python)?;
+        command.args(["-c", include_str!("../../../benches/peer/peer.py"), name]);
+        self.start_and_read(name, command).await
+    }
+
+    /// Starts a bare loop, and waits until it is ready: it begins a moment later.
+    pub(super) async fn bare(&self, arguments: &[&str]) -> anyhow::Result<Role> {
+        let mut command = self.command(&std::env::current_exe()?)?;
+        command.arg("bare").args(arguments);
+        self.start_and_read("bare", command).await
+    }
+
+    /// Starts `genflow dev` with engines of its own; returns after how many seconds it was ready.
+    pub(super) async fn dev(&self) -> anyhow::Result<f64> {
+        let mut command = self.command(&std::env::current_exe()?)?;
+        // Without the settings that name this stage's engines.
+        command.env_clear();
+        let kept = ["PATH", "HOME", "XDG_CACHE_HOME"];
+        command.envs(
+            kept.into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
+        command.args(["dev", "--ports", "free"]);
+        let dev = self.start("dev", command, String::new()).await?;
+        let said = dev.says("ready after").await?;
+        dev.stop().await;
+        Ok(said.trim_end_matches(" s").parse()?)
+    }
+
     /// Returns a command that starts `program` with the settings of this stage, in its folder, and ends with this
     /// process. A path with a slash is one from the folder of this process.
-    pub(super) fn command(&self, program: &std::path::Path) -> anyhow::Result<Command> {
+    fn command(&self, program: &Path) -> anyhow::Result<Command> {
         let program = match program.components().count() {
             1 => program.to_owned(),
             _ => std::path::absolute(program)?,
@@ -131,13 +174,22 @@ impl Stage {
         Ok(command)
     }
 
-    pub(super) async fn start(&self, name: &'static str, command: Command) -> anyhow::Result<Role> {
+    async fn start(
+        &self,
+        name: &'static str,
+        command: Command,
+        pages: String,
+    ) -> anyhow::Result<Role> {
         let log = self.folder.join(format!("{name}.log"));
         let process = Process::start(name, command, log).await?;
-        Ok(Role {
-            process,
-            began: 0.0,
-        })
+        Ok(Role { process, pages })
+    }
+
+    /// Starts a process that prints `ready`, and waits for it.
+    async fn start_and_read(&self, name: &'static str, command: Command) -> anyhow::Result<Role> {
+        let role = self.start(name, command, String::new()).await?;
+        role.says("ready").await?;
+        Ok(role)
     }
 
     /// Returns the id of a request or workflow of this round.
@@ -163,91 +215,61 @@ impl Stage {
         Ok(self.producer.send(message).await?)
     }
 
+    /// Returns the partition of a key, found with a record on the topic of events, which has as many as that of requests.
+    pub(super) async fn partition_of(&self, key: &str) -> anyhow::Result<i32> {
+        let message = Message {
+            topic: &self.config.kafka.topics.events,
+            key: Some(key.as_bytes()),
+            value: Some(b"probe"),
+            ..Message::default()
+        };
+        Ok(self.producer.place(message).await?.partition)
+    }
+
+    /// Publishes an event; returns when Kafka has it.
+    pub(super) async fn publish(&self, event: Event) -> anyhow::Result<()> {
+        Ok(self.publisher.publish(&[event], None).await?)
+    }
+
     /// Starts to read the events that are published from now on.
     pub(super) async fn events(&self) -> anyhow::Result<Events> {
-        let topic = &self.config.kafka.topics.events;
-        Ok(Events {
-            tail: Tail::open(&self.config.kafka, topic, From::End).await?,
-            registry: self.registry.clone(),
-        })
-    }
-}
-
-/// A reader of events.
-pub(super) struct Events {
-    tail: Tail,
-    registry: Arc<Registry>,
-}
-
-impl Events {
-    pub(super) async fn next(&self) -> anyhow::Result<Event> {
-        loop {
-            if let Next::Record(record) = self.tail.next().await? {
-                let value = record
-                    .value
-                    .as_deref()
-                    .context("an event without a value")?;
-                let (id, datum) = avro::unframe(value)?;
-                return Ok(avro::read_event(&*self.registry.schema(id).await?, datum)?);
-            }
-        }
+        Events::open(&self.config, self.registry.clone()).await
     }
 
-    /// Reads until `number` records contain `text`, whatever their format is.
-    pub(super) async fn contain(&self, text: &str, number: usize) -> anyhow::Result<()> {
-        let mut left = number;
-        while left > 0 {
-            if let Next::Record(record) = self.tail.next().await? {
-                let value = record.value.unwrap_or_default();
-                let found = value
-                    .windows(text.len())
-                    .any(|part| part == text.as_bytes());
-                left -= usize::from(found);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads until that many events of a type have come.
-    ///
-    /// # Errors
-    /// A request failed, or the topic cannot be read.
-    pub(super) async fn reached(&self, wanted: EventType, number: usize) -> anyhow::Result<()> {
-        let mut left = number;
-        while left > 0 {
-            let event = self.next().await?;
-            left -= usize::from(event.event_type == wanted);
-            if event.event_type.is_terminal() && event.event_type != EventType::Completed {
-                bail!(
-                    "{} ended as {:?}: {:?}",
-                    event.request_id,
-                    event.event_type,
-                    event.error
-                );
-            }
-        }
-        Ok(())
+    /// Removes the results, which may be large.
+    pub(super) fn remove_results(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_dir_all(self.folder.join("results"))?)
     }
 }
 
 impl Role {
-    pub(super) fn pid(&self) -> anyhow::Result<u32> {
-        self.process.pid().context("the process has ended")
+    async fn page(&self, name: &str) -> reqwest::Result<String> {
+        let page = reqwest::get(format!("{}/{name}", self.pages)).await?;
+        page.error_for_status()?.text().await
     }
 
-    /// Notes the CPU time that the process has used so far.
-    pub(super) fn begin(&mut self) -> anyhow::Result<()> {
-        self.began = measure::cpu_ms(self.pid()?)?;
+    /// Waits until a metric, summed over its labels, has reached `number`.
+    pub(super) async fn counted(&self, name: &str, number: usize) -> anyhow::Result<()> {
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let labelled = rest.starts_with(['{', ' ']).then_some(rest)?;
+            labelled.rsplit(' ').next()?.parse::<usize>().ok()
+        };
+        while self
+            .page("metrics")
+            .await?
+            .lines()
+            .filter_map(value)
+            .sum::<usize>()
+            < number
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
         Ok(())
     }
 
-    /// CPU time since [`Role::begin`], in milliseconds.
-    pub(super) fn cpu_ms(&self) -> anyhow::Result<f64> {
-        Ok(measure::cpu_ms(self.pid()?)? - self.began)
-    }
-
     /// Waits for a line of the output that starts with `word`; returns the rest of it.
-    pub(super) async fn says(&self, word: &str) -> anyhow::Result<String> {
+    async fn says(&self, word: &str) -> anyhow::Result<String> {
         let line = async {
             loop {
                 let output = self.process.output().await;
@@ -258,7 +280,17 @@ impl Role {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        Ok(self.process.until(SOON * 10, line).await?)
+        self.until(line).await
+    }
+
+    /// Waits for the end of a bare loop; returns how long it took.
+    pub(super) async fn seconds(&self) -> anyhow::Result<f64> {
+        Ok(self.says("seconds").await?.parse()?)
+    }
+
+    /// Runs `work` to its end, unless the process ends first or it takes too long.
+    pub(super) async fn until<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        Ok(self.process.until(SOON * 10, work).await?)
     }
 
     pub(super) async fn stop(self) {

@@ -36,6 +36,8 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// The fault of the files.
     pub(super) output: Option<OutputFault>,
+    /// Number of zero bytes after the content of each file.
+    pub(super) padding: u64,
     /// How long each download of a file takes.
     pub(super) download: Option<Seconds>,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.

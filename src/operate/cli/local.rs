@@ -26,9 +26,9 @@ pub enum Local {
     },
     /// Measure genflow beside bare loops on real engines of its own, and print a table
     Bench(Bench),
-    /// Run workflows of empty activities, for `bench`.
-    #[command(hide = true)]
-    BareWorker(Bare),
+    /// Run a bare loop that `bench` compares genflow with.
+    #[command(hide = true, subcommand)]
+    Bare(Bare),
     /// Simulate the generation APIs, with faults on demand
     ProviderSim {
         /// Address to listen on; port 0 picks a free port
@@ -63,12 +63,15 @@ pub struct Bench {
     /// Number of rounds; the median is printed
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub rounds: usize,
-    /// Requests in a round of the row `requests`
+    /// Requests in a round of the rows `requests`, `starts`, `notifier` (events) and `batches` (items)
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub requests: usize,
     /// Jobs that wait at once in the row `in-flight`
     #[arg(long, value_name = "N", default_value_t = 2000)]
-    pub in_flight: usize,
+    pub jobs: usize,
+    /// Items of a batch in the row `batches`
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 100, 10_000])]
+    pub batch_sizes: Vec<usize>,
     /// Python that has benches/peer/requirements.txt installed; measures the same path in Python too
     #[arg(long, value_name = "PATH")]
     pub peer: Option<PathBuf>,
@@ -82,19 +85,40 @@ pub struct Bench {
 pub enum BenchRow {
     /// Whole requests beside a bare SDK worker.
     Requests,
+    /// Starts of workflows beside a bare SDK loop.
+    Starts,
     /// What each part of a run costs Temporal: a bare SDK worker with one of them at a time.
     Extras,
     /// Records that intake's consumer handles, without the start of workflows.
     Intake,
-    /// How long a request takes while nothing else runs, beside the sum of the bare calls.
+    /// How long a request and a webhook take while nothing else runs, beside the sum of the bare calls.
     Latency,
+    /// Deliveries of webhooks beside a bare HTTP loop.
+    Notifier,
+    /// Batches of several sizes.
+    Batches,
+    /// One output of 2 GB.
+    Download,
+    /// Each role while it has nothing to do, and how long it and `genflow dev` take to start.
+    Idle,
+    /// Whole requests that wait in the topic when the roles start: a tenth of `--requests`, and 10 and 100 times as many.
+    Backlog,
     /// Jobs that wait at the provider.
     InFlight,
 }
 
+/// A bare loop; it prints `ready`, and `seconds` when it is done.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Bare {
+    /// Start workflows of empty activities, and run them
+    Workflows(BareWorkflows),
+    /// Post bodies to endpoints
+    Posts(BarePosts),
+}
+
 /// Options of the bare SDK worker.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Bare {
+pub struct BareWorkflows {
     /// Address of Temporal
     #[arg(long, value_name = "HOST:PORT")]
     pub temporal: String,
@@ -105,14 +129,34 @@ pub struct Bare {
     #[arg(long, value_name = "N")]
     pub workflows: usize,
     /// Activities of each workflow
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub activities: u32,
     /// Start each workflow when the one before has ended
     #[arg(long)]
     pub one_by_one: bool,
+    /// Only start the workflows
+    #[arg(long)]
+    pub no_worker: bool,
     /// A part of a genflow run to add
     #[arg(long, value_enum)]
     pub extra: Option<Extra>,
+}
+
+/// Options of the bare HTTP loop.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BarePosts {
+    /// URLs, which get the posts in turn
+    #[arg(long = "url", value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// Number of posts
+    #[arg(long, value_name = "N")]
+    pub number: usize,
+    /// Posts at once
+    #[arg(long, value_name = "N")]
+    pub at_once: usize,
+    /// Length of each body
+    #[arg(long, value_name = "BYTES")]
+    pub bytes: usize,
 }
 
 /// A part of a genflow run that the bare workflow lacks.

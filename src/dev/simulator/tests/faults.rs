@@ -283,6 +283,21 @@ async fn a_file_can_be_a_page_or_missing_or_empty() {
 }
 
 #[tokio::test]
+async fn a_padded_file_is_followed_by_as_many_zeros() {
+    let sim = Sim::start().await;
+    let mut files = Vec::new();
+    for padding in [0, 100_000] {
+        let done = sim
+            .succeed(json!({"prompt": "a cat", "sim": {"padding": padding}}))
+            .await;
+        let file = sim.http.get(done["output"][0].as_str().unwrap());
+        files.push(file.send().await.unwrap().bytes().await.unwrap());
+    }
+
+    assert_eq!(files[1], [&files[0][..], &[0; 100_000]].concat());
+}
+
+#[tokio::test]
 async fn a_truncated_file_breaks_off_half_way() {
     let sim = Sim::start().await;
     let done = sim
