@@ -19,6 +19,7 @@ mod notifier;
 mod provider;
 mod report;
 mod requests;
+mod sizing;
 mod stage;
 mod starts;
 
@@ -63,6 +64,9 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
     report.end();
     // Also what was measured before a fault or a stop.
     say(&report.table());
+    if let Some(costs) = sizing::Costs::of(&report, bench.jobs) {
+        say(&costs.table());
+    }
     if let Some(file) = &bench.json {
         std::fs::write(file, report.json()?)
             .with_context(|| format!("cannot write {}", file.display()))?;

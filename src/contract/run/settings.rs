@@ -38,10 +38,10 @@ pub struct Backoff {
 }
 
 impl Steps {
-    /// Returns the heartbeat time-out of `fetch` in milliseconds: a fifteenth of the run's deadline, since a run that may take long
+    /// Returns the heartbeat time-out of `fetch` in milliseconds: a twelfth of the run's deadline, since a run that may take long
     /// can also wait longer after a worker has died.
     pub fn fetch_heartbeat(&self, timeout_ms: u64) -> u64 {
-        let scaled = (timeout_ms / 15).max(self.heartbeat_ms);
+        let scaled = (timeout_ms / 12).max(self.heartbeat_ms);
         scaled.min(self.fetch_heartbeat_ms)
     }
 

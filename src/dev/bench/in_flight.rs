@@ -12,6 +12,8 @@ use super::stage::Stages;
 use crate::domain::EventType;
 use crate::operate::cli::local::Bench;
 
+/// A video's default deadline, by which the heartbeats of `fetch` are paced.
+const AS_A_VIDEO: Duration = Duration::from_secs(3600);
 const ROW: &str = "in-flight";
 /// How long the processes are observed.
 const OBSERVED: Duration = Duration::from_secs(30);
@@ -35,7 +37,9 @@ pub(super) async fn run(
     let endless = json!({"seconds": 36_000.0});
     let sending = async {
         for number in 0..bench.jobs {
-            stage.send(&scripted(&stage.id(number), &endless)?).await?;
+            let mut request = scripted(&stage.id(number), &endless)?;
+            request.timeout = Some(AS_A_VIDEO);
+            stage.send(&request).await?;
         }
         anyhow::Ok(())
     };

@@ -95,6 +95,11 @@ impl Report {
         }
     }
 
+    pub(super) fn median(&self, case: Case<'_>, unit: &str) -> Option<f64> {
+        let found = self.figures.iter().find(|it| it.is(case, unit))?;
+        Some(found.median)
+    }
+
     pub(super) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

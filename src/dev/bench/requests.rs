@@ -129,6 +129,9 @@ impl Whole<'_> {
         let seconds = costs.seconds();
         costs.add(report, self.case, ("requests", self.requests), seconds)?;
         history(&stage, self.case, report).await?;
+        let (row, of) = self.case;
+        let written = stages.kafka_bytes(&stage)? as f64 / self.requests as f64;
+        report.add(row, of, "Kafka bytes", written);
         worker.stop().await;
         intake.stop().await;
         Ok(())

@@ -96,6 +96,27 @@ impl Stages<'_> {
         })
     }
 
+    /// Returns the size of what Kafka has written to the topics of a stage.
+    pub(super) fn kafka_bytes(&self, stage: &Stage) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for partition in std::fs::read_dir(self.data.join("kafka/data"))? {
+            let partition = partition?;
+            let name = partition.file_name();
+            if name
+                .to_string_lossy()
+                .starts_with(&stage.config.kafka.group)
+            {
+                for file in std::fs::read_dir(partition.path())? {
+                    let file = file?;
+                    if file.path().extension().is_some_and(|it| it == "log") {
+                        bytes += file.metadata()?.len();
+                    }
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Begins to measure these processes and the Temporal server.
     pub(super) fn measure(&self, roles: &[&Role]) -> anyhow::Result<Costs> {
         let watched = |role: &&Role| {

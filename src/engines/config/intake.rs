@@ -71,7 +71,7 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
     // Below a second there is no time to send a submit. Above a minute, a fence (a third of the time-out) is valid for
     // so long that a paused worker could send after its run has ended.
     let heartbeat = vars.duration_within("HEARTBEAT_TIMEOUT", "10s", "1s"..="60s");
-    let fetch_heartbeat = vars.duration_within("FETCH_HEARTBEAT_TIMEOUT", "4m", "1s"..="1h");
+    let fetch_heartbeat = vars.duration_within("FETCH_HEARTBEAT_TIMEOUT", "5m", "1s"..="1h");
     let pauses = Backoff {
         first_ms: millis(retries.pauses.first),
         most_ms: millis(retries.pauses.most),

@@ -177,7 +177,7 @@ mod tests {
     /// Returns the job left by a run that was closed after `submit` was scheduled, or after it returned `submitted`.
     fn left(submitted: Option<&Submitted>) -> ProviderJobLeft {
         let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
-            "attempts": 5, "started_at": 1});
+            "attempts": 5, "started_at": 1, "deadline": 9});
         let mut attributes = vec![
             Attributes::WorkflowExecutionStartedEventAttributes(
                 WorkflowExecutionStartedEventAttributes {

@@ -32,8 +32,9 @@ impl Bounds {
                 records: (records / KEY_SHARE).max(1),
                 bytes,
             },
+            // Each reading costs a call to Kafka, so a few records at a time would be slow.
             read_again: Amount {
-                records: concurrency,
+                records: records / 4,
                 bytes,
             },
         }
