@@ -64,14 +64,18 @@ pub async fn run(
         stop.cancelled().await;
         stops.iter().for_each(|stop| stop());
     };
-    let ended = try_join_all(
-        workers
-            .iter_mut()
-            .map(|worker| stopping_all(worker.run(), &stop)),
-    );
+    // Cancelled runs are listed until the last fetch has ended.
+    let over = CancellationToken::new();
+    let ended = async {
+        let running = workers.iter_mut();
+        let running = running.map(|worker| stopping_all(worker.run(), &stop));
+        let ended = try_join_all(running).await;
+        over.cancel();
+        ended
+    };
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
-    let listing = work.cancels.watch(temporal, &stop);
+    let listing = work.cancels.watch(temporal, &over);
     let (ended, (), (), (), ()) = tokio::join!(ended, stopping, sweeping, watching, listing);
     // The rest of the grace period is for the rest of the process.
     work.store.close(config.grace.mul_f64(0.1)).await;

@@ -30,9 +30,8 @@ use crate::workflows::support::{failed, is_expired, last_record, now, options, r
 pub const NAME: &str = "generation.v1";
 /// Start-to-close time-out of `submit`: it publishes, reads the store, sends, and looks jobs up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
-/// How long after the deadline an attempt may still end: one of `submit` runs to its end once it may send, and one of
-/// `fetch` gets a grace while it stores.
-const AFTER_DEADLINE: Duration = SUBMIT_TRY;
+/// How long after the deadline an attempt of `fetch` may still end: it gets a grace of up to a minute while it stores.
+const FETCH_GRACE: Duration = Duration::from_secs(90);
 
 #[workflow]
 #[derive(Default)]
@@ -103,7 +102,8 @@ impl GenerationRun {
         let left = self.core.time_left(ctx);
         options.schedule_to_start_timeout = Some(left);
         options.close_timeouts = ActivityCloseTimeouts::ScheduleAndStartToClose {
-            schedule_to_close: left + AFTER_DEADLINE,
+            // An attempt that may send runs to its end.
+            schedule_to_close: left + SUBMIT_TRY,
             start_to_close: SUBMIT_TRY,
         };
         // A queue of its own if the provider has a rate limit.
@@ -141,7 +141,7 @@ impl GenerationRun {
             deadline: self.core.deadline(),
         };
         let left = self.core.time_left(ctx);
-        let longest = left + AFTER_DEADLINE;
+        let longest = left + FETCH_GRACE;
         let mut options = options(steps, steps.fetch, self.core.scope.clone(), longest);
         let heartbeat = steps.fetch_heartbeat(self.start.timeout_ms);
         options.heartbeat_timeout = Some(Duration::from_millis(heartbeat));

@@ -6,9 +6,10 @@ use anyhow::anyhow;
 use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::{ApplicationFailure, FailurePayloads};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::time::Instant;
 
 use crate::contract::activities::EXPIRED;
-use crate::domain::time::span;
+use crate::domain::time::{since_epoch, span};
 use crate::engines::clock::now;
 
 /// Retry delay of an activity that a stopping worker hands back to others.
@@ -127,21 +128,26 @@ pub(crate) fn expired(details: impl Into<FailurePayloads>) -> ActivityError {
     ActivityError::application(failure.build())
 }
 
-/// Returns once a deadline, in milliseconds since the epoch, is over.
-pub(crate) async fn over(deadline: i64) {
-    tokio::time::sleep(span(now(), deadline)).await;
+/// Returns when a deadline is over, which is in milliseconds since the epoch by the server's clock; this machine's clock
+/// may be wrong.
+pub(crate) fn deadline(ctx: &ActivityContext, at: i64) -> Instant {
+    let started = ctx.info().started_time.map_or_else(now, since_epoch);
+    Instant::now() + span(started, at)
 }
 
-/// Makes the next attempt begin at the deadline, and not later: that attempt ends the run.
+/// Makes the next attempt begin at the deadline, if it would begin later: that attempt ends the run.
 pub(crate) fn again_by(
-    deadline: i64,
+    deadline: Instant,
     ctx: &ActivityContext,
     error: ActivityError,
 ) -> ActivityError {
     let ActivityError::Application(failure) = error else {
         return error;
     };
-    let left = span(now(), deadline);
+    // The server takes zero for its longest pause.
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1));
     let pause = failure.next_retry_delay();
     if failure.is_non_retryable() || pause.unwrap_or_else(|| next_pause(ctx)) <= left {
         return ActivityError::Application(failure);

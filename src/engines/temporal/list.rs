@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use serde::Serialize;
 use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowListOptions};
 use temporalio_common::search_attributes::SearchAttributeKey;
@@ -91,18 +91,19 @@ impl Temporal {
         Ok(found.await?.iter().map(Listed::of).collect())
     }
 
-    /// Returns the workflow ids of the runs whose `fetch` is to end.
-    pub(crate) async fn cancelling(&self) -> Result<HashSet<String>, Error> {
+    /// Adds the workflow ids of the runs whose `fetch` is to end; on an error, those before it.
+    pub(crate) async fn list_cancelling(&self, ids: &mut HashSet<String>) -> Result<(), Error> {
         let query = format!(
             "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} = '{CANCELLING}'",
             self.task_queue()
         );
-        let runs = self
+        let mut runs = self
             .client()
             .list_workflows(query, WorkflowListOptions::default());
-        runs.map(|run| Ok(run.map_err(answered)?.id().to_owned()))
-            .try_collect()
-            .await
+        while let Some(run) = runs.next().await {
+            ids.insert(run.map_err(answered)?.id().to_owned());
+        }
+        Ok(())
     }
 
     /// Returns the runs that match the query and `takes`, and that began between the two times, newest first.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::time::sleep_until;
 
 use crate::contract::activities::request;
 use crate::contract::run::{
@@ -15,7 +16,7 @@ use crate::contract::run::{
 };
 use crate::domain::ItemOutcome;
 use crate::engines::temporal::activity::{
-    Aborted, again_by, alive, alive_until_stop, failure, heartbeating, over,
+    Aborted, again_by, alive, alive_until_stop, deadline, failure, heartbeating,
 };
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
@@ -37,8 +38,8 @@ impl Activities {
         ctx: ActivityContext,
         input: Submit,
     ) -> Result<Submitted, ActivityError> {
-        let deadline = input.deadline;
-        let submitting = Box::pin(submit::run(&self.work, &ctx, input));
+        let deadline = deadline(&ctx, input.deadline);
+        let submitting = Box::pin(submit::run(&self.work, &ctx, input, deadline));
         let submitted = submitting.await;
         submitted.map_err(|error| again_by(deadline, &ctx, error))
     }
@@ -49,13 +50,13 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        let turn = Turn::of(&ctx);
-        let deadline = input.deadline;
+        let deadline = deadline(&ctx, input.deadline);
+        let turn = Turn::of(&ctx, deadline);
         let ended = async {
             tokio::select! {
                 () = ctx.cancelled() => Aborted::Cancelled,
                 () = self.work.cancels.reached(&ctx, || turn.failures()) => Aborted::Cancelled,
-                () = over(deadline) => Aborted::Expired,
+                () = sleep_until(deadline) => Aborted::Expired,
             }
         };
         let fetching = self.work.fetch(input, &turn, ended);

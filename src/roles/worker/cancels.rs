@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde::Serialize;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::engines::failpoint;
 use crate::engines::temporal::client::Temporal;
 use crate::roles::worker::heartbeat::{Unstored, store};
 
-/// Pause between two lists.
+/// Pause between two lists, on average.
 const PAUSE: Duration = Duration::from_secs(4);
 
 /// The workflow ids in the last list that was not empty.
@@ -26,20 +27,22 @@ impl Cancels {
     pub(crate) async fn watch(&self, temporal: &Temporal, stop: &CancellationToken) {
         let mut failures = 0_u32;
         loop {
+            // Longer after failures; and workers that started together do not list together.
+            let pause = PAUSE * (1 << failures.min(4));
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = sleep(pause.mul_f64(rand::random_range(0.75..1.25))) => {}
                 () = stop.cancelled() => return,
             }
             if self.0.receiver_count() == 0 {
                 continue;
             }
-            match temporal.cancelling().await {
-                Ok(ids) => {
-                    failures = 0;
-                    if !ids.is_empty() {
-                        self.0.send_replace(ids);
-                    }
-                }
+            let mut ids = HashSet::new();
+            let listed = temporal.list_cancelling(&mut ids).await;
+            if !ids.is_empty() {
+                self.0.send_replace(ids);
+            }
+            match listed {
+                Ok(()) => failures = 0,
                 Err(error) => {
                     failures += 1;
                     if failures.is_power_of_two() {

@@ -23,11 +23,12 @@ mod search;
 mod unwanted;
 mod wait;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::time::{Instant, sleep_until};
 
 use self::record::{cancelled, clear, may_send, take_over};
 use self::search::Found;
@@ -38,7 +39,7 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating, over};
+use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
@@ -54,12 +55,15 @@ struct This<'a> {
     input: &'a Submit,
     provider: Provider,
     run_id: &'a str,
+    /// When the deadline of the run is over.
+    deadline: Instant,
 }
 
 pub(crate) async fn run(
     work: &Work,
     ctx: &ActivityContext,
     input: Submit,
+    deadline: Instant,
 ) -> Result<Submitted, ActivityError> {
     let info = ctx.info();
     let previous: Option<AttemptRecord> = ctx.heartbeat_details().deserialize()?;
@@ -73,6 +77,7 @@ pub(crate) async fn run(
         input: &input,
         provider: work.providers.of(input.spec.media(), mine.provider),
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
+        deadline,
     };
     if this.is_over() {
         return Err(expired(mine));
@@ -99,7 +104,7 @@ pub(crate) async fn run(
 impl This<'_> {
     /// Returns whether the deadline is over.
     fn is_over(&self) -> bool {
-        now() >= self.input.deadline
+        Instant::now() >= self.deadline
     }
 
     async fn send(&self, mine: AttemptRecord) -> Result<Submitted, ActivityError> {
@@ -144,7 +149,7 @@ impl This<'_> {
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
         let Submit { pending, spec, .. } = self.input;
-        let go = fresh(ctx.clone(), fence, asked, self.input.deadline);
+        let go = fresh(ctx.clone(), fence, asked, self.deadline);
         let submitting = self.provider.submit(&pending.workflow, spec, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
@@ -318,7 +323,7 @@ impl This<'_> {
         let found = tokio::select! {
             found = heartbeating(self.ctx, || record, searching) => found??,
             () = self.ctx.cancelled() => return Err(cancelled(record)),
-            () = over(self.input.deadline) => return Err(expired(record)),
+            () = sleep_until(self.deadline) => return Err(expired(record)),
         };
         self.after_search(record, found).await
     }
@@ -363,14 +368,14 @@ async fn fresh(
     ctx: ActivityContext,
     fence: AttemptRecord,
     mut asked: Instant,
-    deadline: i64,
+    deadline: Instant,
 ) -> Result<(), NotCurrent> {
     failpoint::hit("submit.sending").await;
     while asked.elapsed() >= every(&ctx) {
         asked = Instant::now();
         store(&ctx, fence).await.map_err(|_| NotCurrent)?;
     }
-    if ctx.is_cancelled() || now() >= deadline {
+    if ctx.is_cancelled() || Instant::now() >= deadline {
         return Err(NotCurrent);
     }
     Ok(())

@@ -44,15 +44,20 @@ impl Work {
         turn: &Turn<'_>,
         ended: impl Future<Output = Aborted>,
     ) -> Result<Fetched, Aborted> {
+        // Before anything that may hand the job back.
+        if turn.time_left().is_zero() {
+            return Err(Aborted::Expired);
+        }
+        let mut ended = std::pin::pin!(ended);
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
         // Boxed, so that a job that waits takes little memory.
         tokio::select! {
             published = Box::pin(self.publish(&input.pending)) => published?,
+            why = ended.as_mut() => return Err(why),
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
-        let mut ended = std::pin::pin!(ended);
         // The attempt that reported the last milestone has counted its stage if that was unknown.
         let reported = input.last_progress.as_ref();
         let mut counted = reported.map(|last| last.progress.stage.clone());
@@ -93,9 +98,9 @@ impl Work {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
                 }
                 self.give_way(slot, turn)?;
-                let shortest = self.settings.poll_interval;
-                let pause = after.unwrap_or_else(|| pause(span(input.sent_at, now()), shortest));
-                Ok(ControlFlow::Continue(pause))
+                let age = span(input.sent_at, now());
+                let usual = || pause(age, turn.time_left(), self.settings.poll_interval);
+                Ok(ControlFlow::Continue(after.unwrap_or_else(usual)))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
@@ -239,9 +244,10 @@ impl Work {
 }
 
 /// Returns the pause before the next poll of a job of this age: a tenth of it, so a result is noticed soon, and a job that
-/// takes long is polled rarely.
-fn pause(age: Duration, shortest: Duration) -> Duration {
-    (age / 10).min(LONGEST_PAUSE).max(shortest)
+/// takes long is polled rarely. Shortly before the deadline it is shorter, so that no result is lost to it.
+fn pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
+    let usual = (age / 10).min(LONGEST_PAUSE);
+    usual.min(left / 2).max(shortest)
 }
 
 /// Returns the error for outputs whose checks do not end.

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
 
 use crate::contract::run::Failures;
 use crate::engines::failpoint;
@@ -14,17 +16,28 @@ use crate::roles::worker::heartbeat;
 /// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
     ctx: &'t ActivityContext,
+    /// When the deadline of its run is over.
+    deadline: Instant,
     /// Shared with the heartbeat.
     failures: Mutex<Failures>,
 }
 
 impl<'t> Turn<'t> {
     /// Continues the counts of the previous attempt.
-    pub(crate) fn of(ctx: &'t ActivityContext) -> Self {
+    pub(crate) fn of(ctx: &'t ActivityContext, deadline: Instant) -> Self {
         // A first attempt has no details.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let failures = Mutex::new(earlier.unwrap_or_default());
-        Self { ctx, failures }
+        Self {
+            ctx,
+            deadline,
+            failures,
+        }
+    }
+
+    /// Returns the time until the deadline.
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Returns the user's fairness key, by which users share the slots.

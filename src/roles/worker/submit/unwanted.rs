@@ -1,8 +1,8 @@
 //! Cancels a just accepted job that nothing will use: the answer may arrive after the attempt, or its run, has ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::This;
 use crate::contract::run::{AttemptRecord, Job, ProviderJobLeft};

@@ -7,7 +7,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::This;
 use crate::contract::run::{AttemptRecord, Job};
@@ -16,7 +16,7 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::Poll;
 use crate::engines::storage::Source;
-use crate::engines::temporal::activity::{Aborted, over};
+use crate::engines::temporal::activity::Aborted;
 use crate::roles::worker::steps::{Way, priced};
 
 /// Pause after the first poll; it doubles up to `FETCH_POLL_INTERVAL`.
@@ -88,7 +88,7 @@ impl This<'_> {
     async fn ended(&self) -> Aborted {
         tokio::select! {
             () = self.ctx.cancelled() => Aborted::Cancelled,
-            () = over(self.input.deadline) => Aborted::Expired,
+            () = sleep_until(self.deadline) => Aborted::Expired,
         }
     }
 

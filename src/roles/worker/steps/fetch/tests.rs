@@ -75,3 +75,18 @@ fn an_unknown_state_is_counted_when_it_appears_and_not_at_each_poll() {
 
     assert_eq!(polls, [true, false, true, false, true]);
 }
+
+#[test]
+fn a_job_is_polled_more_rarely_as_it_gets_older_but_not_past_the_deadline() {
+    let seconds = Duration::from_secs;
+    for (age, left, expected) in [
+        (1, 3600, 2),
+        (50, 3600, 5),
+        (1000, 3600, 20),
+        (1000, 12, 6),
+        (1000, 1, 2),
+    ] {
+        let paused = pause(seconds(age), seconds(left), seconds(2));
+        assert_eq!(paused, seconds(expected), "{age} {left}");
+    }
+}
