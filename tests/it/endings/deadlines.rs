@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genflow::domain::ErrorCode;
+use genflow::domain::{ErrorCode, Event};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -13,6 +13,17 @@ use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 use genflow::domain::EventType::Cancelled;
+
+/// When Temporal's own time-out would end a `fetch` whose deadline is after eight seconds.
+const BACKSTOP: Duration = Duration::from_secs(90);
+
+/// Returns the time from a run's first event to its last.
+fn took(events: &[Event]) -> Duration {
+    let [first, .., last] = events else {
+        panic!("{events:?}")
+    };
+    Duration::from_millis((last.occurred_at - first.occurred_at).unsigned_abs())
+}
 
 #[tokio::test]
 async fn the_deadline_ends_a_job_that_never_does() {
@@ -25,6 +36,7 @@ async fn the_deadline_ends_a_job_that_never_does() {
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
+    assert!(took(&events) < BACKSTOP);
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
 }
 
@@ -41,8 +53,7 @@ async fn the_deadline_ends_the_pause_between_two_attempts() {
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
-    let took = events.last().unwrap().occurred_at - events[0].occurred_at;
-    assert!((8_000..40_000).contains(&took), "{took} ms");
+    assert!(took(&events) < Duration::from_secs(40));
     let bill = space.bill(request.id.as_str()).await;
     assert_eq!((bill.submits, bill.accepted), (1, 0));
 }
@@ -62,6 +73,7 @@ async fn the_deadline_ends_a_run_whose_fetch_no_worker_takes() {
 
     let events = space.story(second.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
+    assert!(took(&events) < BACKSTOP);
     assert_eq!(space.bill(second.id.as_str()).await.statuses, ["canceled"]);
 }
 
