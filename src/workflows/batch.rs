@@ -17,7 +17,7 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
     CancellableFutureWithReason as _, ChildWorkflowExecutionError, ChildWorkflowOptions,
-    ContinueAsNewOptions, ParentClosePolicy, TimerOptions, TimerResult, WorkflowCancellationToken,
+    ContinueAsNewOptions, ParentClosePolicy, TimerResult, WorkflowCancellationToken,
     WorkflowContext, WorkflowContextView, WorkflowIdReusePolicy, WorkflowResult,
 };
 
@@ -29,7 +29,9 @@ use crate::contract::search_attributes::{BACKSTOP, attributes};
 use crate::domain::error_chain::causes;
 use crate::domain::{BatchSummary, ErrorCode, ItemCounts, ItemOutcome, OnFailure, Outcome};
 use crate::workflows::run_core::{HasStatus, RunCore, not_started_in_time, show};
-use crate::workflows::support::{READ_TRY, detached, done, failed, now, options, readable};
+use crate::workflows::support::{
+    READ_TRY, detached, done, failed, now, options, readable, uncancelled,
+};
 
 pub const NAME: &str = "batch.v1";
 /// Start-to-close time-out of `publish`.
@@ -227,10 +229,7 @@ async fn until_deadline(
     left: Duration,
     items: impl Future<Output = ()>,
 ) {
-    let timer = TimerOptions::builder(left)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .build();
-    let mut timer = pin!(ctx.timer(timer));
+    let mut timer = pin!(ctx.timer(uncancelled(left)));
     let mut items = pin!(items.fuse());
     loop {
         workflows::select! {

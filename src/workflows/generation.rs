@@ -143,8 +143,7 @@ impl GenerationRun {
         let left = self.core.time_left(ctx);
         let longest = left + FETCH_GRACE;
         let mut options = options(steps, steps.fetch, self.core.scope.clone(), longest);
-        let heartbeat = steps.fetch_heartbeat(self.start.timeout_ms);
-        options.heartbeat_timeout = Some(Duration::from_millis(heartbeat));
+        options.heartbeat_timeout = Some(steps.fetch_heartbeat(self.start.timeout_ms));
         options.schedule_to_start_timeout = Some(left);
         options.close_timeouts = ActivityCloseTimeouts::ScheduleToClose(longest);
         options.task_queue = Some(self.start.fetch_queue.clone());

@@ -99,11 +99,15 @@ where
         if let Ok(output) = readable(ctx, doing.await).await {
             return output;
         }
-        let pause = TimerOptions::builder(AGAIN)
-            .cancellation_token(WorkflowCancellationToken::new())
-            .build();
-        ctx.timer(pause).await;
+        ctx.timer(uncancelled(AGAIN)).await;
     }
+}
+
+/// Returns a timer that no cancel reaches.
+pub(crate) fn uncancelled(span: Duration) -> TimerOptions {
+    TimerOptions::builder(span)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
 }
 
 /// Returns the last attempt record of a `submit` that ended without a result, if the error carries one.

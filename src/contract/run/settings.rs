@@ -1,6 +1,7 @@
 //! The settings that a run carries in its input, so that later changes do not affect it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,11 +39,11 @@ pub struct Backoff {
 }
 
 impl Steps {
-    /// Returns the heartbeat time-out of `fetch` in milliseconds: a twelfth of the run's deadline, since a run that may take long
-    /// can also wait longer after a worker has died.
-    pub fn fetch_heartbeat(&self, timeout_ms: u64) -> u64 {
+    /// Returns the heartbeat time-out of `fetch` for a run with this deadline: a twelfth of it, because a run that may take
+    /// long can also wait longer after its worker has died.
+    pub fn fetch_heartbeat(&self, timeout_ms: u64) -> Duration {
         let scaled = (timeout_ms / 12).max(self.heartbeat_ms);
-        scaled.min(self.fetch_heartbeat_ms)
+        Duration::from_millis(scaled.min(self.fetch_heartbeat_ms))
     }
 
     /// Returns the pauses of an activity that has none of its own.

@@ -12,7 +12,8 @@ use temporalio_sdk::activities::ActivityContext;
 
 /// Why an attempt cannot go on with a record that it tried to store.
 pub(crate) enum Unstored {
-    /// The workflow has cancelled the activity, after a CANCEL or at the deadline of its batch; the attempt is still the current one.
+    /// The workflow has cancelled the activity, after a CANCEL or at the deadline of its batch; the attempt is still the
+    /// current one.
     CancelRequested,
     /// The attempt is no longer the current one.
     NotCurrent,

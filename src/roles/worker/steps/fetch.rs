@@ -220,7 +220,8 @@ impl Work {
     }
 
     /// Lets `storing` continue for a while after a cancel or the deadline: outputs that are paid for and almost stored
-    /// are not thrown away. When the worker stops, it may continue until the drain is over; then another worker stores the outputs.
+    /// are not thrown away. When the worker stops, it may continue until the drain is over; then another worker stores
+    /// the outputs.
     pub(crate) async fn in_grace<T>(
         &self,
         storing: impl Future<Output = Result<T, DownloadError>>,
