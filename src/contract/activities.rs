@@ -24,7 +24,7 @@ pub const PUBLISH: &str = "publish.v1";
 pub const ITEM_ENDING: &str = "item-ending.v1";
 /// Once it is scheduled, the outcome is decided.
 pub const FINISH: &str = "finish.v1";
-/// The failure type of an activity that ended because the deadline of its run is over.
+/// The failure type of an activity that ended because the deadline of its run has passed.
 pub const EXPIRED: &str = "genflow.Expired";
 
 /// The activities of the workflows of requests, in the role `worker`.

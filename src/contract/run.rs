@@ -128,7 +128,7 @@ pub struct Submit {
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
-    /// When the run's deadline is over, in milliseconds since the epoch.
+    /// The run's deadline, in milliseconds since the epoch.
     pub deadline: i64,
 }
 
@@ -195,7 +195,7 @@ pub struct Fetch {
     pub progress_every_ms: u64,
     /// When the job was first sent, in milliseconds since the epoch.
     pub sent_at: i64,
-    /// When the run's deadline is over, in milliseconds since the epoch.
+    /// The run's deadline, in milliseconds since the epoch.
     pub deadline: i64,
 }
 

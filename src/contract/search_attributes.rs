@@ -14,7 +14,8 @@ pub const GEN_KIND: &str = "GenKind";
 /// The batch that a run is an item of.
 pub const GEN_BATCH: &str = "GenBatch";
 
-/// Only set on a run whose `fetch` is to end: workers look for it, since heartbeats of `fetch` are rare.
+/// Set when a run is cancelled during `fetch`. Workers list the runs that have it, because a `fetch` rarely sends a
+/// heartbeat.
 pub const GEN_STATE: &str = "GenState";
 /// The value of [`GEN_STATE`].
 pub const CANCELLING: &str = "CANCELLING";

@@ -64,8 +64,8 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
     report.end();
     // Also what was measured before a fault or a stop.
     say(&report.table());
-    if let Some(costs) = sizing::Costs::of(&report, bench.jobs) {
-        say(&costs.table());
+    if let Some(measured) = sizing::Measured::of(&report, bench.jobs) {
+        say(&measured.table());
     }
     if let Some(file) = &bench.json {
         std::fs::write(file, report.json()?)

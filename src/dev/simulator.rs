@@ -54,7 +54,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 const PIECES: usize = 20;
 /// Number of extra bytes in a huge file.
 const HUGE: u64 = 16 * 1024 * 1024;
-/// Bytes that are sent at once of such a file.
+/// Size of the chunks in which it is sent, in bytes.
 const PIECE: u64 = 64 * 1024;
 
 const ABOUT: &str = "genflow provider simulator\n\n\

@@ -47,9 +47,18 @@ use crate::engines::telemetry::events;
 pub struct Store {
     backend: Backend,
     objects: Arc<dyn ObjectStore>,
-    /// The same, without syncs to disk.
+    /// The same store, but writes are not synced to disk.
     unsynced: Arc<dyn ObjectStore>,
     uploads: Uploads,
+}
+
+/// What a written file outlives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power failure, at the cost of several syncs of the disk.
+    Synced,
+    /// The end of this process.
+    Unsynced,
 }
 
 #[derive(Clone, Debug)]
@@ -199,7 +208,7 @@ impl Store {
     /// Writes a small JSON file; replaces a file of that name.
     async fn write_json(
         &self,
-        objects: &dyn ObjectStore,
+        durability: Durability,
         workflow: &WorkflowId,
         name: &str,
         content: &impl Serialize,
@@ -209,6 +218,10 @@ impl Store {
         let options = PutOptions {
             attributes: self.typed("application/json"),
             ..PutOptions::default()
+        };
+        let objects = match durability {
+            Durability::Synced => &self.objects,
+            Durability::Unsynced => &self.unsynced,
         };
         ask(objects.put_opts(&location, text.into(), options)).await?;
         Ok(())

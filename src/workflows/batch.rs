@@ -222,7 +222,8 @@ async fn drive(ctx: &Context, run: &BatchRun, items: &Items) -> Option<Outcome> 
     (!goes_on).then(|| run.outcome(items.on_failure()))
 }
 
-/// Waits for the items, which the deadline cancels. After a cancel it still awaits their real end (contract, rule 6).
+/// Waits for the items, and cancels them at the deadline. The real end of cancelled items is awaited too (contract,
+/// rule 6).
 async fn until_deadline(
     ctx: &Context,
     core: &RunCore,

@@ -30,7 +30,7 @@ use crate::workflows::support::{failed, is_expired, last_record, now, options, r
 pub const NAME: &str = "generation.v1";
 /// Start-to-close time-out of `submit`: it publishes, reads the store, sends, and looks jobs up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
-/// How long after the deadline an attempt of `fetch` may still end: it gets a grace of up to a minute while it stores.
+/// Time that an attempt of `fetch` has after the deadline: `STORE_GRACE`, which is at most a minute, and a margin.
 const FETCH_GRACE: Duration = Duration::from_secs(90);
 
 #[workflow]
@@ -102,7 +102,7 @@ impl GenerationRun {
         let left = self.core.time_left(ctx);
         options.schedule_to_start_timeout = Some(left);
         options.close_timeouts = ActivityCloseTimeouts::ScheduleAndStartToClose {
-            // An attempt that may send runs to its end.
+            // An attempt that began before the deadline may finish its submit.
             schedule_to_close: left + SUBMIT_TRY,
             start_to_close: SUBMIT_TRY,
         };
@@ -170,7 +170,7 @@ impl GenerationRun {
         Outcome::Completed(generated).into()
     }
 
-    /// Lets the run end as expired, if that is why an activity has no result.
+    /// Notes that the run has expired, if that is why an activity failed.
     fn expire_by(&self, ctx: &Context, error: &ActivityExecutionError) {
         if is_expired(error) || self.core.time_left(ctx).is_zero() {
             self.core.expire();
@@ -290,7 +290,8 @@ async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) ->
     run.ended(ProviderJobLeft::Job(job), Outcome::Cancelled)
 }
 
-/// Runs `fetch` once. Its heartbeats are rare, so a cancel is also listed, where its worker finds it within seconds.
+/// Runs `fetch` once. A cancel also sets a search attribute, by which the worker notices it within seconds: its next
+/// heartbeat may be minutes away.
 async fn fetch(
     ctx: &Context,
     run: &GenerationRun,

@@ -109,7 +109,7 @@ impl RunCore {
         Duration::from_millis(self.input.timeout_ms).saturating_sub(span(self.started_at, now(ctx)))
     }
 
-    /// Returns when the deadline is over, in milliseconds since the epoch.
+    /// Returns the deadline, in milliseconds since the epoch.
     pub(crate) fn deadline(&self) -> i64 {
         let timeout = i64::try_from(self.input.timeout_ms).unwrap_or(i64::MAX);
         self.started_at.saturating_add(timeout)
@@ -123,7 +123,7 @@ impl RunCore {
         }
     }
 
-    /// Returns whether nothing more is to be done: the run was cancelled, or its deadline is over.
+    /// Returns whether the run must end: it was cancelled, or its deadline has passed, which is then noted.
     pub(crate) fn is_over<W: 'static>(&self, ctx: &WorkflowContext<W>) -> bool {
         if self.time_left(ctx).is_zero() {
             self.expire();

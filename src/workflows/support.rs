@@ -118,8 +118,8 @@ pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<AttemptRecor
     cancelled().or_else(timed_out).or_else(failed)
 }
 
-/// Returns whether an activity ended because the deadline is over: it said so, no worker took it in time, or there is
-/// no time for another attempt.
+/// Returns whether the deadline ended an activity: it failed as expired, no worker took it in time, or no time was left
+/// for another attempt.
 pub(crate) fn is_expired(error: &ActivityExecutionError) -> bool {
     let ActivityExecutionError::Failed(failed) = error else {
         return false;

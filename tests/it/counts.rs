@@ -1,9 +1,8 @@
-//! The cost of a request in things that do not depend on the machine, against committed numbers (`counts/*.txt`): history,
-//! calls to Temporal and the provider, records, syncs. A change that raises a figure fails with it, and so does one that
-//! lowers it, until the table has the new number. The allocations of the pure path are in `tests/allocations.rs`.
+//! Checks what a request costs against committed figures (`counts/*.txt`): history, calls to Temporal and the provider,
+//! records, syncs. A higher figure fails, and so does a lower one until it is committed. The allocations of the pure path
+//! are in `tests/allocations.rs`.
 //!
-//! Calls whose number depends on time are not counted: polls for tasks, commits of offsets, and calls that roles make now
-//! and then, which are not part of every request.
+//! Calls whose number depends on time are not counted: task polls, commits of offsets, and periodic calls.
 
 mod figures;
 mod history;

@@ -10,7 +10,7 @@ use crate::domain::{Media, ProviderName, Single};
 /// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
-    /// Heartbeat time-out of each activity but `fetch`.
+    /// Heartbeat time-out of every activity except `fetch`.
     pub heartbeat_ms: u64,
     /// Longest heartbeat time-out of `fetch`.
     pub fetch_heartbeat_ms: u64,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::measure::{cpu_ms, mb, peak_mb};
 use super::report::{Case, Report};
 
-/// The CPU time of some processes and of the Temporal server, from a moment on.
+/// The CPU time of some processes and of the Temporal server since `begin`.
 pub(super) struct Costs {
     began: Instant,
     ours: Vec<Watched>,
@@ -52,8 +52,8 @@ impl Costs {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Adds the rate of `number` things that were done in these seconds, what each has cost, and the largest memory;
-    /// returns our CPU time for each, in milliseconds.
+    /// Adds the rate of `number` things that were done in these seconds, the CPU time of each and the peak memory; returns
+    /// our CPU time for each, in milliseconds.
     pub(super) fn add(
         &self,
         report: &mut Report,
@@ -78,7 +78,7 @@ impl Costs {
         Ok(own)
     }
 
-    /// Adds the part of a core that each process has used since the begin, and its memory now.
+    /// Adds the part of a core that each process has used since `begin`, and its memory now.
     pub(super) fn add_shares(
         &self,
         report: &mut Report,

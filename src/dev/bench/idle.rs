@@ -9,7 +9,7 @@ use super::stage::Stages;
 use crate::operate::cli::local::Bench;
 
 const ROW: &str = "idle";
-/// Time for the work after the start.
+/// Time to settle after the start.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long a role is observed.
 const OBSERVED: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ pub(super) async fn run(
             costs.add_shares(report, (ROW, name))?;
             role.stop().await;
         }
-        // With engines of its own, which are installed.
+        // It starts its own engines, which are installed already.
         report.add(ROW, "genflow dev", "s to ready", stage.dev().await?);
     }
     Ok(())

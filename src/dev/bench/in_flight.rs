@@ -17,8 +17,8 @@ const AS_A_VIDEO: Duration = Duration::from_secs(3600);
 const ROW: &str = "in-flight";
 /// How long the processes are observed.
 const OBSERVED: Duration = Duration::from_secs(30);
-/// Time for the last fetches to begin.
-const SETTLE: Duration = Duration::from_secs(10);
+/// After this time polls and heartbeats are as rare as they get: polls 20 s apart.
+const SETTLE: Duration = Duration::from_secs(210);
 
 pub(super) async fn run(
     stages: &Stages<'_>,

@@ -74,7 +74,7 @@ impl Report {
         at(50)
     }
 
-    /// Adds, for this round, how many times the figure of `base` each of these figures of a case is.
+    /// Adds this round's ratio of each figure of a case to that of `base`.
     pub(super) fn compare(
         &mut self,
         (row, of): Case<'_>,
@@ -127,7 +127,7 @@ impl Figure {
     }
 }
 
-/// Three digits that count.
+/// Formats with three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),

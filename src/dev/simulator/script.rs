@@ -18,7 +18,7 @@ pub(super) struct Script {
     pub(super) runs: Option<u32>,
     /// How long the job runs, instead of the simulator's default.
     pub(super) seconds: Option<Seconds>,
-    /// The job runs until this read of it, from 1, however long that takes.
+    /// The job is done at this read of it (from 1), and not before.
     pub(super) done_at_read: Option<usize>,
     /// One fault for each submit of the same client id, in order; later submits work.
     pub(super) submit: Vec<SubmitFault>,

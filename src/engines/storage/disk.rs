@@ -8,8 +8,7 @@ use object_store::local::LocalFileSystem;
 
 use super::fault;
 
-/// Opens the store below a folder, which it creates: once so that it syncs each stored file to disk, and once so that it
-/// does not.
+/// Creates the folder, and opens it as two stores: the first syncs each file to disk, the second does not.
 pub(super) fn open(root: &Path) -> io::Result<(PathBuf, [LocalFileSystem; 2])> {
     fs::create_dir_all(root)?;
     let root = fs::canonicalize(root)?;

@@ -5,22 +5,20 @@
 
 use std::io;
 
-use super::Store;
+use super::{Durability, Store};
 use crate::contract::run::JobRecord;
 use crate::domain::WorkflowId;
 
 const JOB: &str = "job.json";
 
 impl Store {
-    /// Writes the answer to a run's submit, over an earlier one. Only if it is `synced` does it surely outlive a loss of
-    /// power, but that costs several syncs of a disk.
-    pub async fn write_job_record(&self, record: &JobRecord, synced: bool) -> io::Result<()> {
-        let objects = if synced {
-            &self.objects
-        } else {
-            &self.unsynced
-        };
-        let writing = self.write_json(&**objects, &record.workflow_id, JOB, record);
+    /// Writes the answer to a run's submit, over an earlier one.
+    pub async fn write_job_record(
+        &self,
+        record: &JobRecord,
+        durability: Durability,
+    ) -> io::Result<()> {
+        let writing = self.write_json(durability, &record.workflow_id, JOB, record);
         self.counted(writing).await
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::Store;
+use super::{Durability, Store};
 use crate::domain::{Generated, WorkflowId};
 
 /// The stored result of one run.
@@ -30,7 +30,12 @@ impl Manifest {
 impl Store {
     /// Writes the manifest of a run, over that of an earlier run of the same id, so that the newest is found.
     pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let writing = self.write_json(&*self.objects, &manifest.workflow_id, MANIFEST, manifest);
+        let writing = self.write_json(
+            Durability::Synced,
+            &manifest.workflow_id,
+            MANIFEST,
+            manifest,
+        );
         self.counted(writing).await
     }
 

@@ -262,13 +262,13 @@ async fn an_answer_is_found_by_its_own_run_only() {
 
     assert_eq!(found("first").await, None);
     store
-        .write_job_record(&record("first", 1), true)
+        .write_job_record(&record("first", 1), Durability::Synced)
         .await
         .unwrap();
     assert_eq!(found("first").await, Some(1));
     assert_eq!(found("second").await, None, "of an earlier run of the id");
     store
-        .write_job_record(&record("second", 2), false)
+        .write_job_record(&record("second", 2), Durability::Unsynced)
         .await
         .unwrap();
     assert_eq!(found("second").await, Some(2));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use temporalio_common::RetryPolicy;
 use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::{ApplicationFailure, FailurePayloads};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -23,7 +24,7 @@ const SILENT: Duration = Duration::from_secs(1);
 pub enum Aborted {
     /// It was cancelled: its run is to end, or this attempt is no longer the current one.
     Cancelled,
-    /// The deadline of its run is over.
+    /// The deadline of its run has passed.
     Expired,
     /// Its worker stops: another worker continues it.
     HandedBack,
@@ -88,7 +89,8 @@ pub(crate) async fn heartbeating<T, D: TemporalSerializable + Send + 'static>(
     }
 }
 
-/// Returns a third of the heartbeat time-out.
+/// Returns a third of the heartbeat time-out: for so long a fence is valid. Ordinary heartbeats are two thirds apart, which
+/// leaves a third for a slow answer.
 pub(crate) fn every(ctx: &ActivityContext) -> Duration {
     ctx.info()
         .heartbeat_timeout
@@ -119,23 +121,23 @@ pub(crate) fn failure(aborted: Aborted) -> ActivityError {
     )
 }
 
-/// Returns the error of an activity whose run's deadline is over, with what its workflow must know.
+/// Returns the failure that ends an activity at the deadline of its run; `details` are for its workflow.
 pub(crate) fn expired(details: impl Into<FailurePayloads>) -> ActivityError {
-    let failure = ApplicationFailure::builder(anyhow!("the deadline is over"))
+    let failure = ApplicationFailure::builder(anyhow!("the deadline has passed"))
         .type_name(EXPIRED.to_owned())
         .non_retryable(true)
         .details(details);
     ActivityError::application(failure.build())
 }
 
-/// Returns when a deadline is over, which is in milliseconds since the epoch by the server's clock; this machine's clock
-/// may be wrong.
+/// Converts a deadline, in milliseconds since the epoch, to this process's clock. It counts from the start of the attempt as
+/// the server reports it, because this machine's wall clock may be wrong.
 pub(crate) fn deadline(ctx: &ActivityContext, at: i64) -> Instant {
     let started = ctx.info().started_time.map_or_else(now, since_epoch);
     Instant::now() + span(started, at)
 }
 
-/// Makes the next attempt begin at the deadline, if it would begin later: that attempt ends the run.
+/// Shortens the pause before the next attempt to the deadline, so that this attempt ends the run in time.
 pub(crate) fn again_by(
     deadline: Instant,
     ctx: &ActivityContext,
@@ -144,12 +146,16 @@ pub(crate) fn again_by(
     let ActivityError::Application(failure) = error else {
         return error;
     };
-    // The server takes zero for its longest pause.
+    // The server takes a pause of zero for its longest one.
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1));
     let pause = failure.next_retry_delay();
-    if failure.is_non_retryable() || pause.unwrap_or_else(|| next_pause(ctx)) <= left {
+    let usual = || {
+        let info = ctx.info();
+        backoff(&info.retry_policy.clone().unwrap_or_default(), info.attempt)
+    };
+    if failure.is_non_retryable() || pause.unwrap_or_else(usual) <= left {
         return ActivityError::Application(failure);
     }
     let name = failure.type_name().map(str::to_owned);
@@ -159,13 +165,28 @@ pub(crate) fn again_by(
     ActivityError::application(sooner.build())
 }
 
-/// Returns Temporal's pause after this attempt, should it fail.
-fn next_pause(ctx: &ActivityContext) -> Duration {
-    let info = ctx.info();
-    let policy = info.retry_policy.clone().unwrap_or_default();
-    let doublings = i32::try_from(info.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-    let factor = policy.backoff_coefficient().powi(doublings);
+/// Returns Temporal's pause after a failed attempt with this number.
+fn backoff(policy: &RetryPolicy, attempt: u32) -> Duration {
+    let earlier = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let factor = policy.backoff_coefficient().powi(earlier);
     let pause = policy.initial_interval().as_secs_f64() * factor;
     let longest = policy.maximum_interval().unwrap_or(Duration::MAX);
     Duration::try_from_secs_f64(pause).map_or(longest, |pause| pause.min(longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_up_to_its_maximum() {
+        let policy = RetryPolicy::builder()
+            .initial_interval(Duration::from_secs(1))
+            .maximum_interval(Duration::from_secs(60))
+            .build();
+
+        let pauses = [1, 2, 4, 7, u32::MAX].map(|attempt| backoff(&policy, attempt).as_secs());
+
+        assert_eq!(pauses, [1, 2, 8, 60, 60]);
+    }
 }

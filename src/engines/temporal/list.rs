@@ -91,7 +91,7 @@ impl Temporal {
         Ok(found.await?.iter().map(Listed::of).collect())
     }
 
-    /// Adds the workflow ids of the runs whose `fetch` is to end; on an error, those before it.
+    /// Adds the workflow ids of all cancelled runs that wait for a `fetch`. After an error, `ids` has those read so far.
     pub(crate) async fn list_cancelling(&self, ids: &mut HashSet<String>) -> Result<(), Error> {
         let query = format!(
             "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} = '{CANCELLING}'",

@@ -63,7 +63,7 @@ pub struct Bench {
     /// Number of rounds; the median is printed
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub rounds: usize,
-    /// Requests in a round of the rows `requests`, `starts`, `notifier` (events) and `batches` (items)
+    /// Requests in a round; events for `notifier`, items for `batches`, at most ten times as many for `backlog`
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub requests: usize,
     /// Jobs that wait at once in the row `in-flight`

@@ -1,5 +1,6 @@
-//! Tells each `fetch` on this worker that its run was cancelled. Temporal says so in the answer to a heartbeat, but those
-//! of `fetch` are minutes apart. So a cancelled run sets a search attribute, and each worker lists these runs.
+//! Notifies each `fetch` on this worker that its run was cancelled. Temporal reports a cancel in the answer to a
+//! heartbeat, but a `fetch` sends one only every few minutes. So a cancelled run sets a search attribute, and each worker
+//! lists the runs that have it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,17 +18,17 @@ use crate::roles::worker::heartbeat::{Unstored, store};
 /// Pause between two lists, on average.
 const PAUSE: Duration = Duration::from_secs(4);
 
-/// The workflow ids in the last list that was not empty.
+/// The cancelled runs in the last list that had any, by workflow id.
 #[derive(Debug, Default)]
 pub(crate) struct Cancels(watch::Sender<HashSet<String>>);
 
 impl Cancels {
-    /// Lists the cancelled runs until `stop`, while a `fetch` runs here. If the list cannot be read, cancels are noticed
-    /// with the next heartbeats.
+    /// Lists the cancelled runs until `stop`, while a `fetch` runs here. While the list cannot be read, a `fetch` notices a
+    /// cancel with its next heartbeat.
     pub(crate) async fn watch(&self, temporal: &Temporal, stop: &CancellationToken) {
         let mut failures = 0_u32;
         loop {
-            // Longer after failures; and workers that started together do not list together.
+            // Longer after failures. The jitter keeps workers that started together from listing together.
             let pause = PAUSE * (1 << failures.min(4));
             tokio::select! {
                 () = sleep(pause.mul_f64(rand::random_range(0.75..1.25))) => {}
@@ -54,8 +55,9 @@ impl Cancels {
         }
     }
 
-    /// Returns once Temporal confirms that this attempt is to end. `details` is what its heartbeats store.
-    pub(crate) async fn reached<D: Serialize>(
+    /// Returns once the run is listed and Temporal confirms that this attempt must end. `details` go with the heartbeat
+    /// that asks for this.
+    pub(crate) async fn confirmed<D: Serialize>(
         &self,
         ctx: &ActivityContext,
         details: impl Fn() -> D,

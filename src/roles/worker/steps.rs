@@ -47,7 +47,7 @@ pub struct Work {
     pub(crate) waits: Waits,
     /// The running fetches, by user.
     pub shares: Shares,
-    /// The runs whose fetches are to end.
+    /// The cancelled runs, as Temporal lists them.
     pub(crate) cancels: Cancels,
     pub drain: Drain,
 }

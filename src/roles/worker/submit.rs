@@ -38,6 +38,7 @@ use crate::domain::{ErrorCode, EventError};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
+use crate::engines::storage::Durability;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating};
 use crate::roles::worker::heartbeat::{Unstored, store};
@@ -55,7 +56,7 @@ struct This<'a> {
     input: &'a Submit,
     provider: Provider,
     run_id: &'a str,
-    /// When the deadline of the run is over.
+    /// The deadline of the run.
     deadline: Instant,
 }
 
@@ -79,7 +80,7 @@ pub(crate) async fn run(
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
         deadline,
     };
-    if this.is_over() {
+    if this.is_past_deadline() {
         return Err(expired(mine));
     }
     let may_send = may_send(info.attempt, is_first, previous);
@@ -102,8 +103,7 @@ pub(crate) async fn run(
 }
 
 impl This<'_> {
-    /// Returns whether the deadline is over.
-    fn is_over(&self) -> bool {
+    fn is_past_deadline(&self) -> bool {
         Instant::now() >= self.deadline
     }
 
@@ -127,7 +127,7 @@ impl This<'_> {
         if ctx.is_cancelled() {
             return Err(cancelled(cleared));
         }
-        if self.is_over() {
+        if self.is_past_deadline() {
             return Err(expired(cleared));
         }
         let at = now();
@@ -261,8 +261,13 @@ impl This<'_> {
 
     /// Keeps an answer in the store, where later attempts and the end of the run find it. Returns whether it is there.
     async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) -> bool {
-        // If this machine loses it with its power, the provider's list still has the job.
-        let is_listed = matches!(answer, SubmitAnswer::Job(_)) && self.provider.can_find();
+        // A power failure may lose this record, but not the provider's list of jobs.
+        let durability = match answer {
+            SubmitAnswer::Job(_) if self.provider.can_find() => Durability::Unsynced,
+            SubmitAnswer::Job(_) | SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted => {
+                Durability::Synced
+            }
+        };
         let record = JobRecord {
             workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
@@ -271,7 +276,7 @@ impl This<'_> {
             answer,
         };
         // The attempt's result carries the same answer, so a failure here must not hold it back.
-        let written = self.work.store.write_job_record(&record, !is_listed).await;
+        let written = self.work.store.write_job_record(&record, durability).await;
         if let Err(error) = &written {
             tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
         }

@@ -12,8 +12,7 @@ pub(super) fn growth(earlier: &Figures, later: &Figures) -> Figures {
     grown.filter(|(_, growth)| *growth > 0).collect()
 }
 
-/// Returns the lowest value of each figure: on a busy machine, a request that takes seconds has a heartbeat more, or a
-/// call is repeated, but no request costs less than it must.
+/// Returns the minimum of each figure: on a busy machine, some requests need an extra heartbeat or a repeated call.
 pub(super) fn lowest(of: &[Figures]) -> Figures {
     let names: BTreeSet<&String> = of.iter().flat_map(Figures::keys).collect();
     let lowest = |name: &String| of.iter().map(|one| value(one, name)).min();

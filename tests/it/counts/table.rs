@@ -34,7 +34,7 @@ pub(crate) fn check(table: &str, mut measured: Figures) {
         .collect();
     assert!(
         differences.is_empty(),
-        "a request does not cost what {path} says:\n{differences}\nIf this is right, the file is to be:\n{new}"
+        "a request does not cost what {path} says:\n{differences}\nIf this is intended, replace the file with:\n{new}"
     );
 }
 
@@ -52,8 +52,8 @@ fn differences(committed: &Figures, measured: &Figures) -> String {
             continue;
         }
         match is.cmp(&was) {
-            std::cmp::Ordering::Greater => writeln!(text, "above: {name}: {is} instead of {was}"),
-            std::cmp::Ordering::Less => writeln!(text, "lower it: {name}: {is} instead of {was}"),
+            std::cmp::Ordering::Greater => writeln!(text, "{name} rose from {was} to {is}"),
+            std::cmp::Ordering::Less => writeln!(text, "{name} fell from {was} to {is}"),
             std::cmp::Ordering::Equal => Ok(()),
         }
         .unwrap();

@@ -10,7 +10,7 @@ use crate::engines::http;
 use crate::operate::cli::local::BarePosts;
 
 pub(super) async fn run(bare: BarePosts, stop: CancellationToken) -> anyhow::Result<()> {
-    // With the settings of the notifier's.
+    // The same client settings as the notifier's.
     let client = http::client().build()?;
     let round = begin().await;
     let numbers = stream::iter((0..bare.number).map(anyhow::Ok));

@@ -32,7 +32,7 @@ impl Bounds {
                 records: (records / KEY_SHARE).max(1),
                 bytes,
             },
-            // Each reading costs a call to Kafka, so a few records at a time would be slow.
+            // Each read is a call to Kafka: with a small amount, few keys would be slow.
             read_again: Amount {
                 records: records / 4,
                 bytes,

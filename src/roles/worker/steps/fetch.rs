@@ -44,7 +44,7 @@ impl Work {
         turn: &Turn<'_>,
         ended: impl Future<Output = Aborted>,
     ) -> Result<Fetched, Aborted> {
-        // Before anything that may hand the job back.
+        // First: the next steps may hand the job back, but then no attempt would end the run.
         if turn.time_left().is_zero() {
             return Err(Aborted::Expired);
         }
@@ -244,8 +244,8 @@ impl Work {
     }
 }
 
-/// Returns the pause before the next poll of a job of this age: a tenth of it, so a result is noticed soon, and a job that
-/// takes long is polled rarely. Shortly before the deadline it is shorter, so that no result is lost to it.
+/// Returns the pause before the next poll: a tenth of the job's age, and at most half the time left, so that a job that is
+/// done just before the deadline is still found.
 fn pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
     let usual = (age / 10).min(LONGEST_PAUSE);
     usual.min(left / 2).max(shortest)

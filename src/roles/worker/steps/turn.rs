@@ -16,7 +16,7 @@ use crate::roles::worker::heartbeat;
 /// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
     ctx: &'t ActivityContext,
-    /// When the deadline of its run is over.
+    /// The deadline of its run.
     deadline: Instant,
     /// Shared with the heartbeat.
     failures: Mutex<Failures>,

@@ -2,7 +2,8 @@
 //! need no `fetch`: about a fifth of what a request costs Temporal.
 //!
 //! Nothing depends on it: if the wait ends without stored outputs, for whatever reason, `fetch` polls the job as it polls
-//! any other. If the attempt is lost meanwhile, the next one finds the job's record in the store.
+//! any other. If the attempt is lost meanwhile, the next one finds the job's record in the store, or the
+//! job in the provider's list.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -84,7 +85,7 @@ impl This<'_> {
         }
     }
 
-    /// Returns once the run is cancelled or its deadline is over.
+    /// Returns once the run is cancelled or its deadline has passed.
     async fn ended(&self) -> Aborted {
         tokio::select! {
             () = self.ctx.cancelled() => Aborted::Cancelled,
@@ -100,7 +101,7 @@ impl This<'_> {
         let storing = work.in_grace(storing, ended);
         let too_long = async {
             sleep(STORE_TIME).await;
-            if self.ctx.is_cancelled() || self.is_over() {
+            if self.ctx.is_cancelled() || self.is_past_deadline() {
                 sleep(work.settings.store_grace).await;
             }
         };
