@@ -99,9 +99,9 @@ pub struct Generated {
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
     pub cost_usd: Option<f64>,
-    /// The input sent to the model, as JSON text without the prompt. This version never sets it.
+    /// The input sent to the model, as JSON text without the prompt and without secrets.
     pub sent: Option<String>,
-    /// Fields whose values were adapted, dropped or overridden. This version adds none.
+    /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
 }
@@ -154,7 +154,7 @@ pub struct EventError {
     pub message: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// All problems of the input that were found before anything was sent. This version adds none.
+    /// All fields of the input that the model cannot serve.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }

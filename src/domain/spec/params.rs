@@ -9,7 +9,7 @@ use crate::domain::invalid::beginning;
 use crate::domain::{Invalid, InvalidFields, parse_http_url};
 
 /// The models' names for the number of outputs. `spec.num_images` has a bound, which these would bypass.
-const COUNTS: [&str; 9] = [
+const COUNTS: [&str; 10] = [
     "n",
     "num_images",
     "num_outputs",
@@ -19,6 +19,7 @@ const COUNTS: [&str; 9] = [
     "image_num",
     "sampleCount",
     "batch_size",
+    "max_images",
 ];
 
 /// Names that change how the provider answers, or whom it calls. genflow reads one kind of answer and finds its
