@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchStart, ClosedItem};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
-pub use self::submit::{AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SubmitAnswer};
+pub use self::submit::{
+    AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
+};
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
     Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
@@ -144,6 +146,8 @@ pub enum Submitted {
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         sent_at: Option<i64>,
+        #[serde(default, skip_serializing_if = "SentInput::is_empty")]
+        input: SentInput,
     },
     /// The provider answered with the outputs themselves, and they are stored.
     Stored {

@@ -6,15 +6,19 @@
 
 mod answer;
 mod fal;
-mod input;
 mod memory;
+mod model_name;
+mod models;
 mod openai;
+mod published;
 mod replicate;
 mod submission;
 mod submit;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -23,6 +27,7 @@ use url::Url;
 
 pub use self::memory::Held;
 use self::memory::MemoryBudget;
+use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
 use crate::domain::{EventError, Media, ProviderName, Single, WorkflowId};
@@ -52,6 +57,7 @@ struct Clients {
     submitting: Client,
     asking: Client,
     memory: MemoryBudget,
+    models: Arc<Models>,
 }
 
 /// The state of a job.
@@ -99,6 +105,8 @@ pub enum Error {
 
 /// Limit on the bytes of an answer about one job, which may contain small outputs.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Limit on the bytes of an answer with a model's schema.
+const MAX_SCHEMA: usize = 2 * 1024 * 1024;
 /// Limit on the length of a provider's URL.
 const MAX_URL: usize = 2048;
 /// Limit on the characters of a job's state.
@@ -109,8 +117,9 @@ const MAX_ID: usize = 256;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Providers {
-    /// Creates the configured providers without calling them.
-    pub fn new(config: &config::Worker) -> Result<Self, reqwest::Error> {
+    /// Creates the configured providers without calling them. They keep the schemas of models in the folder `schemas`,
+    /// if there is one.
+    pub fn new(config: &config::Worker, schemas: Option<PathBuf>) -> Result<Self, reqwest::Error> {
         let submitting = http::client()
             .pool_max_idle_per_host(0)
             .timeout(config.submit_timeout);
@@ -118,6 +127,7 @@ impl Providers {
             submitting: submitting.build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
             memory: MemoryBudget::new(),
+            models: Arc::new(Models::new(schemas, config.spending.clone())),
         };
         let config = config.clone();
         Ok(Self { config, clients })
@@ -261,7 +271,6 @@ impl Provider {
         self.authorised(self.clients.asking.get(url))
     }
 
-    /// Returns the spec's model, or the configured one.
     /// Returns the name of the model that a spec asks for, or the default one.
     pub(crate) fn model<'s>(&'s self, spec: &'s Single) -> &'s str {
         let named = spec.common().model.as_deref();

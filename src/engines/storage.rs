@@ -13,6 +13,7 @@ mod film;
 mod job;
 mod manifest;
 mod media;
+mod read;
 mod s3;
 pub mod temp;
 mod temp_budget;

@@ -105,7 +105,7 @@ fn work(
     let store = Store::open(settings).context("cannot open the result store")?;
     Ok(Work {
         publisher,
-        providers: Providers::new(settings)
+        providers: Providers::new(settings, Some(settings.temp_dir.join("models")))
             .context("cannot create the HTTP client for the providers")?,
         store_apart: store.apart(),
         store,

@@ -19,8 +19,8 @@ use temporalio_sdk::{
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, StatusAnswer, Submit,
-    Submitted,
+    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start, StatusAnswer,
+    Submit, Submitted,
 };
 use crate::contract::search_attributes::cancelling;
 use crate::domain::{ErrorCode, Generated, Outcome, Output};
@@ -75,6 +75,8 @@ struct GenerationRun {
     core: RunCore,
     /// When the job was first sent to the provider that accepted it, in milliseconds since the epoch.
     sent_at: Option<i64>,
+    /// The input that the model was sent.
+    sent: SentInput,
 }
 
 impl GenerationRun {
@@ -85,6 +87,7 @@ impl GenerationRun {
             core: RunCore::open(ctx, input, None),
             start,
             sent_at: None,
+            sent: SentInput::default(),
         }
     }
 
@@ -112,7 +115,7 @@ impl GenerationRun {
     }
 
     /// Notes a job that the provider has accepted.
-    fn sent(&mut self, ctx: &Context, job_id: &str, attempts: u32, sent_at: Option<i64>) {
+    fn accepted(&mut self, ctx: &Context, job_id: &str, attempts: u32, sent_at: Option<i64>) {
         self.sent_at = sent_at;
         show(ctx, |status| {
             status.provider_job_id = Some(job_id.to_owned());
@@ -164,8 +167,8 @@ impl GenerationRun {
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.core.started_at,
             cost_usd,
-            sent: None,
-            notes: Vec::new(),
+            sent: self.sent.sent.clone(),
+            notes: self.sent.notes.clone(),
         };
         Outcome::Completed(generated).into()
     }
@@ -217,9 +220,11 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
             job,
             attempts,
             sent_at,
+            input,
         }) => {
             show(ctx, |status| status.state = RunState::Generating);
-            run.sent(ctx, &job.id, attempts, sent_at);
+            run.accepted(ctx, &job.id, attempts, sent_at);
+            run.sent = input;
             return ControlFlow::Continue(job);
         }
         Ok(Submitted::Stored {
@@ -227,7 +232,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
             attempts,
             sent_at,
         }) => {
-            run.sent(ctx, &result.provider_job_id, attempts, sent_at);
+            run.accepted(ctx, &result.provider_job_id, attempts, sent_at);
             Outcome::Completed(result).into()
         }
         Ok(Submitted::Adopted(generated)) => Outcome::Completed(generated).into(),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Job;
-use crate::domain::{EventError, Media, ProviderName, WorkflowId};
+use crate::domain::model::Bound;
+use crate::domain::{EventError, Media, Note, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
 ///
@@ -68,6 +69,32 @@ pub struct JobRecord {
     /// Number of the run's send that was answered, from 1.
     pub send: u32,
     pub answer: SubmitAnswer,
+    /// What was sent; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "SentInput::is_empty")]
+    pub input: SentInput,
+}
+
+/// The input that a model was sent, as the result reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SentInput {
+    /// JSON text, without the prompt and without secrets.
+    pub sent: Option<String>,
+    /// How it differs from the request.
+    pub notes: Vec<Note>,
+}
+
+impl SentInput {
+    pub fn of(bound: &Bound) -> Self {
+        Self {
+            sent: bound.sent(),
+            notes: bound.notes.clone(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_none() && self.notes.is_empty()
+    }
 }
 
 /// A provider's complete answer to a submit.

@@ -77,7 +77,7 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
         most_ms: millis(retries.pauses.most),
     };
     Intake {
-        concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
+        concurrency: vars.number("INTAKE_CONCURRENCY", 64, 1..=1000) as usize,
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
         api_keys: api_keys(vars),
         rate_limit: rate_limit(vars),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::vars::Vars;
+use crate::domain::glob::is_like;
 use crate::domain::{Media, ProviderName};
 
 /// The models that requests may name; without patterns, any.
@@ -75,24 +76,6 @@ fn fits(pattern: &str, model: &str) -> bool {
         (None, None) => is_like(pattern, model),
         (Some(_), None) | (None, Some(_)) => false,
     }
-}
-
-/// Returns whether `text` matches `pattern`, in which `*` is any number of characters.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut left) = text.strip_prefix(start) else {
-        return false;
-    };
-    let (between, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in between.split('*') {
-        match left.split_once(part) {
-            Some((_, after)) => left = after,
-            None => return false,
-        }
-    }
-    left.ends_with(end)
 }
 
 pub(super) fn allowed(vars: &mut Vars<'_>) -> AllowedModels {

@@ -42,6 +42,7 @@ struct Facts {
     variables: [&'static str; 3],
     base_url: &'static str,
     needs_key: bool,
+    /// Empty if the provider makes no videos.
     video_model: &'static str,
     image_model: &'static str,
 }
@@ -141,21 +142,21 @@ fn facts(name: ProviderName) -> Facts {
             base_url: "https://api.replicate.com",
             // A self-hosted server that speaks Replicate's API (Cog) may need none.
             needs_key: false,
-            video_model: "minimax/video-01",
+            video_model: "bytedance/seedance-1-pro",
             image_model: "black-forest-labs/flux-schnell",
         },
         ProviderName::OpenAi => Facts {
             variables: ["OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OPENAI_RATE_LIMIT"],
             base_url: "https://api.openai.com",
             needs_key: true,
-            video_model: "sora-2",
-            image_model: "gpt-image-1",
+            video_model: "",
+            image_model: "gpt-image-2",
         },
         ProviderName::Fal => Facts {
             variables: ["FAL_API_BASE_URL", "FAL_API_KEY", "FAL_RATE_LIMIT"],
             base_url: "https://queue.fal.run",
             needs_key: true,
-            video_model: "fal-ai/minimax/video-01",
+            video_model: "fal-ai/bytedance/seedance/v1/pro/text-to-video",
             image_model: "fal-ai/flux/schnell",
         },
     }

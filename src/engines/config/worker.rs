@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::egress::{self, Egress};
 use super::provider::{self, Named, Provider};
 use super::retries::Retries;
+use super::spending::{self, Spending};
 use super::store::{self, S3};
 use super::vars::{Vars, duration};
 use crate::contract::run::DefaultProviders;
@@ -32,6 +33,7 @@ pub struct Worker {
     pub image: Provider,
     /// Providers that a spec may name instead of these two.
     pub named: Named,
+    pub spending: Spending,
     /// How long a provider may take to answer a submit.
     pub submit_timeout: Duration,
     /// How long `submit` waits for the outputs of a job; zero: never.
@@ -127,6 +129,7 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
         video: provider::default(vars, mocked, Media::Video),
         image: provider::default(vars, mocked, Media::Image),
         named: provider::named(vars, mocked),
+        spending: spending::read(vars),
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_within("SUBMIT_TIMEOUT", "200s", "1ms"..="200s"),
         // As for `submit_timeout`: what is left of the five minutes is for storing the outputs.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::memory::{Held, MemoryBudget};
 use super::submission::Submission;
 use super::{Error, Provider};
-use crate::domain::{ErrorCode, EventError};
+use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::http;
 
 const MIB: usize = 1024 * 1024;
@@ -47,6 +47,8 @@ pub(super) struct Said {
     pub(super) detail: String,
     /// Our code for it, if the message is more specific than the status.
     pub(super) code: Option<ErrorCode>,
+    /// The inputs that it refuses, by the model's own names.
+    pub(super) problems: Vec<Problem>,
 }
 
 /// Replaces the message of a provider that gives none.
@@ -65,12 +67,32 @@ impl Said {
             return Self {
                 detail: String::from_utf8_lossy(body).chars().take(200).collect(),
                 code: None,
+                problems: Vec::new(),
             };
         };
         let policy = || is_policy(&detail).then_some(ErrorCode::ContentPolicy);
         let code = code.or_else(policy);
-        Self { detail, code }
+        Self {
+            detail,
+            code,
+            problems: Vec::new(),
+        }
     }
+}
+
+/// Limit on the problems of an answer.
+const MOST_PROBLEMS: usize = 20;
+
+/// Returns the inputs that an answer refuses, from pairs of the input's own name and what is wrong with it.
+pub(super) fn problems<'v>(pairs: impl Iterator<Item = (&'v str, &'v str)>) -> Vec<Problem> {
+    let short = |text: &str| text.chars().take(200).collect::<String>();
+    let problems = pairs.take(MOST_PROBLEMS).map(|(field, hint)| Problem {
+        field: short(field),
+        asked: None,
+        allowed: None,
+        hint: Some(short(hint)),
+    });
+    problems.collect()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -215,11 +237,16 @@ pub(super) async fn judge(
 fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submission {
     let error = |code, retryable| {
         let words = words_for_users(status, code).unwrap_or(&said.detail);
-        EventError::new(
-            code,
-            &format!("status {}: {words}", status.as_u16()),
-            retryable,
-        )
+        let message = format!("status {}: {words}", status.as_u16());
+        // As with the message: an answer about the key or the account is not for users.
+        let problems = match status.as_u16() {
+            400 | 422 => said.problems.clone(),
+            _ => Vec::new(),
+        };
+        EventError {
+            problems,
+            ..EventError::new(code, &message, retryable)
+        }
     };
     let refused = |otherwise| {
         let code = said.code.unwrap_or(otherwise);

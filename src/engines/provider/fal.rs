@@ -7,15 +7,16 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::Url;
 
-use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price};
-use super::input::{Mapping, both, is_model, ratio, sides};
+use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price, problems};
+use super::model_name::is_model;
+use super::published::Published;
 use super::submission::{Draft, Submission};
-use super::{Error, MAX_ANSWER, Poll, Provider};
+use super::{Error, MAX_ANSWER, MAX_SCHEMA, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Role, Single, VideoSpec};
+use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
 /// First parts of a model's id that precede its owner.
@@ -42,11 +43,42 @@ struct Status {
     error_type: Option<String>,
 }
 
-pub(super) fn draft(provider: &Provider, spec: &Single) -> Result<Draft, String> {
+pub(super) fn draft(
+    provider: &Provider,
+    spec: &Single,
+    input: Map<String, Value>,
+) -> Result<Draft, String> {
     let model = provider.model(spec);
     check(model)?;
-    let input = Value::Object(input(spec)?);
-    Ok(Draft::of(provider.at(model), input))
+    Ok(Draft::of(provider.at(model), Value::Object(input)))
+}
+
+/// Reads a model's schema from fal's API for models, which needs no key. It is at another host than the queue.
+pub(super) async fn schema(provider: &Provider, model: &str) -> Result<Option<Published>, Error> {
+    if check(model).is_err() {
+        return Ok(None);
+    }
+    // A name has no character that a query must escape.
+    let path = format!("v1/models?endpoint_id={model}&expand=openapi-3.0");
+    let request = match provider.base_url().host_str() {
+        Some("queue.fal.run") => provider
+            .clients
+            .asking
+            .get(format!("https://api.fal.ai/{path}")),
+        Some(_) | None => provider.get(provider.at(&path)),
+    };
+    let (mut answer, _held): (Value, _) = provider.ask(request, MAX_SCHEMA).await?;
+    let document = answer
+        .pointer_mut("/models/0/openapi")
+        .map(Value::take)
+        .unwrap_or_default();
+    let body = "/post/requestBody/content/application~1json/schema";
+    let paths = document.get("paths").and_then(Value::as_object);
+    let input = paths
+        .into_iter()
+        .flat_map(|paths| paths.values())
+        .find_map(|path| path.pointer(body));
+    Ok(input.cloned().map(|input| Published { document, input }))
 }
 
 pub(super) fn accepted(
@@ -122,7 +154,15 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
     let about_input =
         located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
     if about_input {
-        return EventError::new(ErrorCode::InvalidRequest, &message, false);
+        let errors = detail.as_array().into_iter().flatten();
+        let pairs = errors.filter_map(|error| {
+            let field = error["loc"].as_array()?.last()?.as_str()?;
+            Some((field, error["msg"].as_str().unwrap_or_default()))
+        });
+        return EventError {
+            problems: problems(pairs),
+            ..EventError::new(ErrorCode::InvalidRequest, &message, false)
+        };
     }
     EventError::new(ErrorCode::ProviderFailed, &message, kind.is_some())
 }
@@ -155,66 +195,6 @@ fn check(model: &str) -> Result<(), String> {
     Err(format!(
         "spec.model is {model:?}, expected owner/app or owner/app/path"
     ))
-}
-
-/// Returns the model's input. Models differ and ignore inputs that they do not know; these names are the most
-/// common ones.
-fn input(spec: &Single) -> Result<Map<String, Value>, String> {
-    let common = spec.common();
-    let mut mapping = Mapping::new(common);
-    mapping.style_in_words();
-    mapping.put("negative_prompt", common.negative_prompt.as_deref());
-    mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
-    mapping.put("seed", common.seed);
-    let role = match spec {
-        Single::Image(image) => {
-            let size =
-                both(image)?.map(|(width, height)| json!({"width": width, "height": height}));
-            mapping.put("image_size", size);
-            mapping.put("num_images", image.num_images);
-            mapping.put("output_format", image.output_format.as_deref());
-            Role::Source
-        }
-        Single::Video(video) => {
-            mapping.put("duration", video.duration);
-            mapping.put("fps", video.fps);
-            mapping.put("generate_audio", video.audio);
-            size(&mut mapping, video)?;
-            Role::FirstFrame
-        }
-    };
-    match mapping.inputs(role).as_slice() {
-        [] => {}
-        [one] => mapping.put("image_url", Some(*one)),
-        many => mapping.put("image_urls", Some(json!(many))),
-    }
-    mapping.finish()
-}
-
-/// Adds a resolution such as `1920x1080` as its class (`1080p`) and its ratio (`16:9`), which are separate inputs.
-fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
-    let Some(resolution) = video.resolution.as_deref() else {
-        return Ok(());
-    };
-    let Some(sides) = sides(resolution) else {
-        mapping.put("resolution", Some(resolution));
-        return Ok(());
-    };
-    let own = ratio(sides);
-    if let Some(asked) = video
-        .common
-        .aspect_ratio
-        .as_deref()
-        .filter(|asked| *asked != own)
-    {
-        return Err(format!(
-            "spec.resolution {resolution} has the ratio {own}, but spec.aspect_ratio is {asked}; expected equal ratios, or \
-             one of the two fields"
-        ));
-    }
-    mapping.put("resolution", Some(format!("{}p", sides.0.min(sides.1))));
-    mapping.put("aspect_ratio", Some(own));
-    Ok(())
 }
 
 fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {

@@ -9,11 +9,10 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{HttpAnswer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
-use super::input::{Mapping, both, sides};
 use super::submission::{Draft, Made, Submission};
 use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ImageSpec, Role, Single, VideoSpec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;
 
 /// Error codes of an account without money.
@@ -56,20 +55,22 @@ pub(super) fn draft(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Single,
+    mut input: Map<String, Value>,
 ) -> Result<Draft, String> {
     let model = provider.model(spec);
-    let (path, body, max_answer) = match spec {
-        Single::Image(image) => (
-            "images/generations",
-            images(image, model)?,
-            MAX_IMAGES_ANSWER,
-        ),
-        Single::Video(video) => ("videos", videos(video, model)?, MAX_ANSWER),
+    if model.is_empty() {
+        return Err("OpenAI has ended its API for videos; set spec.provider to another one, or spec.model to a model \
+             of a server that still speaks it".to_owned());
+    }
+    input.insert("model".to_owned(), json!(model));
+    let (path, max_answer) = match spec {
+        Single::Image(_) => ("images/generations", MAX_IMAGES_ANSWER),
+        Single::Video(_) => ("videos", MAX_ANSWER),
     };
     Ok(Draft {
         header: Some(("x-client-request-id", workflow.to_string())),
         max_answer,
-        ..Draft::of(at(provider, path), Value::Object(body))
+        ..Draft::of(at(provider, path), Value::Object(input))
     })
 }
 
@@ -115,52 +116,6 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             after: answer.poll_after(),
         }),
     }
-}
-
-/// Returns the body of `images/generations`.
-fn images(spec: &ImageSpec, model: &str) -> Result<Map<String, Value>, String> {
-    let common = &spec.common;
-    let mut mapping = Mapping::new(common);
-    let style = common.style.as_deref();
-    match style.filter(|style| matches!(*style, "vivid" | "natural")) {
-        Some(style) if model.starts_with("dall-e-3") => mapping.put("style", Some(style)),
-        Some(_) | None => mapping.style_in_words(),
-    }
-    mapping.put("model", Some(model));
-    mapping.put("n", spec.num_images);
-    let size = both(spec)?.map(|(width, height)| format!("{width}x{height}"));
-    mapping.put("size", size);
-    mapping.put("output_format", spec.output_format.as_deref());
-    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
-    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
-    mapping.lacks("seed", common.seed.is_some());
-    mapping.lacks("inputs", !common.inputs.is_empty());
-    mapping.finish()
-}
-
-/// Returns the body of `videos`.
-fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
-    let common = &spec.common;
-    let mut mapping = Mapping::new(common);
-    mapping.style_in_words();
-    mapping.put("model", Some(model));
-    // The API wants this number as a string.
-    mapping.put("seconds", spec.duration.map(|seconds| seconds.to_string()));
-    let resolution = spec.resolution.as_deref();
-    let size = resolution.filter(|text| sides(text).is_some());
-    mapping.put("size", size);
-    mapping.lacks("resolution", resolution.is_some() && size.is_none());
-    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
-    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
-    mapping.lacks("seed", common.seed.is_some());
-    mapping.lacks("fps", spec.fps.is_some());
-    mapping.lacks("audio", spec.audio.is_some());
-    match mapping.inputs(Role::FirstFrame).as_slice() {
-        [] => {}
-        [one] => mapping.put("input_reference", Some(json!({"image_url": one}))),
-        _ => mapping.lacks("inputs", true),
-    }
-    mapping.finish()
 }
 
 fn made(answer: &HttpAnswer) -> Result<Made, serde_json::Error> {

@@ -3,16 +3,19 @@
 //! Replicate has no idempotency key. We send our id in the input as `genflow_id`, so that a look-up
 //! finds it in the list of predictions (<https://replicate.com/docs/reference/http>).
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{HttpAnswer, MAX_PAGE, NO_REASON, Said, is_policy, price};
-use super::input::{Mapping, is_model};
+use super::answer::{HttpAnswer, MAX_PAGE, NO_REASON, Said, is_policy, price, problems};
+use super::model_name::is_model;
+use super::published::Published;
 use super::submission::{Draft, Submission};
-use super::{Error, MAX_ANSWER, Poll, Provider};
+use super::{Error, MAX_ANSWER, MAX_SCHEMA, Poll, Provider};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;
@@ -67,34 +70,114 @@ impl Prediction {
     }
 }
 
+/// What a request names: a model, one of its versions, or a deployment.
+enum Named<'m> {
+    Model(&'m str),
+    Version(&'m str, &'m str),
+    Deployment(&'m str),
+}
+
+impl<'m> Named<'m> {
+    /// Parses a name, which becomes part of a URL: a tenant chooses it.
+    fn parse(model: &'m str) -> Result<Self, String> {
+        let (named, name) = match (model.strip_prefix("deployments/"), model.split_once(':')) {
+            (Some(name), _) => (Self::Deployment(name), name),
+            (None, Some((name, version))) => (Self::Version(name, version), name),
+            (None, None) => (Self::Model(model), model),
+        };
+        let is_version = |version: &str| {
+            !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric())
+        };
+        match named {
+            Self::Version(_, version) if !is_version(version) => {}
+            Self::Model(_) | Self::Version(..) | Self::Deployment(_) if is_model(name, 2..=2) => {
+                return Ok(named);
+            }
+            Self::Model(_) | Self::Version(..) | Self::Deployment(_) => {}
+        }
+        Err(format!(
+            "spec.model is {model:?}, expected owner/name, owner/name:version or deployments/owner/name"
+        ))
+    }
+}
+
 pub(super) fn draft(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Single,
+    mut input: Map<String, Value>,
+    left: Duration,
 ) -> Result<Draft, String> {
-    let input = input(workflow, spec)?;
-    let model = provider.model(spec);
-    // A tenant chooses the name, which becomes part of the URL.
-    let (name, version) = match model.split_once(':') {
-        Some((name, version)) => (name, Some(version)),
-        None => (model, None),
-    };
-    if !is_model(name, 2..=2) || version.is_some_and(str::is_empty) {
-        return Err(format!(
-            "spec.model is {model:?}, expected owner/name or owner/name:version"
-        ));
-    }
-    let (path, body) = match version {
-        Some(version) => {
+    input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
+    let (path, body) = match Named::parse(provider.model(spec))? {
+        Named::Version(_, version) => {
             let body = json!({"version": version, "input": input});
             ("v1/predictions".to_owned(), body)
         }
-        None => {
+        Named::Model(name) => {
             let path = format!("v1/models/{name}/predictions");
             (path, json!({"input": input}))
         }
+        Named::Deployment(name) => {
+            let path = format!("v1/deployments/{name}/predictions");
+            (path, json!({"input": input}))
+        }
     };
-    Ok(Draft::of(provider.at(&path), body))
+    // Replicate ends a job that is not done by then, also if this deployment no longer runs. At least five seconds.
+    let seconds = left.as_secs().max(5);
+    Ok(Draft {
+        header: Some(("cancel-after", format!("{seconds}s"))),
+        ..Draft::of(provider.at(&path), body)
+    })
+}
+
+/// Reads a model's schema. A Cog server has one model, whatever its name, and publishes the schema at another path.
+pub(super) async fn schema(provider: &Provider, model: &str) -> Result<Option<Published>, Error> {
+    let Ok(named) = Named::parse(model) else {
+        return Ok(None);
+    };
+    let found = match named {
+        Named::Model(name) => get(provider, &format!("v1/models/{name}")).await,
+        Named::Version(name, version) => {
+            get(provider, &format!("v1/models/{name}/versions/{version}")).await
+        }
+        Named::Deployment(name) => match get(provider, &format!("v1/deployments/{name}")).await {
+            Ok(deployment) => {
+                let part = |key: &str| deployment.pointer(&format!("/current_release/{key}"));
+                let part = |key| part(key).and_then(Value::as_str).unwrap_or_default();
+                let name = format!("{}:{}", part("model"), part("version"));
+                match Named::parse(&name) {
+                    Ok(Named::Version(name, version)) => {
+                        get(provider, &format!("v1/models/{name}/versions/{version}")).await
+                    }
+                    Ok(Named::Model(_) | Named::Deployment(_)) | Err(_) => return Ok(None),
+                }
+            }
+            Err(error) => Err(error),
+        },
+    };
+    let document = match found {
+        Ok(mut answer) => {
+            let place = match answer.get("latest_version") {
+                Some(_) => "/latest_version/openapi_schema",
+                None => "/openapi_schema",
+            };
+            answer
+                .pointer_mut(place)
+                .map(Value::take)
+                .unwrap_or_default()
+        }
+        Err(Error::Status(404, _)) => get(provider, "openapi.json").await?,
+        Err(error) => return Err(error),
+    };
+    let input = document.pointer("/components/schemas/Input").cloned();
+    Ok(input.map(|input| Published { document, input }))
+}
+
+async fn get(provider: &Provider, path: &str) -> Result<Value, Error> {
+    let request = provider.get(provider.at(path));
+    let (answer, _held): (Value, _) = provider.ask(request, MAX_SCHEMA).await?;
+    Ok(answer)
 }
 
 pub(super) fn accepted(
@@ -206,36 +289,6 @@ fn further(provider: &Provider, next: &str) -> Result<String, Error> {
     }
 }
 
-/// Returns the model's input. Models differ, and Replicate drops inputs that a model does not have; these names are the
-/// most common ones.
-fn input(workflow: &WorkflowId, spec: &Single) -> Result<Map<String, Value>, String> {
-    let common = spec.common();
-    let mut mapping = Mapping::new(common);
-    mapping.put("negative_prompt", common.negative_prompt.as_deref());
-    mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
-    mapping.put("style", common.style.as_deref());
-    mapping.put("seed", common.seed);
-    // The name of the input for a role differs from model to model.
-    mapping.lacks("inputs", !common.inputs.is_empty());
-    match spec {
-        Single::Image(image) => {
-            mapping.put("width", image.width);
-            mapping.put("height", image.height);
-            mapping.put("num_outputs", image.num_images);
-            mapping.put("output_format", image.output_format.as_deref());
-        }
-        Single::Video(video) => {
-            mapping.put("duration", video.duration);
-            mapping.put("resolution", video.resolution.as_deref());
-            mapping.put("fps", video.fps);
-            mapping.put("generate_audio", video.audio);
-        }
-    }
-    let mut input = mapping.finish()?;
-    input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
-    Ok(input)
-}
-
 fn job(provider: &Provider, prediction: &Prediction) -> Job {
     Job {
         status_url: provider.own(&prediction.urls.get).unwrap_or_default(),
@@ -280,7 +333,18 @@ pub(super) fn said(body: &[u8]) -> Said {
         let detail = body.get("detail").or_else(|| body.get("error"));
         detail.map(|detail| (text_of(detail), None))
     };
-    Said::of(body, words)
+    let said = Said::of(body, words);
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let fields = parsed["invalid_fields"].as_array().into_iter().flatten();
+    let pairs = fields.filter_map(|fault| {
+        let field = fault["field"].as_str()?;
+        let field = field.strip_prefix("input.").unwrap_or(field);
+        Some((field, fault["description"].as_str().unwrap_or_default()))
+    });
+    Said {
+        problems: problems(pairs),
+        ..said
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use serde_json::{Map, Value};
 
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
@@ -14,16 +15,18 @@ use super::{Error, Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 
 impl Provider {
-    /// Sends a job at most once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is
-    /// Ok.
+    /// Sends a job with this input at most once, and counts it; `left` is the time until its deadline. Awaits `go`
+    /// when the body is due, and writes the body only if `go` is Ok.
     pub async fn submit(
         &self,
         workflow: &WorkflowId,
         spec: &Single,
+        input: Map<String, Value>,
+        left: Duration,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         let began = Instant::now();
-        let submission = match self.draft(workflow, spec) {
+        let submission = match self.draft(workflow, spec, input, left) {
             Ok(draft) => {
                 let max_bytes = draft.max_answer;
                 match self.send(workflow, draft, go).await {
@@ -47,14 +50,20 @@ impl Provider {
         submission
     }
 
-    fn draft(&self, workflow: &WorkflowId, spec: &Single) -> Result<Draft, EventError> {
+    fn draft(
+        &self,
+        workflow: &WorkflowId,
+        spec: &Single,
+        input: Map<String, Value>,
+        left: Duration,
+    ) -> Result<Draft, EventError> {
         let no_key =
             |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
         self.has_key().map_err(no_key)?;
         let draft = match self.config.name {
-            ProviderName::Replicate => replicate::draft(self, workflow, spec),
-            ProviderName::OpenAi => openai::draft(self, workflow, spec),
-            ProviderName::Fal => fal::draft(self, spec),
+            ProviderName::Replicate => replicate::draft(self, workflow, spec, input, left),
+            ProviderName::OpenAi => openai::draft(self, workflow, spec, input),
+            ProviderName::Fal => fal::draft(self, spec, input),
         };
         draft.map_err(|problem| EventError::new(ErrorCode::InvalidRequest, &problem, false))
     }

@@ -17,7 +17,7 @@ pub struct Manifest {
     pub result: Generated,
 }
 
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 impl Manifest {
     /// Returns whether it belongs to a request with this fingerprint. If one of the two has none, this is not known, so

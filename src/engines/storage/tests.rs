@@ -1,7 +1,7 @@
 //! Tests the store on a disk. `tests/it` tests it on a bucket, since that needs a server.
 
 use super::*;
-use crate::contract::run::{JobRecord, SubmitAnswer};
+use crate::contract::run::{JobRecord, SentInput, SubmitAnswer};
 use crate::domain::{Generated, ProviderName, RequestId};
 
 struct Folder(PathBuf);
@@ -254,6 +254,7 @@ async fn an_answer_is_found_by_its_own_run_only() {
         provider: ProviderName::Fal,
         send,
         answer: SubmitAnswer::NotAccepted,
+        input: SentInput::default(),
     };
     let found = async |run_id| {
         let found = store.job_record(&workflow(0), run_id).await.unwrap();

@@ -155,7 +155,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::contract::run::Job;
+    use crate::contract::run::{Job, SentInput};
     use crate::domain::{ErrorCode, EventError, ProviderName};
     use crate::engines::config::Config;
 
@@ -233,6 +233,7 @@ mod tests {
             job: job.clone(),
             attempts: 1,
             sent_at: None,
+            input: SentInput::default(),
         };
         let error = EventError::new(ErrorCode::InvalidRequest, "no", false);
 

@@ -18,6 +18,7 @@
 //! the record says that no attempt has sent (one in between was lost on its way to a worker), this attempt takes over
 //! the record, and the next one may send.
 
+mod before;
 mod record;
 mod search;
 mod unwanted;
@@ -30,9 +31,12 @@ use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::{Instant, sleep_until};
 
+use self::before::Before;
 use self::record::{cancelled, clear, may_send, take_over};
 use self::search::Found;
-use crate::contract::run::{AttemptRecord, Job, JobRecord, Sent, Submit, SubmitAnswer, Submitted};
+use crate::contract::run::{
+    AttemptRecord, Job, JobRecord, Sent, SentInput, Submit, SubmitAnswer, Submitted,
+};
 use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::clock::now;
@@ -115,9 +119,10 @@ impl This<'_> {
             // As in `clear`.
             ctx.record_heartbeat(cleared).await?;
         }
-        if let Some(end) = before? {
-            return Ok(end);
-        }
+        let bound = match before? {
+            Before::Ended(end) => return Ok(end),
+            Before::Ready(bound) => bound,
+        };
         let Some(_held) = self.provider.hold(&self.input.spec) else {
             ctx.record_heartbeat(cleared).await?;
             return Err(failure(Aborted::Waits(FOR_MEMORY)));
@@ -150,7 +155,11 @@ impl This<'_> {
         }
         let Submit { pending, spec, .. } = self.input;
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
-        let submitting = self.provider.submit(&pending.workflow, spec, go);
+        let sent = SentInput::of(&bound);
+        let left = self.deadline.saturating_duration_since(asked);
+        let submitting = self
+            .provider
+            .submit(&pending.workflow, spec, bound.input, left, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
@@ -158,7 +167,7 @@ impl This<'_> {
             let waited = span(self.input.started_at, at);
             events::run_began(kind, waited);
         }
-        self.conclude(fence, asked, submission).await
+        self.conclude(fence, asked, submission, sent).await
     }
 
     /// Decides how the attempt ends, by what is known after the send.
@@ -167,29 +176,31 @@ impl This<'_> {
         fence: AttemptRecord,
         asked: Instant,
         submission: Submission,
+        sent: SentInput,
     ) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         match submission {
             Submission::Accepted(job) => {
                 let concluding = async {
-                    let is_kept = !self.provider.can_find() && self.keep_job(fence, &job).await;
+                    let is_kept =
+                        !self.provider.can_find() && self.keep_job(fence, &job, &sent).await;
                     failpoint::hit("submit.kept").await;
                     let is_wanted = self.cancel_if_unwanted(fence, asked, &job).await;
                     match is_wanted && asked.elapsed() < WAITS_UNTIL {
-                        true => self.wait(fence, &job, is_kept).await,
+                        true => self.wait(fence, &job, &sent, is_kept).await,
                         false => None,
                     }
                 };
                 Ok(match heartbeating(ctx, || fence, concluding).await? {
                     Some(result) => fence.stored(result),
-                    None => fence.accepted(job),
+                    None => fence.accepted(job, sent),
                 })
             }
             Submission::Made(made) => {
                 let kept = heartbeating(
                     ctx,
                     || fence,
-                    self.work.keep(self.input, &self.provider, made),
+                    self.work.keep(self.input, &self.provider, made, sent),
                 )
                 .await?;
                 failpoint::hit("submit.stored").await;
@@ -244,6 +255,9 @@ impl This<'_> {
         fence: AttemptRecord,
         error: EventError,
     ) -> Result<Submitted, ActivityError> {
+        if error.code == ErrorCode::InvalidRequest {
+            self.provider.forget_schema(&self.input.spec);
+        }
         self.confirm(fence, SubmitAnswer::Refused(error.clone()))
             .await;
         Ok(Submitted::Refused(error))
@@ -254,13 +268,13 @@ impl This<'_> {
         match store(self.ctx, record).await {
             Ok(()) | Err(Unstored::CancelRequested) => {}
             Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => {
-                self.keep(record, answer).await;
+                self.keep(record, answer, SentInput::default()).await;
             }
         }
     }
 
     /// Keeps an answer in the store, where later attempts and the end of the run find it. Returns whether it is there.
-    async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer) -> bool {
+    async fn keep(&self, record: AttemptRecord, answer: SubmitAnswer, input: SentInput) -> bool {
         // A power failure may lose this record, but not the provider's list of jobs.
         let durability = match answer {
             SubmitAnswer::Job(_) if self.provider.can_find() => Durability::Unsynced,
@@ -274,6 +288,7 @@ impl This<'_> {
             provider: record.provider,
             send: record.sends,
             answer,
+            input,
         };
         // The attempt's result carries the same answer, so a failure here must not hold it back.
         let written = self.work.store.write_job_record(&record, durability).await;
@@ -284,31 +299,9 @@ impl This<'_> {
     }
 
     /// Keeps an accepted job in the store; returns whether it is there.
-    async fn keep_job(&self, fence: AttemptRecord, job: &Job) -> bool {
-        self.keep(fence, SubmitAnswer::Job(job.clone())).await
-    }
-
-    /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is
-    /// one.
-    async fn before(&self, mine: AttemptRecord) -> Result<Option<Submitted>, ActivityError> {
-        // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
-        let limit = every(self.ctx) * 2;
-        let before = async {
-            self.publish().await?;
-            // No attempt came before the first, but an earlier run may have stored the result.
-            let found = match mine.number {
-                1 => self.adopt().await?.map_or(Found::Nothing, Found::Result),
-                _ => self.stored(mine).await?,
-            };
-            Ok(match found {
-                Found::Result(end) => Some(end),
-                Found::NotAccepted | Found::Nothing => None,
-            })
-        };
-        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store was too slow")));
-        tokio::time::timeout(limit, before)
-            .await
-            .map_err(too_long)?
+    async fn keep_job(&self, fence: AttemptRecord, job: &Job, sent: &SentInput) -> bool {
+        let answer = SubmitAnswer::Job(job.clone());
+        self.keep(fence, answer, sent.clone()).await
     }
 
     async fn publish(&self) -> Result<(), ActivityError> {

@@ -8,6 +8,7 @@ fn judged(status: u16, code: Option<ErrorCode>) -> (&'static str, Option<ErrorCo
     let said = Said {
         detail: "no".to_owned(),
         code,
+        problems: Vec::new(),
     };
     match not_taken(StatusCode::from_u16(status).unwrap(), None, &said) {
         Submission::Refused(error) => ("refused", Some(error.code)),
@@ -91,7 +92,15 @@ fn the_pause_that_openai_asks_for_is_in_milliseconds() {
 fn message(status: u16, words: &str, code: Option<ErrorCode>) -> String {
     let detail = words.to_owned();
     let status = StatusCode::from_u16(status).unwrap();
-    match not_taken(status, None, &Said { detail, code }) {
+    match not_taken(
+        status,
+        None,
+        &Said {
+            detail,
+            code,
+            problems: Vec::new(),
+        },
+    ) {
         Submission::Refused(error) | Submission::NotAccepted { error, .. } => error.message,
         other @ (Submission::Accepted(_)
         | Submission::Made(_)

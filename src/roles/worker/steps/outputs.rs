@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::turn::Turn;
 use super::{Work, priced};
-use crate::contract::run::{PendingEvents, Submit};
+use crate::contract::run::{PendingEvents, SentInput, Submit};
 use crate::domain::{ErrorCode, EventError, Generated, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::{Made, Provider};
@@ -38,6 +38,7 @@ impl Work {
         submit: &Submit,
         provider: &Provider,
         made: Made,
+        sent: SentInput,
     ) -> Result<Generated, EventError> {
         let pending = &submit.pending;
         priced(provider, made.cost_usd);
@@ -49,8 +50,8 @@ impl Work {
             provider_job_id: made.id,
             elapsed_ms: now() - submit.started_at,
             cost_usd: made.cost_usd,
-            sent: None,
-            notes: Vec::new(),
+            sent: sent.sent,
+            notes: sent.notes,
         };
         let manifest = Manifest {
             workflow_id: pending.workflow.clone(),

@@ -6,7 +6,7 @@
 
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::contract::run::{AttemptRecord, Job, Sent, Submitted};
+use crate::contract::run::{AttemptRecord, Job, Sent, SentInput, Submitted};
 use crate::domain::{Generated, ProviderName};
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
@@ -24,11 +24,12 @@ impl Unstored {
 
 impl AttemptRecord {
     /// Returns the result of a submit whose job the provider accepted.
-    pub(super) fn accepted(self, job: Job) -> Submitted {
+    pub(super) fn accepted(self, job: Job, input: SentInput) -> Submitted {
         Submitted::Accepted {
             job,
             attempts: self.sends,
             sent_at: self.first_at,
+            input,
         }
     }
 

@@ -7,7 +7,7 @@ use temporalio_sdk::activities::ActivityError;
 
 use super::This;
 use crate::contract::run::{
-    AttemptRecord, JobLookup, JobRecord, PendingEvents, SubmitAnswer, Submitted,
+    AttemptRecord, JobLookup, JobRecord, PendingEvents, SentInput, SubmitAnswer, Submitted,
 };
 use crate::domain::time::span;
 use crate::engines::clock::now;
@@ -97,7 +97,13 @@ impl This<'_> {
             tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");
             failure(Aborted::Again(error))
         });
-        Ok(found?.map_or(Found::Nothing, |job| Found::Result(record.accepted(job))))
+        let Some(job) = found? else {
+            return Ok(Found::Nothing);
+        };
+        // The lost attempt has most likely sent the same.
+        let bound = self.bind().await;
+        let input = bound.map_or_else(|_| SentInput::default(), |bound| SentInput::of(&bound));
+        Ok(Found::Result(record.accepted(job, input)))
     }
 
     pub(super) fn job_lookup(&self, record: AttemptRecord) -> JobLookup {
@@ -113,7 +119,7 @@ impl This<'_> {
 fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
     let is_last = kept.send == record.sends;
     match kept.answer {
-        SubmitAnswer::Job(job) => Found::Result(record.accepted(job)),
+        SubmitAnswer::Job(job) => Found::Result(record.accepted(job, kept.input)),
         SubmitAnswer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
         SubmitAnswer::NotAccepted if is_last => Found::NotAccepted,
         SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted => Found::Nothing,
@@ -134,6 +140,7 @@ mod tests {
             provider: ProviderName::Fal,
             send,
             answer,
+            input: SentInput::default(),
         };
         let record = AttemptRecord {
             number: 3,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::This;
-use crate::contract::run::{AttemptRecord, Job};
+use crate::contract::run::{AttemptRecord, Job, SentInput};
 use crate::domain::{Generated, Output};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
@@ -32,12 +32,13 @@ impl This<'_> {
         &self,
         fence: AttemptRecord,
         job: &Job,
+        sent: &SentInput,
         is_kept: bool,
     ) -> Option<Generated> {
         let waits = &self.work.waits;
         let model = self.provider.model(&self.input.spec);
         let _place = waits.enter(model)?;
-        if !is_kept && !self.keep_job(fence, job).await {
+        if !is_kept && !self.keep_job(fence, job, sent).await {
             return None;
         }
         let polled = tokio::select! {
@@ -68,8 +69,8 @@ impl This<'_> {
             provider_job_id: job.id.clone(),
             elapsed_ms: (now() - self.input.started_at).max(0),
             cost_usd,
-            sent: None,
-            notes: Vec::new(),
+            sent: sent.sent.clone(),
+            notes: sent.notes.clone(),
         })
     }
 

@@ -1,0 +1,53 @@
+//! What a request may cost, and the prices by which that is estimated.
+
+use super::vars::Vars;
+use crate::domain::model::Prices;
+
+/// Limits on costs.
+#[derive(Clone, Debug)]
+pub struct Spending {
+    /// The most that one request may cost, in US dollars; `None`: any amount.
+    pub max_cost_usd: Option<f64>,
+    pub prices: Prices,
+}
+
+pub(super) fn read(vars: &mut Vars<'_>) -> Spending {
+    let in_range = |usd: &f64| (0.0..=1e6).contains(usd);
+    let max_cost_usd = vars.read("MAX_COST_USD", "a number of US dollars", |text| {
+        text.parse().ok().filter(in_range)
+    });
+    let name = "PRICES_FILE";
+    let prices = vars.optional(name).map(|file| {
+        let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+        let prices = text.and_then(|text| text.parse::<Prices>());
+        prices.unwrap_or_else(|problem| {
+            vars.fault(name, &format!("{file} cannot be used: {problem}"));
+            Prices::default()
+        })
+    });
+    Spending {
+        max_cost_usd,
+        prices: prices.unwrap_or_else(Prices::bundled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    #[test]
+    fn a_file_of_prices_that_cannot_be_used_is_a_fault_of_its_variable() {
+        for (name, value) in [
+            ("PRICES_FILE", "/no/such/file"),
+            ("MAX_COST_USD", "-1"),
+            ("MAX_COST_USD", "much"),
+        ] {
+            let faults = Config::of(&[(name, value)]).unwrap_err();
+
+            let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+            assert_eq!(named, [name], "{value}");
+        }
+        let config = Config::of(&[("MAX_COST_USD", "0.5")]).unwrap();
+        assert_eq!(config.worker.spending.max_cost_usd, Some(0.5));
+    }
+}

@@ -1,0 +1,339 @@
+//! The input schemas of models, as their providers publish them: read once, kept in memory and on disk, and read again
+//! after a day.
+//!
+//! Nothing depends on them being readable: without the provider's schema, the last one on disk serves, then genflow's
+//! own copy (`domain::model::bundle`).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
+use tokio::time::{Instant, timeout};
+
+use super::published::Published;
+use super::{Error, Provider, fal, replicate};
+use crate::domain::model::{Bound, Origin, Profile, Schema, bind, bundle};
+use crate::domain::{ErrorCode, EventError, Problem, ProviderName, Single, hex};
+use crate::engines::config::Spending;
+
+/// The longest time for reading a schema: a submit waits for it.
+const READ_TIME: Duration = Duration::from_secs(3);
+/// How long a schema is used before it is read again.
+const FRESH: Duration = Duration::from_secs(24 * 3600);
+/// How long what is known without the provider is used before its schema is tried again.
+const RETRY: Duration = Duration::from_secs(300);
+/// The same, if nothing is known.
+const SOON: Duration = Duration::from_secs(1);
+/// Limit on the models in memory, and on disk: tenants choose their names.
+const MOST: usize = 1000;
+
+/// What is known about models' inputs.
+#[derive(Debug)]
+pub(super) struct Models {
+    /// Where schemas are kept; `None`: nowhere.
+    folder: Option<PathBuf>,
+    spending: Spending,
+    known: Mutex<HashMap<Key, Arc<Slot>>>,
+}
+
+/// A model of the provider at this base URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    provider: ProviderName,
+    base_url: String,
+    model: String,
+}
+
+/// What is known about one model. One caller reads its schema; the others wait for it.
+type Slot = tokio::sync::Mutex<Option<Known>>;
+
+#[derive(Debug)]
+struct Known {
+    profile: Arc<Profile>,
+    until: Instant,
+}
+
+impl Models {
+    /// Keeps what it reads in `folder`, if there is one.
+    pub(super) fn new(folder: Option<PathBuf>, spending: Spending) -> Self {
+        Self {
+            folder,
+            spending,
+            known: Mutex::default(),
+        }
+    }
+
+    fn slot(&self, key: &Key) -> Arc<Slot> {
+        let mut known = self.known.lock();
+        if known.len() >= MOST && !known.contains_key(key) {
+            // Any one: which will be asked for again is not known.
+            if let Some(other) = known.keys().next().cloned() {
+                known.remove(&other);
+            }
+        }
+        known.entry(key.clone()).or_default().clone()
+    }
+
+    /// Keeps a schema on disk. It is only a copy: a failure is logged, and nothing else.
+    async fn keep(&self, key: &Key, published: &Published) {
+        let Some(file) = self.file(key) else { return };
+        let written = async {
+            let text = serde_json::to_vec(published)?;
+            let folder = file.parent().unwrap_or(&file);
+            tokio::fs::create_dir_all(folder).await?;
+            let mut files = tokio::fs::read_dir(folder).await?;
+            for _ in 0..MOST {
+                if files.next_entry().await?.is_none() {
+                    break;
+                }
+            }
+            if files.next_entry().await?.is_some() {
+                return Ok(());
+            }
+            // Another worker may write the same file.
+            let unfinished = file.with_extension(uuid::Uuid::new_v4().simple().to_string());
+            let written = async {
+                tokio::fs::write(&unfinished, text).await?;
+                tokio::fs::rename(&unfinished, &file).await
+            };
+            let written = written.await;
+            if written.is_err() {
+                // Best effort: the disk may be full.
+                tokio::fs::remove_file(&unfinished).await.ok();
+            }
+            written
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "cannot keep a model's input schema on disk");
+        }
+    }
+
+    async fn kept(&self, key: &Key) -> Option<Published> {
+        let text = tokio::fs::read(self.file(key)?).await.ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    fn file(&self, key: &Key) -> Option<PathBuf> {
+        let Key {
+            provider,
+            base_url,
+            model,
+        } = key;
+        let name = format!("{} {base_url} {model}", provider.as_str());
+        let name = hex(digest(&SHA256, name.as_bytes()).as_ref());
+        Some(self.folder.as_ref()?.join(format!("{name}.json")))
+    }
+}
+
+/// What a provider says about a model's schema.
+enum Answer {
+    Published(Published),
+    /// It publishes none.
+    Absent,
+    /// It did not answer, for a reason that may pass.
+    Failed,
+}
+
+impl Provider {
+    /// Binds a request to the input of its model, whose schema is read within this time.
+    ///
+    /// # Errors
+    /// What the model cannot make, in one error with all problems. It is retryable if the schema could not be read.
+    pub async fn bind(&self, single: &Single, within: Duration) -> Result<Bound, EventError> {
+        let no_key =
+            |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
+        self.has_key().map_err(no_key)?;
+        let model = self.model(single);
+        let profile = self.profile(model, within).await;
+        let spending = &self.clients.models.spending;
+        let bound =
+            bind(&profile, single).and_then(|bound| match spending.problem(&profile, &bound) {
+                Some(problem) => Err(vec![problem]),
+                None => Ok(bound),
+            });
+        bound.map_err(|problems| match profile.origin {
+            Origin::Unreadable => unreadable(model, problems),
+            Origin::Provider | Origin::Bundled | Origin::Unknown => refused(model, problems),
+        })
+    }
+
+    /// Returns what is known about the input of a model.
+    pub async fn profile(&self, model: &str, within: Duration) -> Arc<Profile> {
+        let models = &self.clients.models;
+        let key = self.key(model);
+        let slot = models.slot(&key);
+        let mut known = slot.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.until > Instant::now()) {
+            return known.profile.clone();
+        }
+        let (profile, fresh) = match self.read(model, within.min(READ_TIME)).await {
+            Answer::Published(published) => match parsed(&published) {
+                Some(schema) => {
+                    models.keep(&key, &published).await;
+                    (self.known_as(model, Some(schema)), FRESH)
+                }
+                None => (self.known_as(model, None), FRESH),
+            },
+            Answer::Absent => (self.known_as(model, None), RETRY),
+            Answer::Failed => self.without_answer(&key, known.as_ref()).await,
+        };
+        if let Some(before) = known.as_ref() {
+            report_change(&before.profile, &profile);
+        }
+        let until = Instant::now() + fresh;
+        *known = Some(Known {
+            profile: profile.clone(),
+            until,
+        });
+        profile
+    }
+
+    /// Reads a model's schema again at the next request: the provider refused an input that suits the known one.
+    pub fn forget_schema(&self, single: &Single) {
+        let slot = self.clients.models.slot(&self.key(self.model(single)));
+        if let Ok(mut known) = slot.try_lock()
+            && let Some(known) = known.as_mut()
+        {
+            known.until = Instant::now();
+        }
+    }
+
+    fn key(&self, model: &str) -> Key {
+        Key {
+            provider: self.config.name,
+            base_url: self.config.base_url.to_string(),
+            model: model.to_owned(),
+        }
+    }
+
+    fn known_as(&self, model: &str, schema: Option<Schema>) -> Arc<Profile> {
+        Arc::new(bundle::profile(self.config.name, model, schema))
+    }
+
+    /// Returns what is known of a model while its provider does not answer, and for how long to use that.
+    async fn without_answer(&self, key: &Key, before: Option<&Known>) -> (Arc<Profile>, Duration) {
+        if let Some(before) = before.filter(|it| it.profile.origin == Origin::Provider) {
+            return (before.profile.clone(), RETRY);
+        }
+        let kept = self.clients.models.kept(key).await;
+        let schema = kept.as_ref().and_then(parsed);
+        let mut profile = bundle::profile(self.config.name, &key.model, schema);
+        match profile.origin {
+            Origin::Unknown => {
+                profile.origin = Origin::Unreadable;
+                (Arc::new(profile), SOON)
+            }
+            Origin::Provider | Origin::Bundled | Origin::Unreadable => (Arc::new(profile), RETRY),
+        }
+    }
+
+    async fn read(&self, model: &str, within: Duration) -> Answer {
+        let reading = async {
+            match self.config.name {
+                ProviderName::Replicate => replicate::schema(self, model).await,
+                ProviderName::Fal => fal::schema(self, model).await,
+                ProviderName::OpenAi => Ok(None),
+            }
+        };
+        let (answer, why) = match timeout(within, self.call("schema", reading)).await {
+            Ok(Ok(Some(published))) => return Answer::Published(published),
+            Ok(Ok(None) | Err(Error::NoKey { .. })) => return Answer::Absent,
+            Ok(Err(error)) => match error {
+                Error::Status(408 | 429 | 500.., _) | Error::Unreachable(_) => {
+                    (Answer::Failed, error.to_string())
+                }
+                Error::Status(..) | Error::Unreadable(_) | Error::NoKey { .. } => {
+                    (Answer::Absent, error.to_string())
+                }
+            },
+            Err(_) => (Answer::Failed, format!("no answer within {within:?}")),
+        };
+        tracing::warn!(
+            provider = self.config.name.as_str(),
+            model,
+            why,
+            "cannot read the model's input schema"
+        );
+        answer
+    }
+}
+
+fn parsed(published: &Published) -> Option<Schema> {
+    Schema::parse(&published.document, &published.input)
+}
+
+impl Spending {
+    /// Returns why an input may not be sent, if it costs too much or its price is not known.
+    pub fn problem(&self, profile: &Profile, bound: &Bound) -> Option<Problem> {
+        let most = self.max_cost_usd?;
+        let (asked, hint) = match self.prices.estimate(profile, &bound.input) {
+            Some(cost) if cost <= most => return None,
+            Some(cost) => (
+                Some(format!("{cost:.4} US dollars")),
+                "MAX_COST_USD, which the operator has set",
+            ),
+            None => (
+                None,
+                "the price of the model is not known: the operator can add it to PRICES_FILE, or unset MAX_COST_USD",
+            ),
+        };
+        Some(Problem {
+            field: "cost".to_owned(),
+            asked,
+            allowed: Some(format!("at most {most} US dollars")),
+            hint: Some(hint.to_owned()),
+        })
+    }
+}
+
+/// Returns the error of a request that may suit its model, whose schema could not be read.
+fn unreadable(model: &str, problems: Vec<Problem>) -> EventError {
+    EventError {
+        code: ErrorCode::ProviderFailed,
+        retryable: true,
+        ..refused(model, problems)
+    }
+}
+
+/// Returns the error of a request that its model cannot make.
+fn refused(model: &str, problems: Vec<Problem>) -> EventError {
+    let shown: String = model.chars().take(100).collect();
+    let texts: Vec<_> = problems.iter().map(text).collect();
+    let message = format!("{shown} cannot make this request: {}", texts.join("; "));
+    EventError {
+        problems,
+        ..EventError::new(ErrorCode::InvalidRequest, &message, false)
+    }
+}
+
+fn text(problem: &Problem) -> String {
+    let Problem {
+        field,
+        asked,
+        allowed,
+        hint,
+    } = problem;
+    let asked = asked.as_ref().map(|asked| format!(" is {asked}"));
+    let allowed = allowed
+        .as_ref()
+        .map(|allowed| format!(", expected {allowed}"));
+    let hint = hint.as_ref().map(|hint| format!(" ({hint})"));
+    let parts = [Some(field.clone()), asked, allowed, hint];
+    parts.into_iter().flatten().collect()
+}
+
+fn report_change(before: &Profile, after: &Profile) {
+    if before.origin == Origin::Provider
+        && after.origin == Origin::Provider
+        && !after.has_schema_of(before)
+    {
+        tracing::info!(
+            model = after.model,
+            changes = after.changes_since(before),
+            "the model's input has changed"
+        );
+    }
+}
