@@ -27,9 +27,9 @@ pub(super) async fn run(dev_run: &DevRun) -> anyhow::Result<()> {
         json!({"request_id": video, "type": "video", "prompt": "waves at dusk", "duration": 5,
             "resolution": "1280x720"}),
         json!({"request_id": batch, "type": "batch", "max_concurrent": 2, "items": [
-            {"prompt": "an owl", "type": "image", "width": 256, "height": 256},
-            {"prompt": "a lynx", "type": "image", "width": 256, "height": 256},
-            {"prompt": "a hare", "type": "image", "width": 256, "height": 256},
+            {"prompt": "an owl", "type": "image", "width": 512, "height": 512},
+            {"prompt": "a lynx", "type": "image", "width": 512, "height": 512},
+            {"prompt": "a hare", "type": "image", "width": 512, "height": 512},
         ]}),
     ];
     for request in &mut requests {

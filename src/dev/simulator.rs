@@ -39,6 +39,7 @@ mod job;
 mod ledger;
 mod line;
 mod media;
+mod models;
 mod openai;
 mod order;
 mod play;

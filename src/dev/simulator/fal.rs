@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path, State},
-    http::{HeaderMap, Method, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -20,9 +20,11 @@ use super::{
     SimulatorState,
     job::{Phase, SimulatedJob},
     line::Line,
+    models,
     order::{JobOutput, Order},
     play::{self, Arrival, account, base, client_id, with_price},
 };
+use crate::domain::ProviderName;
 
 /// Returns the routes under `/fal`; each requires a key.
 pub(super) fn routes() -> Router<Arc<SimulatorState>> {
@@ -36,11 +38,13 @@ async fn route(
     ConnectInfo(line): ConnectInfo<Line>,
     Path(path): Path<String>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let base = base(&shared, &headers);
     match (method, path.split_once("/requests/")) {
+        (Method::GET, None) if path == "v1/models" => published(uri.query().unwrap_or_default()),
         (Method::POST, None) => submit(&shared, &line, &path, &headers, &body).await,
         (Method::GET, Some((app, rest))) => match rest.strip_suffix("/status") {
             Some(id) => status(&shared, &line, app, id, &base),
@@ -64,7 +68,8 @@ async fn submit(
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let key = client_id(headers, &body);
     let earlier = shared.ledger().arrive(&key);
-    let order = match Order::of(model, plain(body)) {
+    let schema = models::input(ProviderName::Fal, model);
+    let order = match Order::of(model, models::seen(&schema, body)) {
         Ok(order) => order,
         Err(error) => return invalid(&error),
     };
@@ -86,23 +91,31 @@ async fn submit(
     play::submit(shared, line, arrival, problem, show).await
 }
 
-/// Renames the fields of an input to those of an [`Order`].
-fn plain(mut input: Value) -> Value {
-    if !input.is_object() {
-        return input;
-    }
-    let (size, count) = (input["image_size"].take(), input["num_images"].take());
-    if let Value::Object(fields) = &mut input {
-        fields.retain(|_, value| !value.is_null());
-        let given = [
-            ("width", size["width"].clone()),
-            ("height", size["height"].clone()),
-            ("num_outputs", count),
-        ];
-        let given = given.into_iter().filter(|(_, value)| !value.is_null());
-        fields.extend(given.map(|(name, value)| (name.to_owned(), value)));
-    }
-    input
+/// Returns what the model's schema does not accept, in the shape of fal's errors.
+fn bad_input(job: &SimulatedJob) -> Vec<Value> {
+    let schema = models::input(ProviderName::Fal, &job.model);
+    let faults = models::faults(&schema, &job.order.input);
+    let shown = faults.into_iter().map(
+        |fault| json!({"loc": ["body", fault.field], "msg": fault.description, "type": fault.kind}),
+    );
+    shown.collect()
+}
+
+/// Returns the schema of a model, as fal's API for models does.
+fn published(query: &str) -> Response {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let model = pairs.into_iter().find(|(name, _)| *name == "endpoint_id");
+    let model = model.map_or("", |(_, model)| model);
+    let reference = json!({"$ref": "#/components/schemas/Input"});
+    let body = json!({"content": {"application/json": {"schema": reference}}});
+    let path = format!("/{model}");
+    let document = json!({
+        "openapi": "3.0.4",
+        "components": {"schemas": {"Input": models::input(ProviderName::Fal, model)}},
+        "paths": {path: {"post": {"requestBody": body}}},
+    });
+    let found = json!({"endpoint_id": model, "openapi": document});
+    Json(json!({"models": [found]})).into_response()
 }
 
 fn status(shared: &SimulatorState, line: &Line, app: &str, id: &str, base: &str) -> Response {
@@ -141,6 +154,12 @@ fn result(shared: &SimulatorState, id: &str, base: &str) -> Response {
                 Json(json!({"detail": body})),
             )
                 .into_response()
+        }
+        // Like the real API, the model checks its input only when it runs.
+        Phase::Succeeded if !bad_input(job).is_empty() => {
+            let body = json!({"detail": bad_input(job)});
+            let unpaid = [("x-fal-billable-units", "0")];
+            (StatusCode::UNPROCESSABLE_ENTITY, unpaid, Json(body)).into_response()
         }
         Phase::Succeeded => {
             job.issue(now);

@@ -27,9 +27,11 @@ use super::{
     job::{Phase, SimulatedJob},
     ledger::status,
     line::Line,
+    models,
     order::{JobOutput, Order},
     play::{self, Arrival, account, base, client_id, with_price},
 };
+use crate::domain::ProviderName;
 
 const PAGE: usize = 100;
 
@@ -40,6 +42,8 @@ pub(super) fn routes() -> Router<Arc<SimulatorState>> {
             "/v1/models/{owner}/{name}/predictions",
             post(submit_to_model),
         )
+        .route("/v1/models/{owner}/{name}", get(model))
+        .route("/v1/models/{owner}/{name}/versions/{version}", get(version))
         .route("/v1/predictions", post(submit_to_version).get(list))
         .route("/v1/predictions/{id}", get(read))
         .route("/v1/predictions/{id}/cancel", post(cancel));
@@ -90,7 +94,17 @@ async fn submit(
 ) -> Response {
     let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
-    let order = Order::of(model.as_deref().unwrap_or_default(), body["input"].take());
+    let named = model.as_deref().unwrap_or_default();
+    let schema = models::input(ProviderName::Replicate, named);
+    let raw = body["input"].take();
+    let input = models::seen(&schema, raw.clone());
+    let faults = input
+        .as_object()
+        .map(|input| models::faults(&schema, input));
+    if let Some(faults) = faults.filter(|faults| !faults.is_empty()) {
+        return bad_input(&faults);
+    }
+    let order = Order::of(named, input).map(|order| order.echoing(raw));
     let (model, order) = match (model, order) {
         (Some(model), Ok(order)) => (model, order),
         (_, Err(error)) => return invalid(&error),
@@ -109,6 +123,40 @@ async fn submit(
         (StatusCode::CREATED, Json(shown)).into_response()
     };
     play::submit(shared, line, arrival, problem, show).await
+}
+
+async fn model(Path((owner, name)): Path<(String, String)>) -> Response {
+    let version =
+        json!({"id": "simulated", "openapi_schema": document(&format!("{owner}/{name}"))});
+    Json(json!({"owner": owner, "name": name, "latest_version": version})).into_response()
+}
+
+async fn version(Path((owner, name, version)): Path<(String, String, String)>) -> Response {
+    let schema = document(&format!("{owner}/{name}"));
+    Json(json!({"id": version, "openapi_schema": schema})).into_response()
+}
+
+fn document(model: &str) -> Value {
+    let input = models::input(ProviderName::Replicate, model);
+    json!({"openapi": "3.0.2", "components": {"schemas": {"Input": input}}})
+}
+
+/// Returns Replicate's answer to an input that the model's schema does not accept.
+fn bad_input(faults: &[models::Fault]) -> Response {
+    let lines = faults
+        .iter()
+        .map(|fault| format!("- input.{}: {}\n", fault.field, fault.description));
+    let fields = faults.iter().map(|fault| {
+        let field = format!("input.{}", fault.field);
+        json!({"type": fault.kind, "field": field, "description": fault.description})
+    });
+    let body = json!({
+        "title": "Input validation failed",
+        "detail": lines.collect::<String>(),
+        "status": 422,
+        "invalid_fields": fields.collect::<Vec<_>>(),
+    });
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
 }
 
 async fn read(

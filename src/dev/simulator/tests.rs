@@ -14,7 +14,8 @@ mod faults;
 mod openai;
 mod replicate;
 
-const MODEL: &str = "/v1/models/black-forest-labs/flux-schnell/predictions";
+/// The path of a model that the simulator takes for one with the usual inputs.
+const MODEL: &str = "/v1/models/me/mine/predictions";
 const SOON: Duration = Duration::from_secs(20);
 
 /// A running simulator and a client of it.

@@ -21,7 +21,7 @@ async fn a_submit_answers_with_a_starting_prediction() {
 
     let id = prediction["id"].as_str().unwrap();
     let url = format!("http://{}/v1/predictions/{id}", sim.address);
-    assert_eq!(prediction["model"], "black-forest-labs/flux-schnell");
+    assert_eq!(prediction["model"], "me/mine");
     assert_eq!(prediction["input"], input);
     assert_eq!(prediction["status"], "starting");
     assert_eq!(
