@@ -3,13 +3,16 @@
 //! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
 //! `launch` starts the roles.
 
+mod check;
 pub mod dlq;
 pub mod doctor;
 mod follow;
 mod form;
+mod get;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
+mod models;
 mod period;
 mod replay;
 pub mod run;
@@ -29,10 +32,12 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use self::dlq::Dlq;
+pub use self::get::Get;
 pub use self::list::List;
+pub use self::models::Models;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
-use crate::domain::Kind;
+use crate::domain::{Kind, ProviderName};
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
 use crate::engines::temporal::{admin as temporal_admin, client};
@@ -109,10 +114,15 @@ pub enum Operator {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the files of a request from the result store to a folder
+    Get(Get),
     /// List runs from Temporal, the newest first
     List(List),
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
+    /// Show what models accept, and what they would make of a request, before anything is paid
+    #[command(subcommand)]
+    Models(Models),
     /// Send requests
     Submit(Box<SubmitArgs>),
     /// Cancel a request, by a command on Kafka
@@ -254,6 +264,10 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Reads a kind of request or run.
+fn provider(text: &str) -> Result<ProviderName, String> {
+    ProviderName::parse("the provider", text).map_err(|error| error.problem)
+}
+
 fn kind(text: &str) -> Result<Kind, &'static str> {
     match text {
         "video" => Ok(Kind::Video),

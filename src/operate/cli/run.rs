@@ -5,7 +5,7 @@ use std::io::Write;
 use uuid::Uuid;
 
 use super::sender::RecordSender;
-use super::{Ask, Error, Operator, doctor, list, replay, status, submit, watch};
+use super::{Ask, Error, Operator, doctor, get, list, models, replay, status, submit, watch};
 use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
 use crate::engines::clock::now;
@@ -40,8 +40,10 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
             return doctor::run(config, *json, *try_fairness, out).await;
         }
         Operator::Status { id, json } => return status::show(config, id, *json, out).await,
+        Operator::Get(asked) => return get::get(config, asked, out).await,
         Operator::List(list) => return list::list(config, list, out).await,
         Operator::Replay(replay) => return replay::replay(config, replay, out).await,
+        Operator::Models(models) => return models::run(config, models, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,

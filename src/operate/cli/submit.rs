@@ -5,6 +5,7 @@ use std::io::Write;
 use futures::StreamExt as _;
 use serde_json::{Map, Value as Json, json};
 
+use super::check::{Source, Sources, check};
 use super::follow::Follow;
 use super::form::{self, Defaults};
 use super::sender::RecordSender;
@@ -107,6 +108,9 @@ pub struct SubmitArgs {
     pub metadata: Vec<(String, String)>,
     #[command(flatten)]
     pub key: ApiKey,
+    /// Send nothing: show what the models would be sent, and what they would refuse
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
     /// Follow the events to the end; exit code 0: all completed, 1: any failed, 2: any cancelled or rejected
     #[arg(long)]
     pub watch: bool,
@@ -123,14 +127,12 @@ pub(super) async fn submit(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let started = now();
-    let forms = match &submit.file {
-        Some(file) => {
-            alone(submit)?;
-            values(&read(file)?)?
-        }
-        None => vec![from_flags(submit)],
-    };
+    let forms = forms(submit)?;
     let requests = parse(&forms, submit, started)?;
+    if submit.dry_run {
+        let sources = Sources::new(config, Source { offline: false })?;
+        return check(&sources, &requests, false, out).await;
+    }
     let sender = RecordSender::open(config, &submit.key).await?;
     let topic = &config.kafka.topics.requests;
     let mut values = Vec::with_capacity(requests.len());
@@ -166,6 +168,21 @@ pub(super) async fn submit(
     let ids = requests.iter().map(|request| request.id.to_string());
     let follow = Follow::of(ids.collect(), Some(started));
     watch::show(config, &tail, follow, false, out).await
+}
+
+/// Reads the requests that the flags or a file describe.
+pub(super) fn requests(submit: &SubmitArgs) -> Result<Vec<Request>, Error> {
+    parse(&forms(submit)?, submit, now())
+}
+
+fn forms(submit: &SubmitArgs) -> Result<Vec<Json>, Error> {
+    match &submit.file {
+        Some(file) => {
+            alone(submit)?;
+            values(&read(file)?)
+        }
+        None => Ok(vec![from_flags(submit)]),
+    }
 }
 
 fn parse(forms: &[Json], submit: &SubmitArgs, now: i64) -> Result<Vec<Request>, Error> {

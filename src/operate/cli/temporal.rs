@@ -61,6 +61,11 @@ impl RunName {
         Ok(Self { request, retry })
     }
 
+    /// Returns the workflow id of exactly this run; without a number, of the first one.
+    pub(super) fn exact(&self) -> WorkflowId {
+        self.request.run(self.retry.unwrap_or(0))
+    }
+
     /// Returns the run's workflow id. Only the newest run is looked up: `None` if the request is unknown. A run with a
     /// number may not exist.
     pub(super) async fn workflow(

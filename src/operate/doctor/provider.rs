@@ -7,8 +7,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{Finding, causes, shown};
+use crate::domain::model::Origin;
 use crate::domain::{Media, ProviderName, public_address};
 use crate::engines::config::{Config, Provider};
+use crate::engines::provider::Providers;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,6 +25,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         look("image", "IMAGE", &worker.image)
     );
     let mut found = [video, image].concat();
+    found.extend(schemas(config).await);
     // A provider that is used only if a request names it is checked only if it has a key: without one it is not meant
     // to be used.
     for name in ProviderName::ALL {
@@ -33,6 +36,46 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             let provider = worker.provider(Media::Image, name);
             found.extend(look(name.as_str(), prefix, &provider).await);
         }
+    }
+    found
+}
+
+/// Reads the input schemas of the default models.
+async fn schemas(config: &Config) -> Vec<Finding> {
+    let Ok(providers) = Providers::new(&config.worker, None) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (media, default) in [
+        (Media::Video, &config.worker.video),
+        (Media::Image, &config.worker.image),
+    ] {
+        let model = &default.model;
+        if model.is_empty() {
+            continue;
+        }
+        let profile = providers
+            .of(media, default.name)
+            .profile(model, CONNECT_TIMEOUT)
+            .await;
+        let check = format!("model {model}");
+        found.push(match profile.origin {
+            Origin::Provider => Finding::ok(check, "the provider publishes its inputs"),
+            // OpenAI publishes no schemas.
+            Origin::Bundled if default.name == ProviderName::OpenAi => {
+                Finding::ok(check, "genflow knows its inputs")
+            }
+            Origin::Bundled => Finding::warn(
+                check,
+                "its input schema cannot be read; genflow uses its own copy",
+            )
+            .advise("check the key and the network; see docs/models.md"),
+            Origin::Unknown | Origin::Unreadable => Finding::warn(
+                check,
+                "its input schema cannot be read: requests may only have a prompt and params",
+            )
+            .advise("check the name of the model, the key and the network; see docs/models.md"),
+        });
     }
     found
 }

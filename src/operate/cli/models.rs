@@ -1,0 +1,145 @@
+//! `genflow models`: what a model accepts, and what it would make of a request. Nothing is sent, so nothing is paid.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::check::{Source, Sources, check, origin, source};
+use super::provider;
+use super::submit::{SubmitArgs, requests};
+use super::text::plain;
+use crate::domain::model::bundle;
+use crate::domain::{Media, ProviderName};
+use crate::engines::config::Config;
+
+/// `genflow models`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Models {
+    /// List the models whose inputs genflow knows without asking their providers
+    List {
+        /// Only models of this provider: replicate, openai or fal
+        #[arg(long, value_name = "NAME", value_parser = provider)]
+        provider: Option<ProviderName>,
+    },
+    /// Show what a model accepts: each of its inputs with its values
+    Show {
+        /// Name of the model; a version may follow a colon
+        model: String,
+        /// Provider of the model: replicate, openai or fal
+        #[arg(long, value_name = "NAME", value_parser = provider, default_value = "replicate")]
+        provider: ProviderName,
+        #[command(flatten)]
+        source: Source,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what requests would send to their models, and what is refused; takes the options of submit
+    Check {
+        #[command(flatten)]
+        submit: Box<SubmitArgs>,
+        #[command(flatten)]
+        source: Source,
+        /// Print each result as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs one of the commands; returns its exit code: 1 if a request is refused.
+pub(super) async fn run(
+    config: &Config,
+    models: &Models,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    match models {
+        Models::List { provider } => list(*provider, out)?,
+        Models::Show {
+            model,
+            provider,
+            source,
+            json,
+        } => {
+            show(
+                &Sources::new(config, *source)?,
+                *provider,
+                model,
+                *json,
+                out,
+            )
+            .await?;
+        }
+        Models::Check {
+            submit,
+            source,
+            json,
+        } => {
+            let requests = requests(submit)?;
+            return check(&Sources::new(config, *source)?, &requests, *json, out).await;
+        }
+    }
+    Ok(0)
+}
+
+fn list(only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
+    for provider in ProviderName::ALL {
+        if only.is_none_or(|only| only == provider) {
+            for model in bundle::names(provider) {
+                writeln!(out, "{:<10} {model}", provider.as_str())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn show(
+    sources: &Sources<'_>,
+    provider: ProviderName,
+    model: &str,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let profile = sources.profile(Media::Image, provider, model).await;
+    let inputs = profile.inputs();
+    if as_json {
+        let shown = inputs.map(|input| {
+            json!({
+                "name": input.name,
+                "accepts": input.accepts,
+                "default": input.default,
+                "required": input.is_required,
+            })
+        });
+        let answer = json!({
+            "provider": provider.as_str(),
+            "model": model,
+            "schema": origin(&profile),
+            "inputs": shown.collect::<Vec<_>>(),
+        });
+        writeln!(out, "{answer}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{} {} ({})",
+        provider.as_str(),
+        plain(model),
+        source(&profile)
+    )?;
+    for input in inputs {
+        let name = match input.is_required {
+            true => format!("{}*", input.name),
+            false => input.name.clone(),
+        };
+        let default = input
+            .default
+            .map(|default| format!(" [default: {default}]"));
+        let line = format!(
+            "  {name:<28} {}{}",
+            input.accepts,
+            default.unwrap_or_default()
+        );
+        writeln!(out, "{}", plain(&line))?;
+    }
+    Ok(())
+}
