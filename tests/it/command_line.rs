@@ -36,6 +36,50 @@ async fn a_request_is_submitted_watched_and_asked_for_by_command() {
 }
 
 #[tokio::test]
+async fn the_files_of_a_request_and_of_a_batch_are_copied_to_a_folder() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let folder = space.folder().join("mine");
+    let at = folder.display().to_string();
+    let batch = r#"{"request_id": "two", "user_id": "ann", "type": "batch", "items": [
+        {"request_id": "two-a", "type": "image", "prompt": "a fox", "width": 64, "height": 64},
+        {"request_id": "two-b", "type": "image", "prompt": "an owl", "width": 64, "height": 64}]}"#;
+    let file = space.folder().join("batch.json");
+    std::fs::write(&file, batch).unwrap();
+    let submit = ["submit", "--file", &file.display().to_string(), "--watch"];
+    space.succeed(&submit).await;
+    space.closed("two").await;
+
+    let printed = space.succeed(&["get", "two-a", "-o", &at]).await;
+    let (again, said) = space.run(&["get", "two-a", "-o", &at]).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let both = eventually("both files", async || {
+        // Temporal lists a run a moment after it started.
+        let (code, printed) = space.run(&["get", "two", "-o", &at]).await;
+        let all = printed.lines().count() == 2;
+        if !all {
+            std::fs::remove_dir_all(&folder).ok();
+        }
+        (code == 0 && all).then_some(printed)
+    })
+    .await;
+    let (unknown, _) = space.run(&["get", "nobody", "-o", &at]).await;
+
+    assert_eq!(
+        printed.trim(),
+        folder.join("two-a-0.png").display().to_string()
+    );
+    assert_eq!((again, unknown), (64, 1), "{said}");
+    assert!(said.contains("exists already"), "{said}");
+    for path in both.lines() {
+        assert!(
+            std::fs::read(path).unwrap().starts_with(b"\x89PNG"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_the_flat_form_is_understood_and_an_unknown_field_is_named() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);

@@ -11,7 +11,7 @@ use crate::batch::{batch, ids, spec};
 use crate::retry::{commands_done, retry};
 use crate::support::described::Described as _;
 use crate::support::ledger::types;
-use crate::support::requests::{at, common, image, script, single};
+use crate::support::requests::{common, image, script, single};
 use crate::support::{Space, eventually};
 
 fn with(name: &str, edit: impl FnOnce(&mut Request)) -> Request {
@@ -36,7 +36,7 @@ async fn refused(space: &Space, count: usize) -> Vec<Event> {
 #[tokio::test]
 async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
     let space = Space::with(&[
-        ("ALLOWED_MODELS", "replicate/black-forest-labs/*"),
+        ("ALLOWED_MODELS", "replicate/simulated/*"),
         ("MAX_TIMEOUT", "30m"),
     ])
     .await;
@@ -57,7 +57,9 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
             "spec.model is \"evil/x\", which is not allowed for replicate",
         ),
         (
-            at(ProviderName::OpenAi, image("disallowed")),
+            with("disallowed", |request| {
+                common(request).provider = Some(ProviderName::OpenAi);
+            }),
             "spec.model is null, and the default model of openai is not allowed",
         ),
         (

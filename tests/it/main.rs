@@ -35,6 +35,7 @@ mod image;
 mod layers;
 mod limits;
 mod list;
+mod models;
 mod money;
 mod notify;
 mod operators;

@@ -1,6 +1,6 @@
 //! The job of a run that was closed from outside around its submit: it is cancelled, by whichever worker knows it last.
 
-use genflow::contract::run::{Job, Submitted};
+use genflow::contract::run::{Job, SentInput, Submitted};
 use genflow::domain::{Media, ProviderName, Request};
 use genflow::workflows::generation::Generation;
 use rustix::process::Signal;
@@ -82,6 +82,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
         },
         attempts: 1,
         sent_at: None,
+        input: SentInput::default(),
     };
     complete_submit(&client, &request, &accepted).await;
     terminate(&client, &request).await;

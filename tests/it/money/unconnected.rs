@@ -12,7 +12,7 @@ use super::{
     end, published_events, served_at, stories,
 };
 use crate::support::eventually;
-use crate::support::requests::provider as provider_of;
+use crate::support::requests::{prompt_only, provider as provider_of};
 
 /// A port whose queue of connections is full, so further connections wait.
 struct Door {
@@ -88,11 +88,18 @@ async fn unconnected(fate: Fate, expected: Bill) {
     let _intake = space.start_with(&["intake"], &[("RETRY_BACKOFF", "2s")]);
     let mut first = Watched::start(&space, "worker", &settings);
     let requests: Vec<Request> = TAKERS
-        .map(|(provider, make)| at(provider, make("unconnected")))
+        // Their schemas cannot be read here.
+        .map(|(provider, make)| prompt_only(at(provider, make("unconnected"))))
         .into();
     for request in &requests {
         space.send(request).await;
     }
+    // Replicate and fal are asked for schemas first, and have a time limit for that.
+    eventually("the schemas are not read", async || {
+        let unread = first.process.output().matches("input schema").count();
+        (unread >= 2).then_some(())
+    })
+    .await;
     knock(door.address, requests.len()).await;
 
     let mut opened = None;

@@ -80,7 +80,10 @@ impl Small {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().flatten() {
                 if entry.path().is_dir() {
-                    folders.push(entry.path());
+                    // Schemas of models are kept, whatever happens to runs.
+                    if entry.file_name() != "models" {
+                        folders.push(entry.path());
+                    }
                 } else {
                     names.push(entry.file_name().to_string_lossy().into_owned());
                 }

@@ -79,17 +79,17 @@ async fn a_file_whose_checks_were_cut_short_by_chance_is_stored() {
     assert_eq!(outputs(&space.story(request.id.as_str()).await).len(), 1);
 }
 
-/// Sixteen images reserve an eighth of the memory for images, so the ninth request waits, and is sent once like the
-/// others.
+/// Memory is reserved for 128 images. Twelve requests of ten reserve 120, so the thirteenth waits, and is sent once like
+/// the others.
 #[tokio::test]
 async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
-    let requests: Vec<_> = (0..9)
+    let requests: Vec<_> = (0..13)
         .map(|_| {
             let mut request = at_openai(image("many"));
             if let Spec::Single(Single::Image(image)) = &mut request.spec {
-                image.num_images = Some(16);
+                image.num_images = Some(10);
             }
             script(request, &json!({"delay_submit_ms": 2000}))
         })
@@ -103,7 +103,7 @@ async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory
 
     let mut elapsed = Vec::new();
     for (request, events) in requests.iter().zip(&stories) {
-        assert_eq!(outputs(events).len(), 16);
+        assert_eq!(outputs(events).len(), 10);
         elapsed.push(events.last().unwrap().result.as_ref().unwrap().elapsed_ms);
         let bill = space.bill(request.id.as_str()).await;
         assert_eq!((bill.submits, bill.accepted), (1, 1));

@@ -11,7 +11,7 @@ use super::parts::film;
 use super::{at_openai, outputs, with_bucket};
 use crate::support::eventually_within;
 use crate::support::process::Process;
-use crate::support::requests::{image, video};
+use crate::support::requests::{image, prompt_only, video};
 use crate::support::s3::Fault;
 
 const MIB: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ async fn a_film_of_hundreds_of_megabytes_is_stored_in_bounded_memory() {
     let (space, s3) = with_bucket(&[("VIDEO_API_BASE_URL", &base)]).await;
     let _intake = space.start(&["intake"]);
     let worker = space.start(&["worker"]);
-    let request = video("large");
+    let request = prompt_only(video("large"));
     space.send(&request).await;
     eventually_within(LONG, "the manifest exists", async || {
         let keys = s3.keys();
@@ -89,7 +89,7 @@ async fn an_image_that_came_with_its_answer_waits_for_no_film_to_be_stored() {
     s3.fault("UploadPart", Some(Fault::Silence));
     let _all = space.start(&["all"]);
     for _ in 0..3 {
-        space.send(&video("silent")).await;
+        space.send(&prompt_only(video("silent"))).await;
     }
     eventually_within(LONG, "all slots for parts are taken", async || {
         (s3.seen("UploadPart") == 8).then_some(())

@@ -8,6 +8,10 @@ use genflow::domain::{
 use serde_json::Value;
 use uuid::Uuid;
 
+/// Models that only the simulator has: they take any size and length, so that stories are quick.
+pub(crate) const IMAGE_MODEL: &str = "simulated/image";
+pub(crate) const VIDEO_MODEL: &str = "simulated/video";
+
 /// Returns a request for one small image, with a unique id.
 pub(crate) fn image(name: &str) -> Request {
     let spec = ImageSpec {
@@ -61,9 +65,32 @@ pub(crate) fn script(mut request: Request, script: &Value) -> Request {
     request
 }
 
-/// Returns the same request for this provider.
+/// Returns the same request for this provider, and one of its models.
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
-    common(&mut request).provider = Some(provider);
+    let model = match (provider, &mut request.spec) {
+        // It makes lengths and sizes of its own.
+        (ProviderName::OpenAi, Spec::Single(Single::Video(video))) => {
+            video.duration = Some(4);
+            video.resolution = Some("1280x720".to_owned());
+            "sora-2"
+        }
+        (ProviderName::OpenAi, _) => "gpt-image-2",
+        (_, Spec::Single(Single::Video(_))) => VIDEO_MODEL,
+        (_, _) => IMAGE_MODEL,
+    };
+    let common = common(&mut request);
+    common.provider = Some(provider);
+    common.model = Some(model.to_owned());
+    request
+}
+
+/// Returns the same request with its prompt only, for a provider that publishes no schemas.
+pub(crate) fn prompt_only(mut request: Request) -> Request {
+    match &mut request.spec {
+        Spec::Single(Single::Image(image)) => (image.width, image.height) = (None, None),
+        Spec::Single(Single::Video(video)) => (video.duration, video.resolution) = (None, None),
+        Spec::Batch(_) => panic!("a batch has no such fields"),
+    }
     request
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use genflow::dev::own_names;
 
 use super::engines::Running;
+use super::requests::{IMAGE_MODEL, VIDEO_MODEL};
 
 /// Returns the settings of the space with that name, with its files in `folder`.
 pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<String, String> {
@@ -16,6 +17,8 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("TEMPORAL_HOST", engines.temporal.clone()),
         ("KAFKA_SESSION_TIMEOUT", "6s".to_owned()),
         ("SHUTDOWN_GRACE", "5s".to_owned()),
+        // So that a flood of 1,500 records is more than intake takes at once.
+        ("INTAKE_CONCURRENCY", "16".to_owned()),
         ("VIDEO_API_BASE_URL", engines.simulator.clone()),
         ("IMAGE_API_BASE_URL", engines.simulator.clone()),
         ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
@@ -27,6 +30,8 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("OPENAI_API_KEY", name.to_owned()),
         ("FAL_API_KEY", name.to_owned()),
         ("IMAGE_API_KEY", name.to_owned()),
+        ("VIDEO_MODEL", VIDEO_MODEL.to_owned()),
+        ("IMAGE_MODEL", IMAGE_MODEL.to_owned()),
         ("RESULTS_DIR", at("results")),
         ("TEMP_DIR", at("temp")),
         ("HTTP_ADDR", "127.0.0.1:0".to_owned()),

@@ -130,7 +130,10 @@ impl Space {
             .into_iter()
             .flatten()
             .flatten();
-        let folders = instances.filter(|entry| entry.path().is_dir());
+        // Beside the workers' folders there is one for the schemas of models.
+        let is_worker = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("worker-");
+        let folders =
+            instances.filter(|entry| entry.path().is_dir() && is_worker(&entry.file_name()));
         let inner = folders.flat_map(|entry| {
             std::fs::read_dir(entry.path())
                 .into_iter()

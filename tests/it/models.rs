@@ -1,0 +1,265 @@
+//! Models with inputs of their own: the simulator has their schemas, ignores what they do not have, and refuses what they
+//! do not accept, as the real APIs do.
+
+use genflow::domain::{
+    Common, ErrorCode, Event, EventType, ImageSpec, Input, OnUnsupported, ProviderName, Request,
+    Role, Single, VideoSpec,
+};
+use serde_json::{Value, json};
+
+use crate::support::Space;
+use crate::support::requests::image;
+
+const PICTURE: &str = "https://example.com/frame.png";
+
+fn request(name: &str, single: Single) -> Request {
+    Request {
+        spec: single.into(),
+        ..image(name)
+    }
+}
+
+fn common(provider: ProviderName, model: &str) -> Common {
+    Common {
+        provider: Some(provider),
+        model: Some(model.to_owned()),
+        ..Common::new("a red fox")
+    }
+}
+
+fn first_frame() -> Vec<Input> {
+    vec![Input {
+        url: PICTURE.parse().unwrap(),
+        role: Role::FirstFrame,
+    }]
+}
+
+/// Sends a request and returns its last event.
+async fn outcome(space: &Space, request: &Request) -> Event {
+    space.send(request).await;
+    space.story(request.id.as_str()).await.pop().unwrap()
+}
+
+fn sent(event: &Event) -> Value {
+    let result = event
+        .result
+        .as_ref()
+        .unwrap_or_else(|| panic!("{event:#?}"));
+    let mut sent: Value = serde_json::from_str(result.sent.as_ref().unwrap()).unwrap();
+    sent.as_object_mut().unwrap().remove("sim");
+    sent
+}
+
+#[tokio::test]
+async fn an_image_has_the_asked_ratio_count_and_format_whatever_the_model_calls_them() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    for (provider, model, input) in [
+        (
+            ProviderName::Replicate,
+            "black-forest-labs/flux-schnell",
+            json!({"aspect_ratio": "16:9", "megapixels": "1", "num_outputs": 2, "output_format": "png"}),
+        ),
+        (
+            ProviderName::Fal,
+            "fal-ai/flux/dev",
+            json!({"image_size": {"width": 1280, "height": 720}, "num_images": 2, "output_format": "png"}),
+        ),
+        (
+            ProviderName::OpenAi,
+            "gpt-image-2",
+            json!({"size": "1280x720", "n": 2, "output_format": "png"}),
+        ),
+    ] {
+        let asked = request(
+            "wide",
+            Single::Image(ImageSpec {
+                common: common(provider, model),
+                width: Some(1280),
+                height: Some(720),
+                num_images: Some(2),
+                output_format: Some("png".to_owned()),
+            }),
+        );
+
+        let last = outcome(&space, &asked).await;
+
+        assert_eq!(sent(&last), input, "{model}");
+        let outputs = &last.result.as_ref().unwrap().outputs;
+        assert_eq!(outputs.len(), 2, "{model}");
+        for output in outputs {
+            let ratio = f64::from(output.width.unwrap()) / f64::from(output.height.unwrap());
+            assert!(
+                (ratio / (16.0 / 9.0) - 1.0).abs() < 0.03,
+                "{model} {output:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_video_starts_from_its_picture_and_has_the_asked_length() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    for (provider, model, input, notes) in [
+        (
+            ProviderName::Replicate,
+            "google/veo-3.1",
+            json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
+            0,
+        ),
+        (
+            ProviderName::Replicate,
+            "kwaivgi/kling-v3-video",
+            json!({"duration": 8, "mode": "pro", "start_image": PICTURE}),
+            1,
+        ),
+        (
+            ProviderName::Fal,
+            "fal-ai/veo3.1/image-to-video",
+            json!({"duration": "8s", "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
+            0,
+        ),
+    ] {
+        let asked = request(
+            "film",
+            Single::Video(VideoSpec {
+                common: Common {
+                    inputs: first_frame(),
+                    ..common(provider, model)
+                },
+                duration: Some(8),
+                resolution: Some("1920x1080".to_owned()),
+                ..VideoSpec::default()
+            }),
+        );
+
+        let last = outcome(&space, &asked).await;
+
+        assert_eq!(sent(&last), input, "{model}");
+        let result = last.result.as_ref().unwrap();
+        assert_eq!(result.notes.len(), notes, "{model} {:?}", result.notes);
+        assert_eq!(
+            result.outputs[0].duration_seconds.unwrap().round(),
+            8.0,
+            "{model}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_model_cannot_make_is_refused_with_all_problems_before_anything_is_sent() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let asked = request(
+        "refused",
+        Single::Video(VideoSpec {
+            common: Common {
+                negative_prompt: Some("rain".to_owned()),
+                ..common(ProviderName::Replicate, "minimax/hailuo-2.3")
+            },
+            duration: Some(8),
+            resolution: Some("4k".to_owned()),
+            ..VideoSpec::default()
+        }),
+    );
+
+    let last = outcome(&space, &asked).await;
+
+    let error = last.error.as_ref().unwrap();
+    assert_eq!(
+        (last.event_type, error.code),
+        (EventType::Failed, ErrorCode::InvalidRequest)
+    );
+    let fields: Vec<_> = error
+        .problems
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        ["negative_prompt", "resolution", "duration"],
+        "{error:#?}"
+    );
+    assert_eq!(error.problems[2].allowed.as_deref(), Some("6, 10"));
+    assert!(
+        error.message.contains("duration is 8, expected 6, 10"),
+        "{}",
+        error.message
+    );
+    assert_eq!(space.bill(asked.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn a_dropped_field_is_noted() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let model = common(ProviderName::Replicate, "black-forest-labs/flux-schnell");
+    let asked = request(
+        "dropped",
+        Single::Image(ImageSpec {
+            common: Common {
+                negative_prompt: Some("rain".to_owned()),
+                on_unsupported: OnUnsupported::Drop,
+                ..model
+            },
+            ..ImageSpec::default()
+        }),
+    );
+
+    let last = outcome(&space, &asked).await;
+
+    assert_eq!(sent(&last), json!({}));
+    let [note] = last.result.as_ref().unwrap().notes.as_slice() else {
+        panic!("{last:#?}");
+    };
+    assert_eq!(
+        (note.field.as_str(), note.kind.as_str()),
+        ("negative_prompt", "dropped")
+    );
+}
+
+#[tokio::test]
+async fn a_check_shows_what_would_be_sent_and_sends_nothing() {
+    let space = Space::new().await;
+    let ok = [
+        "submit",
+        "image",
+        "--prompt",
+        "a fox",
+        "--width",
+        "64",
+        "--height",
+        "64",
+        "--dry-run",
+    ];
+    let refused = [
+        "models",
+        "check",
+        "video",
+        "--prompt",
+        "a fox",
+        "--duration",
+        "60",
+        "--model",
+        "google/veo-3.1",
+        "--json",
+    ];
+
+    let shown = space.succeed(&ok).await;
+    let (code, problems) = space.run(&refused).await;
+
+    assert!(
+        shown.contains("simulated/image, by the provider's schema"),
+        "{shown}"
+    );
+    assert!(shown.contains("sends     width 64"), "{shown}");
+    assert_eq!(code, 1, "{problems}");
+    let problems: Value = serde_json::from_str(&problems).unwrap();
+    assert_eq!(
+        problems["problems"][0]["allowed"],
+        json!("4, 6, 8"),
+        "{problems}"
+    );
+    assert_eq!(problems["schema"], json!("provider"));
+}
