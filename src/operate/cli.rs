@@ -120,7 +120,7 @@ pub enum Operator {
     List(List),
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
-    /// Show what models accept, and what they would make of a request, before anything is paid
+    /// Show what models accept, and what genflow would send them for a request
     #[command(subcommand)]
     Models(Models),
     /// Send requests

@@ -10,7 +10,7 @@ use crate::domain::model::bundle;
 
 /// A value that the schema does not accept.
 pub(super) struct Fault {
-    /// The property, or none if it is missing.
+    /// The property's name.
     pub(super) field: String,
     /// Replicate's word for the kind of fault.
     pub(super) kind: &'static str,
@@ -56,7 +56,7 @@ fn usual(model: &str) -> Value {
     json!({"properties": properties, "required": ["prompt"]})
 }
 
-/// Returns what a model sees of an input: not what its schema does not have.
+/// Removes what the schema does not have, and nulls: the model does not see them.
 pub(super) fn seen(schema: &Value, mut input: Value) -> Value {
     if let Value::Object(fields) = &mut input {
         fields.retain(|name, value| schema["properties"].get(name).is_some() && !value.is_null());

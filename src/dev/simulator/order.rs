@@ -37,7 +37,8 @@ pub(super) enum JobOutput {
 }
 
 impl Order {
-    /// Parses the input of a job of `model`. If the input does not show whether it is a video, the model's name does.
+    /// Parses the input of a job of `model`. The bundled schema decides whether it is a video; without one, the model's name or
+    /// the input's names do.
     ///
     /// # Errors
     /// A text for the answer: which field is wrong, and what is expected.

@@ -14,6 +14,8 @@ use crate::domain::{Media, Note, OnUnsupported, Problem, Single};
 
 /// Limit on the characters of each text of a note or problem.
 const LONGEST: usize = 300;
+/// What helps with any field that a model has no input for.
+const OR_DROP: &str = "leave it out, or set on_unsupported to DROP";
 /// Limit on the notes, and on the problems.
 const MOST: usize = 50;
 
@@ -57,7 +59,7 @@ impl<'p> Binder<'p> {
         })
     }
 
-    /// Returns whether no further problem is recorded.
+    /// Returns whether the list of problems is full.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() >= MOST
     }
@@ -66,6 +68,9 @@ impl<'p> Binder<'p> {
     pub(super) fn put(&mut self, field: &str, name: &str, value: Value) {
         let profile = self.profile;
         for (other, gate) in profile.gate(name) {
+            if gate != "custom" {
+                self.adapted(field, &format!("{name} needs {}", sent(&other, &gate)));
+            }
             self.gates.insert(other.clone(), name.to_owned());
             self.set(field, &other, gate);
         }
@@ -75,7 +80,10 @@ impl<'p> Binder<'p> {
     fn set(&mut self, field: &str, name: &str, value: Value) {
         let held = self.input.get(name).filter(|held| **held != value);
         if let (Some(held), Some(by)) = (held, self.gates.get(name)) {
-            let hint = format!("{by} works only with {}", sent(name, held));
+            let hint = format!(
+                "{by} works only with {}; leave one of the two out",
+                sent(name, held)
+            );
             return self.invalid(field, shown(&value), shown(held), hint);
         }
         self.origins.insert(name.to_owned(), field.to_owned());
@@ -119,12 +127,12 @@ impl<'p> Binder<'p> {
             self.note(field, "dropped", &details);
             return;
         }
-        let drop = "leave it out, or set on_unsupported to DROP".to_owned();
-        let hint = match self.profile.is_known() {
-            true => hint.into().unwrap_or(drop),
-            false => format!(
-                "genflow could not read the model's schema, so only prompt and params are sent: name the model's own \
-                 input in params, or {drop}"
+        let hint = match (hint.into(), self.profile.is_known()) {
+            (Some(hint), true) => format!("{hint}; {OR_DROP}"),
+            (None, true) => format!("the model has no input for it; {OR_DROP}"),
+            (_, false) => format!(
+                "no schema of this model is known, so genflow sends only prompt and params; check the model's name, use its \
+                 own input in params, or {OR_DROP}"
             ),
         };
         self.problem(field, Some(cut(&asked)), None, hint);
@@ -176,7 +184,7 @@ impl<'p> Binder<'p> {
             }
             // Never dropped: what would the model make?
             None => {
-                let hint = "the model takes no prompt".to_owned();
+                let hint = "the model takes no prompt; choose another model".to_owned();
                 self.problem("prompt", None, None, hint);
             }
         }
@@ -218,7 +226,7 @@ impl<'p> Binder<'p> {
         let suits = |property: &Property| property.is_number() || !property.choices.is_empty();
         let Some((name, property)) = self.profile.first(names::COUNT, suits) else {
             if count != 1 {
-                let hint = "the model makes one image a request: send a batch, or set on_unsupported to DROP";
+                let hint = "the model makes one image for a request: send a batch";
                 self.unsupported("num_images", count, hint.to_owned());
             }
             return;
@@ -270,7 +278,7 @@ impl<'p> Binder<'p> {
             (None, None) => self.unsupported(
                 "style",
                 asked,
-                "describe it in the prompt, or leave it out".to_owned(),
+                "the model has no input for it: describe it in the prompt".to_owned(),
             ),
         }
     }
@@ -282,7 +290,7 @@ impl<'p> Binder<'p> {
             .first(names::AUDIO, |it| it.has(&Form::Boolean));
         match found {
             Some((name, _)) => self.put("audio", name, Value::from(asked)),
-            // A model without a switch makes films with sound, or without: what is asked is what it makes.
+            // Without a switch, a model always makes sound or never does.
             None if self.profile.is_known() && self.profile.always_has_audio() == asked => {
                 if !asked {
                     self.adapted("audio", "the model has no switch for sound");

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::binder::Binder;
+use super::names;
 use super::schema::{Form, Property};
 use super::value::{listed, shown};
 
@@ -45,7 +46,7 @@ fn drop_ignored(binder: &mut Binder<'_>) {
             .get(&name)
             .cloned()
             .unwrap_or_else(|| name.clone());
-        // A file is what the picture shows: without it, the model makes another one.
+        // A dropped file would change the picture.
         if field.starts_with("inputs") {
             binder.unsupported(
                 &field,
@@ -128,13 +129,19 @@ fn required(binder: &mut Binder<'_>) {
     let missing: Vec<_> = profile.schema.required.iter().filter(is_missing).collect();
     for name in missing {
         let property = profile.schema.properties.get(name);
-        let is_file = super::names::is_file(name);
+        let is_file = names::is_file(name);
         let (field, hint) = match is_file {
             true => (
                 "inputs".to_owned(),
-                format!("the model requires a file for {name}"),
+                format!(
+                    "the model requires a file as {name}; add one with its role ({})",
+                    names::role(name)
+                ),
             ),
-            false => (format!("params.{name}"), "the model requires it".to_owned()),
+            false => (
+                format!("params.{name}"),
+                format!("the model requires it; set params.{name}"),
+            ),
         };
         let allowed = property
             .map(|property| property.expected(None))
@@ -143,8 +150,7 @@ fn required(binder: &mut Binder<'_>) {
     }
 }
 
-/// Checks that each property has those that must be sent together with it, and lists their lengths: `params` may
-/// differ.
+/// Checks gates and the lengths of lists again: `params` may have changed them.
 fn gates_and_lists(binder: &mut Binder<'_>) {
     let profile = binder.profile;
     let mut wrong = Vec::new();
@@ -219,7 +225,12 @@ fn limits(binder: &mut Binder<'_>) {
                 .get(name)
                 .cloned()
                 .unwrap_or_else(|| name.clone());
-            binder.problem(&field, None, None, format!("{name} needs {needed}, too"));
+            binder.problem(
+                &field,
+                None,
+                None,
+                format!("the model takes {name} only with {needed}; add it"),
+            );
         }
     }
 }

@@ -92,7 +92,8 @@ fn place_each(binder: &mut Binder<'_>, name: &str, files: &[File<'_>]) {
             _ => format!("{name}_{}", index + 1),
         };
         if index > 0 && binder.profile.property(&own).is_none() {
-            let hint = format!("the model takes one file for this role, as {name}");
+            let hint =
+                format!("the model takes one file with this role, as {name}; remove this one");
             binder.invalid(&file.field, role_name(file.role), "one".to_owned(), hint);
         } else {
             binder.put(&file.field, &own, Value::from(file.url.as_str()));
@@ -164,7 +165,7 @@ fn no_input(binder: &Binder<'_>, role: Role) -> Option<String> {
         .or_else(|| model.strip_suffix("/text-to-image"));
     let sibling = format!("{}/{variant}", base.unwrap_or(model));
     let exists = binder.profile.siblings.contains(&sibling);
-    exists.then(|| format!("the model {sibling} has an input for it"))
+    exists.then(|| format!("use the model {sibling}, which has an input for it"))
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -42,9 +42,9 @@ pub(super) struct Limit {
     pub(super) fixed: BTreeMap<String, Value>,
     /// The model always makes sound.
     pub(super) always_audio: bool,
-    /// The property for a field of the request, where the name does not tell.
+    /// The property for a field of the request, if its name does not show it.
     pub(super) bind: BTreeMap<String, Binding>,
-    /// Properties that mean something else than their names suggest.
+    /// Properties that mean something other than their names suggest.
     pub(super) not: Vec<String>,
     /// Texts of sizes that a property accepts, although its schema lists none.
     pub(super) pixels: BTreeMap<String, Pixels>,

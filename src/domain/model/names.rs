@@ -1,4 +1,4 @@
-//! Names that models have for a request's fields, most telling first. A name alone does not suffice: the form of the
+//! Names that models have for a request's fields, the most specific first. A name alone does not suffice: the form of the
 //! property must suit, too (`image_size` may be a size, a class, or a switch for speed).
 
 pub(super) const PROMPT: &[&str] = &["prompt", "promptText", "text_prompt", "text", "instruction"];
@@ -110,7 +110,7 @@ pub(super) const REFERENCE: &[&str] = &[
     "image_prompt",
     "reference_image_url",
 ];
-/// Lists of pictures that serve as references, if a model has nothing more telling.
+/// Lists of pictures that serve as references, if a model has nothing more specific.
 pub(super) const PICTURES: &[&str] = &[
     "image_urls",
     "image_input",
@@ -131,6 +131,19 @@ pub(super) fn is_file(name: &str) -> bool {
         MASK,
     ];
     groups.iter().any(|group| group.contains(&name))
+}
+
+/// Returns the role of a file with this name.
+pub(super) fn role(name: &str) -> &'static str {
+    let roles = [
+        (FIRST_FRAME, "FIRST_FRAME"),
+        (LAST_FRAME, "LAST_FRAME"),
+        (MASK, "MASK"),
+        (REFERENCE, "REFERENCE"),
+        (PICTURES, "REFERENCE"),
+    ];
+    let found = roles.iter().find(|(names, _)| names.contains(&name));
+    found.map_or("SOURCE", |(_, role)| role)
 }
 
 /// Returns the names of a field whose property has no rules of its own.

@@ -10,7 +10,7 @@ use super::value::shown;
 
 /// How alike two names must be for one to be suggested for the other, from 0 to 1.
 const ALIKE: f64 = 0.8;
-/// A longer name is no misspelt one.
+/// A longer name gets no suggestion.
 const LONGEST_NAME: usize = 100;
 
 /// Merges the params; a null removes a property.
@@ -30,15 +30,14 @@ pub(super) fn merge(binder: &mut Binder<'_>, params: &BTreeMap<String, String>) 
             None => is_credential(name),
         };
         if is_secret {
-            let hint =
-                "the model takes a credential here, which a request must not contain".to_owned();
+            let hint = "params must not contain credentials; remove it".to_owned();
             binder.problem(&field, None, None, hint);
             continue;
         }
         // genflow's own copy of a schema may be older than the model, and has only what genflow binds.
         if property.is_none() && binder.profile.origin == Origin::Provider {
             let nearest = (!binder.is_full()).then(|| nearest(binder, name)).flatten();
-            let hint = nearest.map(|nearest| format!("the model has {nearest}"));
+            let hint = nearest.map(|nearest| format!("the model has no such input, but {nearest}"));
             binder.unsupported(&field, shown(&value), hint);
             continue;
         }

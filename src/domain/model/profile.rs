@@ -39,7 +39,7 @@ pub enum Origin {
     Bundled,
     /// No schema is known: only the prompt and `params` can be sent.
     Unknown,
-    /// The same, because the provider does not answer.
+    /// No schema is known, because the provider did not answer: a later attempt may read it.
     Unreadable,
 }
 

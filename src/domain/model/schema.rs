@@ -16,7 +16,7 @@ pub struct Schema {
 pub(super) struct Property {
     /// The forms that its value may have; empty if the schema does not say.
     pub(super) forms: Vec<Form>,
-    /// The only values it accepts, unless it is open or empty.
+    /// The only values that it accepts, unless `is_open`; empty: any.
     pub(super) choices: Vec<Value>,
     /// Accepts other texts than its choices.
     pub(super) is_open: bool,

@@ -20,7 +20,7 @@ use super::schema::{Form, Property};
 use super::value::{number, shown};
 use crate::domain::{Media, Single};
 
-/// How far a ratio may be from what was asked, as a difference of logarithms. No two ratios of one model are as near.
+/// How far a ratio may be from what was asked, as a difference of logarithms. No two ratios of one model are this close.
 const RATIO: f64 = 0.03;
 /// A ratio this near is the same ratio, written with whole pixels.
 const SAME: f64 = 0.005;
@@ -28,7 +28,7 @@ const SAME: f64 = 0.005;
 const AREA: f64 = 1.25;
 /// What the sides of computed sizes are multiples of, unless the model says it: models of images work on such grids.
 const USUAL_STEP: f64 = 8.0;
-/// The area of a size of which only the ratio is asked, unless the model has a default size.
+/// The area to compute a size from, if a request sets only a ratio and the model has no default size.
 const USUAL_AREA: f64 = 1024.0 * 1024.0;
 
 /// A form of the size that a model accepts.

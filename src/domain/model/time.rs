@@ -49,7 +49,7 @@ pub(super) fn bind(binder: &mut Binder<'_>, video: &VideoSpec, params: &BTreeMap
                     "duration",
                     seconds,
                     allowed,
-                    "seconds; the length is never changed silently",
+                    "choose one of these lengths, in seconds; genflow does not round it",
                 );
             }
         }
@@ -105,7 +105,7 @@ fn bind_frames(
     property: &Property,
 ) {
     let Some(rate) = rate.filter(|rate| *rate > 0.0) else {
-        let hint = "the model counts frames, and how many it makes a second is not known: set params instead";
+        let hint = "the model counts frames, and its frame rate is not known: set the number of frames in params";
         return binder.unsupported("duration", seconds, hint.to_owned());
     };
     let wanted = f64::from(seconds) * rate;

@@ -9,7 +9,7 @@ use super::schema::{Form, Property};
 pub(super) fn number(property: &Property, multiple: Option<f64>, asked: f64) -> Option<Value> {
     let same = |choice: &&Value| as_number(choice).is_some_and(|number| close(number, asked));
     let choice = property.choices.iter().find(same).cloned();
-    // Beside words such as `auto`, other numbers may be free.
+    // Besides words such as `auto`, the property may take any number.
     if choice.is_some() || property.lists_numbers() && !property.is_open {
         return choice;
     }
@@ -41,7 +41,7 @@ pub(super) fn number(property: &Property, multiple: Option<f64>, asked: f64) -> 
 
 /// Returns a number without fraction as JSON.
 fn whole(number: f64) -> Option<Value> {
-    // Exact up to 2^53, and every number of a request is smaller, but for seeds, which have a way of their own.
+    // Exact up to 2^53, and every number of a request is smaller, except seeds, which `Binder::number` handles.
     const LIMIT: f64 = 9_007_199_254_740_992.0;
     (number.abs() <= LIMIT).then(|| Value::from(number as i64))
 }

@@ -13,15 +13,17 @@ pub struct Spending {
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Spending {
     let in_range = |usd: &f64| (0.0..=1e6).contains(usd);
-    let max_cost_usd = vars.read("MAX_COST_USD", "a number of US dollars", |text| {
-        text.parse().ok().filter(in_range)
-    });
+    let max_cost_usd = vars.read(
+        "MAX_COST_USD",
+        "a number of US dollars from 0 to 1000000",
+        |text| text.parse().ok().filter(in_range),
+    );
     let name = "PRICES_FILE";
     let prices = vars.optional(name).map(|file| {
         let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
         let prices = text.and_then(|text| text.parse::<Prices>());
         prices.unwrap_or_else(|problem| {
-            vars.fault(name, &format!("{file} cannot be used: {problem}"));
+            vars.fault(name, &format!("{file} cannot be used: {problem}; expected the form of schemas/models/prices.toml"));
             Prices::default()
         })
     });

@@ -23,9 +23,9 @@ use crate::engines::config::Spending;
 const READ_TIME: Duration = Duration::from_secs(3);
 /// How long a schema is used before it is read again.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
-/// How long what is known without the provider is used before its schema is tried again.
+/// How long a copy serves before the provider is asked again.
 const RETRY: Duration = Duration::from_secs(300);
-/// The same, if nothing is known.
+/// The same, if there is no copy either.
 const SOON: Duration = Duration::from_secs(1);
 /// Limit on the models in memory, and on disk: tenants choose their names.
 const MOST: usize = 1000;
@@ -69,7 +69,7 @@ impl Models {
     fn slot(&self, key: &Key) -> Arc<Slot> {
         let mut known = self.known.lock();
         if known.len() >= MOST && !known.contains_key(key) {
-            // Any one: which will be asked for again is not known.
+            // Any one: which model is needed next is not known.
             if let Some(other) = known.keys().next().cloned() {
                 known.remove(&other);
             }
@@ -273,7 +273,7 @@ impl Spending {
             Some(cost) if cost <= most => return None,
             Some(cost) => (
                 Some(format!("{cost:.4} US dollars")),
-                "MAX_COST_USD, which the operator has set",
+                "MAX_COST_USD, set by the operator, is lower; ask for fewer images, a shorter video or a smaller size",
             ),
             None => (
                 None,
@@ -291,22 +291,37 @@ impl Spending {
 
 /// Returns the error of a request that may suit its model, whose schema could not be read.
 fn unreadable(model: &str, problems: Vec<Problem>) -> EventError {
+    let shown = short(model);
+    let message = format!(
+        "the schema of {shown} could not be read, so genflow cannot check: {}; try again later",
+        texts(&problems)
+    );
     EventError {
-        code: ErrorCode::ProviderFailed,
-        retryable: true,
-        ..refused(model, problems)
+        problems,
+        ..EventError::new(ErrorCode::ProviderFailed, &message, true)
     }
 }
 
 /// Returns the error of a request that its model cannot make.
 fn refused(model: &str, problems: Vec<Problem>) -> EventError {
-    let shown: String = model.chars().take(100).collect();
-    let texts: Vec<_> = problems.iter().map(text).collect();
-    let message = format!("{shown} cannot make this request: {}", texts.join("; "));
+    let message = format!(
+        "{} cannot make this request: {}",
+        short(model),
+        texts(&problems)
+    );
     EventError {
         problems,
         ..EventError::new(ErrorCode::InvalidRequest, &message, false)
     }
+}
+
+fn short(model: &str) -> String {
+    model.chars().take(100).collect()
+}
+
+fn texts(problems: &[Problem]) -> String {
+    let texts: Vec<_> = problems.iter().map(text).collect();
+    texts.join("; ")
 }
 
 fn text(problem: &Problem) -> String {

@@ -1,4 +1,4 @@
-//! What requests would send to their models, and what is refused. Nothing is sent, so nothing is paid.
+//! What genflow would send for requests, and what it would refuse. Nothing is sent, so nothing is paid.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -165,10 +165,10 @@ impl<'c> Sources<'c> {
             Ok(bound) => {
                 answer["estimate_usd"] =
                     json!(worker.spending.prices.estimate(&profile, &bound.input));
-                if let Some(problem) = worker.spending.problem(&profile, &bound) {
-                    answer["problems"] = json!([problem]);
+                match worker.spending.problem(&profile, &bound) {
+                    Some(problem) => answer["problems"] = json!([problem]),
+                    None => answer["input"] = json!(bound.input),
                 }
-                answer["input"] = json!(bound.input);
                 answer["notes"] = json!(bound.notes);
             }
             Err(problems) => answer["problems"] = json!(problems),

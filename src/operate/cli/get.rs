@@ -111,13 +111,17 @@ fn file_name(run: &WorkflowId, index: usize, uri: &str) -> String {
     format!("{run}-{index}.{extension}")
 }
 
-/// Copies a file to a path at which no file is yet.
+/// Copies a file to a path where no file exists yet.
 async fn copy(store: &Store, run: &WorkflowId, uri: &str, path: &Path) -> anyhow::Result<()> {
     let Err(error) = store.copy(run, uri, path).await else {
         return Ok(());
     };
     if error.kind() == io::ErrorKind::AlreadyExists {
-        return Err(Error::Usage(format!("{} exists already", path.display())).into());
+        return Err(Error::Usage(format!(
+            "{} exists already; delete it, or choose another folder with -o",
+            path.display()
+        ))
+        .into());
     }
     let what = format!("cannot copy {uri} to {}", path.display());
     Err(anyhow::Error::from(error).context(what))

@@ -1,4 +1,4 @@
-//! `genflow models`: what a model accepts, and what it would make of a request. Nothing is sent, so nothing is paid.
+//! `genflow models`: what a model accepts, and what genflow would send it. Nothing is sent, so nothing is paid.
 
 use std::io::Write;
 
@@ -34,7 +34,7 @@ pub enum Models {
         #[arg(long)]
         json: bool,
     },
-    /// Show what requests would send to their models, and what is refused; takes the options of submit
+    /// Show what genflow would send for requests, and what it would refuse; takes the options of submit
     Check {
         #[command(flatten)]
         submit: Box<SubmitArgs>,

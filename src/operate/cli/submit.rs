@@ -52,7 +52,7 @@ pub struct SubmitArgs {
     /// Ratio of width to height, such as 16:9
     #[arg(long, value_name = "RATIO")]
     pub aspect_ratio: Option<String>,
-    /// Number of images [default: the model's own]
+    /// Number of images [default: 1]
     #[arg(long, allow_negative_numbers = true)]
     pub num_images: Option<i32>,
     /// File format of the image, such as png

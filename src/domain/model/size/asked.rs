@@ -14,7 +14,7 @@ const LINES: f64 = 0.1;
 /// How far a class of areas may be from what was asked, as a factor.
 const CLASS_AREA: f64 = 1.5;
 
-/// What a request asks for. One of the three is set, at least.
+/// What a request asks for. At least one of pixels, class, ratio and word is set.
 pub(super) struct Asked<'a> {
     pub(super) media: Media,
     /// The request's field, for notes and problems.

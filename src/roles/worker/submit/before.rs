@@ -57,7 +57,11 @@ impl This<'_> {
                 },
             })
         };
-        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store was too slow")));
+        let too_long = |_| {
+            failure(Aborted::Again(anyhow!(
+                "the events, the result store or the model's schema took too long"
+            )))
+        };
         tokio::time::timeout(limit, before)
             .await
             .map_err(too_long)?
