@@ -15,8 +15,9 @@ use crate::operate::cli::local::Bench;
 /// A video's default deadline, by which the heartbeats of `fetch` are paced.
 const AS_A_VIDEO: Duration = Duration::from_secs(3600);
 const ROW: &str = "in-flight";
-/// How long the processes are observed.
-const OBSERVED: Duration = Duration::from_secs(30);
+/// How long the processes are observed: jobs that start together send their heartbeats together, two thirds of five
+/// minutes apart.
+const OBSERVED: Duration = Duration::from_secs(200);
 /// After this time polls and heartbeats are as rare as they get: polls 20 s apart.
 const SETTLE: Duration = Duration::from_secs(210);
 
