@@ -193,15 +193,14 @@ fn limits(binder: &mut Binder<'_>) {
             let broken: Vec<_> = broken
                 .map(|(name, values)| (name.clone(), listed(values)))
                 .collect();
-            let when: Vec<_> = limit
-                .when
-                .keys()
-                .filter_map(|name| Some((name, effective(name)?)))
-                .collect();
-            let when: Vec<_> = when
-                .iter()
-                .map(|(name, value)| super::binder::sent(name, value))
-                .collect();
+            let reason = |name: &String| {
+                let sent = super::binder::sent(name, &effective(name)?);
+                Some(match binder.is_set(name) {
+                    true => sent,
+                    false => format!("the model's default {sent}"),
+                })
+            };
+            let when: Vec<_> = limit.when.keys().filter_map(reason).collect();
             for (name, allowed) in broken {
                 let asked = binder.input.get(&name).map(shown).unwrap_or_default();
                 let field = binder.origins.get(&name).cloned().unwrap_or(name);
@@ -209,7 +208,7 @@ fn limits(binder: &mut Binder<'_>) {
                     &field,
                     asked,
                     allowed,
-                    format!("with {}", when.join(" and ")),
+                    format!("because of {}; change one of the two", when.join(" and ")),
                 );
             }
         }

@@ -496,6 +496,28 @@ fn a_size_of_openai_is_moved_to_its_grid_with_a_note() {
 }
 
 #[test]
+fn a_limit_counts_also_for_the_models_own_default() {
+    let single = |resolution: Option<&str>| {
+        Single::Video(VideoSpec {
+            duration: Some(10),
+            resolution: resolution.map(str::to_owned),
+            common: Common::new("a fox"),
+            ..VideoSpec::default()
+        })
+    };
+    let profile = profile(ProviderName::Replicate, "minimax/hailuo-02");
+
+    let problems = bind(&profile, &single(None)).unwrap_err();
+
+    let hint = problems[0].hint.as_deref().unwrap();
+    assert!(
+        hint.contains("the model's default resolution 1080p"),
+        "{hint}"
+    );
+    assert!(bind(&profile, &single(Some("768p"))).is_ok());
+}
+
+#[test]
 fn a_dropped_class_does_not_drop_the_ratio() {
     let single = Single::Video(VideoSpec {
         common: Common {
