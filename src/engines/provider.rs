@@ -30,7 +30,7 @@ use self::memory::MemoryBudget;
 use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
-use crate::domain::{EventError, Media, ProviderName, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
 use crate::engines::config;
 use crate::engines::http;
 use crate::engines::storage::Source;
@@ -217,8 +217,18 @@ impl Provider {
         step: &'static str,
         calling: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        self.counted(step, self.has_key(), calling).await
+    }
+
+    /// Makes a call and counts it; if there is no key, only counts it.
+    async fn counted<T>(
+        &self,
+        step: &'static str,
+        key: Result<(), Error>,
+        calling: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let began = Instant::now();
-        let result = match self.has_key() {
+        let result = match key {
             Ok(()) => calling.await,
             Err(no_key) => Err(no_key),
         };
@@ -246,6 +256,13 @@ impl Provider {
             }),
             (Some(_), Some(_)) | (None, _) => Ok(()),
         }
+    }
+
+    /// Checks that a submit needs no key that is missing.
+    fn may_submit(&self) -> Result<(), EventError> {
+        let no_key =
+            |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
+        self.has_key().map_err(no_key)
     }
 
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {

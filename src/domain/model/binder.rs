@@ -94,6 +94,12 @@ impl<'p> Binder<'p> {
         self.input.contains_key(name)
     }
 
+    /// Returns the request's field that a property comes from.
+    pub(super) fn field_of(&self, name: &str) -> String {
+        let origin = self.origins.get(name);
+        origin.map_or_else(|| name.to_owned(), String::clone)
+    }
+
     pub(super) fn adapted(&mut self, field: &str, details: &str) {
         self.note(field, "adapted", details);
     }

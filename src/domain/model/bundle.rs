@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits::Limits;
-use super::profile::{Origin, Profile};
+use super::profile::{Origin, Profile, without_version};
 use super::schema::Schema;
 use crate::domain::ProviderName;
 use crate::domain::glob::is_like;
@@ -49,9 +49,7 @@ pub fn profile(provider: ProviderName, model: &str, published: Option<Schema>) -
         None => Origin::Bundled,
     };
     let schema = published.or_else(|| schema(provider, model));
-    let mut profile = Profile::new(provider, model, schema, origin, &BUNDLE.limits);
-    profile.siblings = names(provider).map(str::to_owned).collect();
-    profile
+    Profile::new(provider, model, schema, origin, &BUNDLE.limits)
 }
 
 /// Returns the names of the models that genflow has a copy of; `*` in a name stands for any characters.
@@ -63,7 +61,7 @@ pub fn names(provider: ProviderName) -> impl Iterator<Item = &'static str> {
 /// Returns the published input schema of a model, as genflow's copy has it.
 pub fn input(provider: ProviderName, model: &str) -> Option<&'static Value> {
     let models = BUNDLE.models.get(&provider)?;
-    let model = model.split_once(':').map_or(model, |(name, _)| name);
+    let model = without_version(model);
     let named = models.get(model);
     let described = || {
         models

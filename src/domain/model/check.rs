@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::binder::Binder;
+use super::binder::{Binder, sent};
 use super::names;
 use super::schema::{Form, Property};
 use super::value::{listed, shown};
@@ -41,11 +41,7 @@ fn drop_ignored(binder: &mut Binder<'_>) {
         let Some(value) = binder.input.remove(&name) else {
             continue;
         };
-        let field = binder
-            .origins
-            .get(&name)
-            .cloned()
-            .unwrap_or_else(|| name.clone());
+        let field = binder.field_of(&name);
         // A dropped file would change the picture.
         if field.starts_with("inputs") {
             binder.unsupported(
@@ -82,7 +78,7 @@ fn values(binder: &mut Binder<'_>) {
         }
     }
     for (name, value, allowed) in wrong {
-        let field = binder.origins.get(&name).cloned().unwrap_or(name);
+        let field = binder.field_of(&name);
         binder.invalid(&field, shown(&value), allowed, "");
     }
 }
@@ -157,10 +153,7 @@ fn gates_and_lists(binder: &mut Binder<'_>) {
     for (name, value) in &binder.input {
         for (other, gate) in profile.gate(name) {
             if profile.effective(&binder.input, &other).as_ref() != Some(&gate) {
-                let hint = format!(
-                    "{name} works only with {}",
-                    super::binder::sent(&other, &gate)
-                );
+                let hint = format!("{name} works only with {}", sent(&other, &gate));
                 wrong.push((name.clone(), hint));
             }
         }
@@ -170,7 +163,7 @@ fn gates_and_lists(binder: &mut Binder<'_>) {
         }
     }
     for (name, hint) in wrong {
-        let field = binder.origins.get(&name).cloned().unwrap_or(name);
+        let field = binder.field_of(&name);
         binder.problem(&field, None, None, hint);
     }
 }
@@ -194,16 +187,16 @@ fn limits(binder: &mut Binder<'_>) {
                 .map(|(name, values)| (name.clone(), listed(values)))
                 .collect();
             let reason = |name: &String| {
-                let sent = super::binder::sent(name, &effective(name)?);
+                let own = sent(name, &effective(name)?);
                 Some(match binder.is_set(name) {
-                    true => sent,
-                    false => format!("the model's default {sent}"),
+                    true => own,
+                    false => format!("the model's default {own}"),
                 })
             };
             let when: Vec<_> = limit.when.keys().filter_map(reason).collect();
             for (name, allowed) in broken {
                 let asked = binder.input.get(&name).map(shown).unwrap_or_default();
-                let field = binder.origins.get(&name).cloned().unwrap_or(name);
+                let field = binder.field_of(&name);
                 binder.invalid(
                     &field,
                     asked,
@@ -219,11 +212,7 @@ fn limits(binder: &mut Binder<'_>) {
             .filter(|(_, needed)| !binder.is_set(needed))
             .collect();
         for (name, needed) in lacking {
-            let field = binder
-                .origins
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| name.clone());
+            let field = binder.field_of(name);
             binder.problem(
                 &field,
                 None,

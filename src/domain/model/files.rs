@@ -4,8 +4,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::binder::Binder;
-use super::names;
 use super::schema::Property;
+use super::{bundle, names};
 use crate::domain::{Input, Media, Role, shown};
 
 /// Binds the inputs, role by role. The order of the files within a role is kept.
@@ -164,7 +164,7 @@ fn no_input(binder: &Binder<'_>, role: Role) -> Option<String> {
         .strip_suffix("/text-to-video")
         .or_else(|| model.strip_suffix("/text-to-image"));
     let sibling = format!("{}/{variant}", base.unwrap_or(model));
-    let exists = binder.profile.siblings.contains(&sibling);
+    let exists = bundle::names(binder.profile.provider).any(|name| name == sibling);
     exists.then(|| format!("use the model {sibling}, which has an input for it"))
 }
 

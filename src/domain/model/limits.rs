@@ -48,8 +48,6 @@ pub(super) struct Limit {
     pub(super) not: Vec<String>,
     /// Texts of sizes that a property accepts, although its schema lists none.
     pub(super) pixels: BTreeMap<String, Pixels>,
-    /// Which part of a mask is edited: documentation for users.
-    pub(super) mask: Option<String>,
 }
 
 /// Numbers of frames are multiples of `step`, plus `offset`.

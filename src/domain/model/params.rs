@@ -44,12 +44,7 @@ pub(super) fn merge(binder: &mut Binder<'_>, params: &BTreeMap<String, String>) 
         let overridden = binder.input.get(name).filter(|mapped| **mapped != value);
         if let Some(mapped) = overridden {
             let details = format!("{field} replaced {}", sent(name, mapped));
-            let origin = binder
-                .origins
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| field.clone());
-            binder.overridden(&origin, &details);
+            binder.overridden(&binder.field_of(name), &details);
         }
         match value.is_null() {
             true => drop(binder.input.remove(name)),

@@ -12,10 +12,8 @@ use crate::domain::ProviderName;
 pub struct Profile {
     /// The model's name.
     pub model: String,
-    provider: ProviderName,
+    pub(super) provider: ProviderName,
     pub origin: Origin,
-    /// Other known models of the same provider, to which a problem may point.
-    pub siblings: Vec<String>,
     pub(super) schema: Schema,
     pub(super) limits: Vec<Limit>,
 }
@@ -51,8 +49,6 @@ impl Profile {
         origin: Origin,
         limits: &Limits,
     ) -> Self {
-        // A version after a colon does not change the limits.
-        let name = model.split_once(':').map_or(model, |(name, _)| name);
         let origin = if schema.is_some() {
             origin
         } else {
@@ -62,9 +58,8 @@ impl Profile {
             model: model.to_owned(),
             provider,
             origin,
-            siblings: Vec::new(),
             schema: schema.unwrap_or_default(),
-            limits: limits.of(&format!("{}:{name}", provider.as_str())),
+            limits: limits.of(&full_name(provider, model)),
         }
     }
 
@@ -81,13 +76,8 @@ impl Profile {
             })
     }
 
-    /// Returns the model's name after its provider, such as `fal:fal-ai/flux/dev`.
     pub(super) fn full_name(&self) -> String {
-        let name = self
-            .model
-            .split_once(':')
-            .map_or(self.model.as_str(), |(name, _)| name);
-        format!("{}:{name}", self.provider.as_str())
+        full_name(self.provider, &self.model)
     }
 
     /// Returns the value that the model uses for a property: what is sent, else its default.
@@ -223,4 +213,14 @@ impl Profile {
             .filter_map(|limit| limit.ignored_with.get(name));
         by.flatten().map(String::as_str).find(|other| is_set(other))
     }
+}
+
+/// Returns a model's name after its provider, such as `fal:fal-ai/flux/dev`, as limits and prices have it.
+fn full_name(provider: ProviderName, model: &str) -> String {
+    format!("{}:{}", provider.as_str(), without_version(model))
+}
+
+/// Returns a model's name without the version after a colon.
+pub(super) fn without_version(model: &str) -> &str {
+    model.split_once(':').map_or(model, |(name, _)| name)
 }

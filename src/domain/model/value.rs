@@ -55,19 +55,9 @@ pub(super) fn as_number(choice: &Value) -> Option<f64> {
     }
 }
 
-/// Returns a text as a property accepts it: the choice that is equal but for case, spaces, `_` and `-`.
+/// Returns a text as a property accepts it: a choice, or the text itself if the property takes any.
 pub(super) fn text(property: &Property, asked: &str) -> Option<Value> {
-    let equal = |choice: &&Value| {
-        choice
-            .as_str()
-            .is_some_and(|choice| folded(choice) == folded(asked))
-    };
-    let choice = property.choices.iter().find(equal).cloned();
-    choice.or_else(|| {
-        property
-            .takes_any_text()
-            .then(|| Value::String(asked.to_owned()))
-    })
+    choice(property, asked).or_else(|| free(property, asked))
 }
 
 /// Returns a file format as a property accepts it. `jpg` and `jpeg` are one.
@@ -78,16 +68,22 @@ pub(super) fn file_format(property: &Property, asked: &str) -> Option<Value> {
         "jpeg" => "jpg",
         _ => asked,
     };
-    text(property, asked)
-        .filter(|value| is_choice(property, value))
-        .or_else(|| {
-            let other = text(property, other).filter(|value| is_choice(property, value));
-            other.or_else(|| text(property, asked))
-        })
+    let listed = choice(property, asked).or_else(|| choice(property, other));
+    listed.or_else(|| free(property, asked))
 }
 
-fn is_choice(property: &Property, value: &Value) -> bool {
-    property.choices.contains(value)
+/// Returns the choice that is equal to a text but for case, spaces, `_` and `-`.
+fn choice(property: &Property, asked: &str) -> Option<Value> {
+    let equal = |choice: &&Value| {
+        choice
+            .as_str()
+            .is_some_and(|choice| folded(choice) == folded(asked))
+    };
+    property.choices.iter().find(equal).cloned()
+}
+
+fn free(property: &Property, asked: &str) -> Option<Value> {
+    property.takes_any_text().then(|| Value::from(asked))
 }
 
 fn folded(text: &str) -> String {

@@ -5,12 +5,14 @@
 //! own copy (`domain::model::bundle`).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
+use tokio::fs;
 use tokio::time::{Instant, timeout};
 
 use super::published::Published;
@@ -80,39 +82,13 @@ impl Models {
     /// Keeps a schema on disk. It is only a copy: a failure is logged, and nothing else.
     async fn keep(&self, key: &Key, published: &Published) {
         let Some(file) = self.file(key) else { return };
-        let written = async {
-            let text = serde_json::to_vec(published)?;
-            let folder = file.parent().unwrap_or(&file);
-            tokio::fs::create_dir_all(folder).await?;
-            let mut files = tokio::fs::read_dir(folder).await?;
-            for _ in 0..MOST {
-                if files.next_entry().await?.is_none() {
-                    break;
-                }
-            }
-            if files.next_entry().await?.is_some() {
-                return Ok(());
-            }
-            // Another worker may write the same file.
-            let unfinished = file.with_extension(uuid::Uuid::new_v4().simple().to_string());
-            let written = async {
-                tokio::fs::write(&unfinished, text).await?;
-                tokio::fs::rename(&unfinished, &file).await
-            };
-            let written = written.await;
-            if written.is_err() {
-                // Best effort: the disk may be full.
-                tokio::fs::remove_file(&unfinished).await.ok();
-            }
-            written
-        };
-        if let Err(error) = written.await {
+        if let Err(error) = write(&file, published).await {
             tracing::warn!(%error, "cannot keep a model's input schema on disk");
         }
     }
 
     async fn kept(&self, key: &Key) -> Option<Published> {
-        let text = tokio::fs::read(self.file(key)?).await.ok()?;
+        let text = fs::read(self.file(key)?).await.ok()?;
         serde_json::from_slice(&text).ok()
     }
 
@@ -126,6 +102,38 @@ impl Models {
         let name = hex(digest(&SHA256, name.as_bytes()).as_ref());
         Some(self.folder.as_ref()?.join(format!("{name}.json")))
     }
+}
+
+/// Writes a schema to its file, unless that is a new one and there are many already.
+async fn write(file: &Path, published: &Published) -> io::Result<()> {
+    let text = serde_json::to_vec(published)?;
+    let folder = file.parent().unwrap_or(file);
+    fs::create_dir_all(folder).await?;
+    if !fs::try_exists(file).await? && is_full(folder).await? {
+        return Ok(());
+    }
+    // Another worker may write the same file.
+    let unfinished = file.with_extension(uuid::Uuid::new_v4().simple().to_string());
+    let writing = async {
+        fs::write(&unfinished, text).await?;
+        fs::rename(&unfinished, file).await
+    };
+    let written = writing.await;
+    if written.is_err() {
+        // Best effort: the disk may be full.
+        fs::remove_file(&unfinished).await.ok();
+    }
+    written
+}
+
+async fn is_full(folder: &Path) -> io::Result<bool> {
+    let mut files = fs::read_dir(folder).await?;
+    for _ in 0..MOST {
+        if files.next_entry().await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What a provider says about a model's schema.
@@ -143,9 +151,7 @@ impl Provider {
     /// # Errors
     /// What the model cannot make, in one error with all problems. It is retryable if the schema could not be read.
     pub async fn bind(&self, single: &Single, within: Duration) -> Result<Bound, EventError> {
-        let no_key =
-            |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
-        self.has_key().map_err(no_key)?;
+        self.may_submit()?;
         let model = self.model(single);
         let profile = self.profile(model, within).await;
         let spending = &self.clients.models.spending;
@@ -170,13 +176,16 @@ impl Provider {
             return known.profile.clone();
         }
         let (profile, fresh) = match self.read(model, within.min(READ_TIME)).await {
-            Answer::Published(published) => match parsed(&published) {
-                Some(schema) => {
-                    models.keep(&key, &published).await;
-                    (self.known_as(model, Some(schema)), FRESH)
+            Answer::Published(published) => {
+                let schema = parsed(&published);
+                match &schema {
+                    Some(_) => models.keep(&key, &published).await,
+                    None => {
+                        tracing::warn!(model, "the model's input schema has no inputs, or too many")
+                    }
                 }
-                None => (self.known_as(model, None), FRESH),
-            },
+                (self.known_as(model, schema), FRESH)
+            }
             Answer::Absent => (self.known_as(model, None), RETRY),
             Answer::Failed => self.without_answer(&key, known.as_ref()).await,
         };
@@ -238,7 +247,12 @@ impl Provider {
                 ProviderName::OpenAi => Ok(None),
             }
         };
-        let (answer, why) = match timeout(within, self.call("schema", reading)).await {
+        // fal's schemas need no key.
+        let key = match self.config.name {
+            ProviderName::Fal => Ok(()),
+            ProviderName::Replicate | ProviderName::OpenAi => self.has_key(),
+        };
+        let (answer, why) = match timeout(within, self.counted("schema", key, reading)).await {
             Ok(Ok(Some(published))) => return Answer::Published(published),
             Ok(Ok(None) | Err(Error::NoKey { .. })) => return Answer::Absent,
             Ok(Err(error)) => match error {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
-use super::{Error, Provider, fal, openai, replicate};
+use super::{Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 
 impl Provider {
@@ -57,9 +57,7 @@ impl Provider {
         input: Map<String, Value>,
         left: Duration,
     ) -> Result<Draft, EventError> {
-        let no_key =
-            |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
-        self.has_key().map_err(no_key)?;
+        self.may_submit()?;
         let draft = match self.config.name {
             ProviderName::Replicate => replicate::draft(self, workflow, spec, input, left),
             ProviderName::OpenAi => openai::draft(self, workflow, spec, input),

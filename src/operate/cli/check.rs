@@ -146,6 +146,15 @@ impl<'c> Sources<'c> {
         }
     }
 
+    /// Returns the kind of media for which the provider has a key: the two may have settings of their own.
+    pub(super) fn media_with_key(&self, provider: ProviderName) -> Media {
+        let worker = &self.config.worker;
+        match worker.provider(Media::Image, provider).api_key {
+            Some(_) => Media::Image,
+            None => Media::Video,
+        }
+    }
+
     /// Returns what a request would send, or its problems.
     async fn check(&self, single: &Single) -> Json {
         let worker = &self.config.worker;

@@ -8,8 +8,8 @@ use super::check::{Source, Sources, check, origin, source};
 use super::provider;
 use super::submit::{SubmitArgs, requests};
 use super::text::plain;
+use crate::domain::ProviderName;
 use crate::domain::model::bundle;
-use crate::domain::{Media, ProviderName};
 use crate::engines::config::Config;
 
 /// `genflow models`.
@@ -99,7 +99,9 @@ async fn show(
     as_json: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let profile = sources.profile(Media::Image, provider, model).await;
+    let profile = sources
+        .profile(sources.media_with_key(provider), provider, model)
+        .await;
     let inputs = profile.inputs();
     if as_json {
         let shown = inputs.map(|input| {

@@ -1,0 +1,193 @@
+//! Worked cases: one request for an image and one for a video, on many models.
+
+use serde_json::json;
+
+use super::{PICTURE, file, image, profile, refused, sent, video};
+use crate::domain::model::bind;
+use crate::domain::{Common, ProviderName, Role, Single, VideoSpec};
+
+#[test]
+fn an_image_of_1280x720_twice_as_png() {
+    use ProviderName::{Fal, OpenAi, Replicate};
+
+    let without = |fields: &[&str]| {
+        let Single::Image(mut image) = image() else {
+            unreachable!()
+        };
+        for field in fields {
+            match *field {
+                "num_images" => image.num_images = None,
+                "output_format" => image.output_format = None,
+                other => panic!("{other}"),
+            }
+        }
+        Single::Image(image)
+    };
+    let adapted: &[&str] = &["adapted width"];
+    let none: &[&str] = &[];
+    // Model, what it refuses, and what is sent without that.
+    for (provider, model, wrong, expected, notes) in [
+        (
+            Replicate,
+            "black-forest-labs/flux-schnell",
+            none,
+            json!({"aspect_ratio": "16:9", "megapixels": "1", "num_outputs": 2, "output_format": "png"}),
+            adapted,
+        ),
+        (
+            Replicate,
+            "black-forest-labs/flux-1.1-pro",
+            &["num_images"],
+            json!({"aspect_ratio": "custom", "width": 1280, "height": 720, "output_format": "png"}),
+            none,
+        ),
+        (
+            Replicate,
+            "bytedance/seedream-4",
+            &["num_images", "output_format"],
+            json!({"size": "1K", "aspect_ratio": "16:9"}),
+            adapted,
+        ),
+        (
+            Replicate,
+            "ideogram-ai/ideogram-v3-turbo",
+            &["num_images", "output_format"],
+            json!({"resolution": "1312x736"}),
+            adapted,
+        ),
+        (
+            Replicate,
+            "recraft-ai/recraft-v3",
+            &["num_images", "output_format"],
+            json!({"aspect_ratio": "16:9"}),
+            adapted,
+        ),
+        (
+            Replicate,
+            "google/imagen-4",
+            &["num_images"],
+            json!({"aspect_ratio": "16:9", "image_size": "1K", "output_format": "png"}),
+            adapted,
+        ),
+        (
+            Fal,
+            "fal-ai/flux/dev",
+            none,
+            json!({"image_size": {"width": 1280, "height": 720}, "num_images": 2, "output_format": "png"}),
+            none,
+        ),
+        (
+            Fal,
+            "fal-ai/nano-banana-pro",
+            none,
+            json!({"aspect_ratio": "16:9", "resolution": "1K", "num_images": 2, "output_format": "png"}),
+            adapted,
+        ),
+        (
+            OpenAi,
+            "gpt-image-2",
+            none,
+            json!({"size": "1280x720", "n": 2, "output_format": "png"}),
+            none,
+        ),
+    ] {
+        if !wrong.is_empty() {
+            assert_eq!(refused(provider, model, &image()), wrong, "{model}");
+        }
+
+        let (input, found) = sent(provider, model, &without(wrong));
+
+        assert_eq!(input, expected, "{model}");
+        assert_eq!(found, notes, "{model}");
+    }
+    assert_eq!(
+        refused(Replicate, "black-forest-labs/flux-2-pro", &image()),
+        ["num_images"]
+    );
+    let problems = bind(&profile(OpenAi, "gpt-image-1.5"), &image()).unwrap_err();
+    assert_eq!(problems[0].field, "width");
+    assert!(
+        problems[0]
+            .allowed
+            .as_deref()
+            .unwrap()
+            .contains("1536x1024"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_video_of_8_seconds_in_1920x1080_from_a_picture() {
+    use ProviderName::{Fal, Replicate};
+
+    let ratio: &[&str] = &["adapted resolution"];
+    let none: &[&str] = &[];
+    for (provider, model, expected, notes) in [
+        (
+            Replicate,
+            "google/veo-3.1",
+            json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
+            none,
+        ),
+        (
+            Fal,
+            "fal-ai/veo3.1/image-to-video",
+            json!({"duration": "8s", "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
+            none,
+        ),
+        (
+            Replicate,
+            "bytedance/seedance-1-pro",
+            json!({"duration": 8, "resolution": "1080p", "image": PICTURE}),
+            ratio,
+        ),
+        (
+            Replicate,
+            "kwaivgi/kling-v3-video",
+            json!({"duration": 8, "mode": "pro", "start_image": PICTURE}),
+            ratio,
+        ),
+        (
+            Replicate,
+            "pixverse/pixverse-v5",
+            json!({"duration": 8, "quality": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
+            none,
+        ),
+        (
+            Fal,
+            "fal-ai/ltx-2.3/image-to-video",
+            json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
+            none,
+        ),
+    ] {
+        let (input, found) = sent(provider, model, &video());
+
+        assert_eq!(input, expected, "{model}");
+        assert_eq!(found, notes, "{model}");
+    }
+    for (model, expected) in [
+        ("minimax/hailuo-2.3", &["duration"][..]),
+        ("kwaivgi/kling-v2.5-turbo-pro", &["resolution", "duration"]),
+        ("luma/ray-2-720p", &["resolution", "duration"]),
+        ("wan-video/wan-2.2-i2v-fast", &["resolution", "duration"]),
+        ("tencent/hunyuan-video", &["inputs[0]", "resolution"]),
+        ("minimax/video-01", &["resolution", "duration"]),
+    ] {
+        let found = refused(Replicate, model, &video());
+
+        for field in expected {
+            assert!(found.iter().any(|it| it == field), "{model}: {found:?}");
+        }
+    }
+    let six = Single::Video(VideoSpec {
+        common: Common {
+            inputs: vec![file(Role::FirstFrame)],
+            ..Common::new("a fox")
+        },
+        duration: Some(6),
+        ..VideoSpec::default()
+    });
+    let (input, notes) = sent(Replicate, "minimax/video-01", &six);
+    assert_eq!(input, json!({"first_frame_image": PICTURE}));
+    assert!(notes.is_empty(), "{notes:?}");
+}
