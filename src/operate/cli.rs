@@ -263,11 +263,11 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d")
 }
 
-/// Reads a kind of request or run.
 fn provider(text: &str) -> Result<ProviderName, String> {
     ProviderName::parse("the provider", text).map_err(|error| error.problem)
 }
 
+/// Reads a kind of request or run.
 fn kind(text: &str) -> Result<Kind, &'static str> {
     match text {
         "video" => Ok(Kind::Video),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Bound;
 use super::names;
-use super::profile::Profile;
+use super::profile::{Origin, Profile};
 use super::schema::{Form, Property};
 use super::value::{allowed, file_format, number, shown, text};
 use crate::domain::{Media, Note, OnUnsupported, Problem, Single};
@@ -62,6 +62,12 @@ impl<'p> Binder<'p> {
     /// Returns whether the list of problems is full.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() >= MOST
+    }
+
+    /// Returns whether a field without an input is left out.
+    pub(super) fn drops(&self) -> bool {
+        // While a schema cannot be read, the model may have the input after all.
+        self.drops && self.profile.origin != Origin::Unreadable
     }
 
     /// Sends a property, and those that must be sent together with it.
@@ -125,7 +131,7 @@ impl<'p> Binder<'p> {
         asked: impl Display,
         hint: impl Into<Option<String>>,
     ) {
-        if self.drops {
+        if self.drops() {
             let details = format!(
                 "the model has no input for it; {} was not sent",
                 cut(&asked)
@@ -137,8 +143,8 @@ impl<'p> Binder<'p> {
             (Some(hint), true) => format!("{hint}; {OR_DROP}"),
             (None, true) => format!("the model has no input for it; {OR_DROP}"),
             (_, false) => format!(
-                "no schema of this model is known, so genflow sends only prompt and params; check the model's name, use its \
-                 own input in params, or {OR_DROP}"
+                "genflow has no schema of this model, so it sends only prompt and params; check the model's name, set the \
+                 model's own input in params, or {OR_DROP}"
             ),
         };
         self.problem(field, Some(cut(&asked)), None, hint);
@@ -232,7 +238,7 @@ impl<'p> Binder<'p> {
         let suits = |property: &Property| property.is_number() || !property.choices.is_empty();
         let Some((name, property)) = self.profile.first(names::COUNT, suits) else {
             if count != 1 {
-                let hint = "the model makes one image for a request: send a batch";
+                let hint = "the model makes one image per request; send a batch instead";
                 self.unsupported("num_images", count, hint.to_owned());
             }
             return;

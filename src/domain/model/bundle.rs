@@ -52,7 +52,7 @@ pub fn profile(provider: ProviderName, model: &str, published: Option<Schema>) -
     Profile::new(provider, model, schema, origin, &BUNDLE.limits)
 }
 
-/// Returns the names of the models that genflow has a copy of; `*` in a name stands for any characters.
+/// Returns the names of the models that genflow has a copy of. They may be patterns (`domain::glob`).
 pub fn names(provider: ProviderName) -> impl Iterator<Item = &'static str> {
     let models = BUNDLE.models.get(&provider).into_iter();
     models.flat_map(|models| models.keys().map(String::as_str))

@@ -19,7 +19,7 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limit {
-    /// Names with their provider, such as `replicate:minimax/hailuo-*`; `*` stands for any characters.
+    /// Patterns of provider and name, such as `replicate:minimax/hailuo-*`.
     models: Vec<String>,
     /// If these properties have one of these values, `only` applies.
     pub(super) when: BTreeMap<String, Vec<Value>>,

@@ -25,19 +25,17 @@ pub(super) fn merge(binder: &mut Binder<'_>, params: &BTreeMap<String, String>) 
             }
         };
         let property = binder.profile.schema.properties.get(name);
-        let is_secret = match property {
-            Some(property) => property.is_secret,
-            None => is_credential(name),
-        };
-        if is_secret {
+        if is_credential(name) || property.is_some_and(|property| property.is_secret) {
             let hint = "params must not contain credentials; remove it".to_owned();
             binder.problem(&field, None, None, hint);
             continue;
         }
         // genflow's own copy of a schema may be older than the model, and has only what genflow binds.
         if property.is_none() && binder.profile.origin == Origin::Provider {
-            let nearest = (!binder.is_full()).then(|| nearest(binder, name)).flatten();
-            let hint = nearest.map(|nearest| format!("the model has no such input, but {nearest}"));
+            let needs_hint = !binder.is_full() && !binder.drops();
+            let nearest = needs_hint.then(|| nearest(binder, name)).flatten();
+            let hint = nearest
+                .map(|nearest| format!("the model has no such input; did you mean {nearest}"));
             binder.unsupported(&field, shown(&value), hint);
             continue;
         }

@@ -22,7 +22,7 @@ pub struct Prices {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
-    /// Names with their provider; `*` stands for any characters.
+    /// Patterns of provider and name (`domain::glob`).
     models: Vec<String>,
     per: Unit,
     usd: f64,

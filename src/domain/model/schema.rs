@@ -145,7 +145,7 @@ impl Reader<'_> {
         property.is_secret |= is_password || is_true("x-cog-secret") || is_true("writeOnly");
     }
 
-    /// Returns the forms that a schema's `type` stands for; it may be a list of types.
+    /// Returns the forms of a schema's `type`, which may be a list.
     fn forms(&mut self, schema: &Value, depth: usize) -> Vec<Form> {
         let one = schema.get("type").and_then(Value::as_str);
         let types = one

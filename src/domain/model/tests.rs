@@ -131,7 +131,7 @@ fn params_win_are_checked_and_are_noted() {
     assert_eq!(
         unknown[0].hint.as_deref(),
         Some(
-            "the model has no such input, but output_format; leave it out, or set on_unsupported to DROP"
+            "the model has no such input; did you mean output_format; leave it out, or set on_unsupported to DROP"
         )
     );
     assert_eq!(
@@ -331,6 +331,23 @@ fn a_limit_counts_also_for_the_models_own_default() {
         "{hint}"
     );
     assert!(bind(&profile, &single(Some("768p"))).is_ok());
+}
+
+#[test]
+fn a_file_that_the_model_ignores_is_refused() {
+    let inputs = [Role::FirstFrame, Role::LastFrame, Role::Reference].map(file);
+    let single = Single::Video(VideoSpec {
+        common: Common {
+            inputs: inputs.to_vec(),
+            ..Common::new("a fox")
+        },
+        ..VideoSpec::default()
+    });
+
+    let problems = bind(&profile(ProviderName::Replicate, "google/veo-3.1"), &single).unwrap_err();
+
+    let hint = problems[0].hint.as_deref().unwrap();
+    assert!(hint.contains("ignores last_frame"), "{problems:?}");
 }
 
 #[test]

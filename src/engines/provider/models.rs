@@ -1,8 +1,8 @@
 //! The input schemas of models, as their providers publish them: read once, kept in memory and on disk, and read again
 //! after a day.
 //!
-//! Nothing depends on them being readable: without the provider's schema, the last one on disk serves, then genflow's
-//! own copy (`domain::model::bundle`).
+//! If the provider's schema cannot be read, the last one in memory or on disk serves, then genflow's own copy
+//! (`domain::model::bundle`). Without any of them, only a prompt and `params` can be sent.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,6 +21,9 @@ use crate::domain::model::{Bound, Origin, Profile, Schema, bind, bundle};
 use crate::domain::{ErrorCode, EventError, Problem, ProviderName, Single, hex};
 use crate::engines::config::Spending;
 
+/// Why a request fails whose provider has no default model for it.
+pub const NO_MODEL: &str = "OpenAI has ended its API for videos; set spec.provider to another provider, or spec.model to a \
+                            model of a server with /v1/videos";
 /// The longest time for reading a schema: a submit waits for it.
 const READ_TIME: Duration = Duration::from_secs(3);
 /// How long a schema is used before it is read again.
@@ -153,6 +156,9 @@ impl Provider {
     pub async fn bind(&self, single: &Single, within: Duration) -> Result<Bound, EventError> {
         self.may_submit()?;
         let model = self.model(single);
+        if model.is_empty() {
+            return Err(EventError::new(ErrorCode::InvalidRequest, NO_MODEL, false));
+        }
         let profile = self.profile(model, within).await;
         let spending = &self.clients.models.spending;
         let bound =
@@ -256,11 +262,11 @@ impl Provider {
             Ok(Ok(Some(published))) => return Answer::Published(published),
             Ok(Ok(None) | Err(Error::NoKey { .. })) => return Answer::Absent,
             Ok(Err(error)) => match error {
-                Error::Status(408 | 429 | 500.., _) | Error::Unreachable(_) => {
-                    (Answer::Failed, error.to_string())
-                }
-                Error::Status(..) | Error::Unreadable(_) | Error::NoKey { .. } => {
+                Error::Status(401 | 403 | 404 | 405 | 410, _) | Error::NoKey { .. } => {
                     (Answer::Absent, error.to_string())
+                }
+                Error::Status(..) | Error::Unreadable(_) | Error::Unreachable(_) => {
+                    (Answer::Failed, error.to_string())
                 }
             },
             Err(_) => (Answer::Failed, format!("no answer within {within:?}")),
@@ -287,7 +293,7 @@ impl Spending {
             Some(cost) if cost <= most => return None,
             Some(cost) => (
                 Some(format!("{cost:.4} US dollars")),
-                "MAX_COST_USD, set by the operator, is lower; ask for fewer images, a shorter video or a smaller size",
+                "above the operator's limit MAX_COST_USD; ask for fewer images or a shorter video",
             ),
             None => (
                 None,
@@ -307,7 +313,7 @@ impl Spending {
 fn unreadable(model: &str, problems: Vec<Problem>) -> EventError {
     let shown = short(model);
     let message = format!(
-        "the schema of {shown} could not be read, so genflow cannot check: {}; try again later",
+        "the input schema of {shown} cannot be read now, and without it genflow sends only prompt and params: {}; try again later",
         texts(&problems)
     );
     EventError {
@@ -319,7 +325,7 @@ fn unreadable(model: &str, problems: Vec<Problem>) -> EventError {
 /// Returns the error of a request that its model cannot make.
 fn refused(model: &str, problems: Vec<Problem>) -> EventError {
     let message = format!(
-        "{} cannot make this request: {}",
+        "genflow does not send this request to {}: {}",
         short(model),
         texts(&problems)
     );

@@ -58,10 +58,6 @@ pub(super) fn draft(
     mut input: Map<String, Value>,
 ) -> Result<Draft, String> {
     let model = provider.model(spec);
-    if model.is_empty() {
-        return Err("OpenAI has ended its API for videos; set spec.provider to another one, or spec.model to a model \
-             of a server that still speaks it".to_owned());
-    }
     input.insert("model".to_owned(), json!(model));
     let (path, max_answer) = match spec {
         Single::Image(_) => ("images/generations", MAX_IMAGES_ANSWER),

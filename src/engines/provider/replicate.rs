@@ -20,6 +20,8 @@ use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;
 
+/// How much later than genflow Replicate ends a job: genflow's own deadline comes first.
+const LATER: Duration = Duration::from_secs(3);
 /// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
 const PAGES: usize = 10;
 /// How far the provider's clock, which timestamps predictions, may lag ours.
@@ -124,7 +126,7 @@ pub(super) fn draft(
         }
     };
     // Replicate ends a job that is not done by then, also if this deployment no longer runs. At least five seconds.
-    let seconds = left.as_secs().max(5);
+    let seconds = (left + LATER).as_secs().max(5);
     Ok(Draft {
         header: Some(("cancel-after", format!("{seconds}s"))),
         ..Draft::of(provider.at(&path), body)

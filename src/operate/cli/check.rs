@@ -11,7 +11,7 @@ use super::text::plain;
 use crate::domain::model::{Origin, Profile, bind, bundle};
 use crate::domain::{Media, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
-use crate::engines::provider::Providers;
+use crate::engines::provider::{NO_MODEL, Providers};
 
 /// Where schemas come from.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -170,6 +170,10 @@ impl<'c> Sources<'c> {
             "problems": [],
             "notes": [],
         });
+        if profile.model.is_empty() {
+            answer["problems"] = json!([{"field": "model", "hint": NO_MODEL}]);
+            return answer;
+        }
         match bind(&profile, single) {
             Ok(bound) => {
                 answer["estimate_usd"] =

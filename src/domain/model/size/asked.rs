@@ -341,7 +341,7 @@ pub(super) fn ratio_of(text: &str) -> Option<f64> {
     Some(side(width)? / side(height)?)
 }
 
-/// Returns the ratio that one of fal's names for sizes stands for.
+/// Returns the ratio of one of fal's named sizes, such as `landscape_16_9`.
 pub(super) fn preset(name: &str) -> Option<f64> {
     Some(match name {
         "square" | "square_hd" => 1.0,
@@ -378,7 +378,7 @@ fn missing<T>(binder: &mut Binder<'_>, field: &str, other: &str) -> Option<T> {
         field,
         None,
         None,
-        format!("{other} is set alone: set both sides or neither"),
+        format!("is missing, but {other} is set; set both or neither"),
     );
     None
 }

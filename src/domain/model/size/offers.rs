@@ -79,6 +79,6 @@ pub(super) fn refuse(binder: &mut Binder<'_>, asked: &Asked<'_>) {
         asked.field,
         asked,
         offers.join("; "),
-        "choose a size near one of these, or set only aspect_ratio",
+        "choose a size near one of these, or leave it out",
     );
 }

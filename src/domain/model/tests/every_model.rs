@@ -132,7 +132,7 @@ fn fields(single: &Single) -> Vec<(&'static str, Single)> {
         .collect()
 }
 
-/// Returns whether a model does what a field asks without being told.
+/// Returns whether the model does what a field asks although nothing is sent for it.
 fn is_implied(profile: &Profile, single: &Single, field: &str, bound: &Bound) -> bool {
     // Another field may need the same value.
     let asked = match (single, field) {

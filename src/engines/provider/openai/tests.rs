@@ -4,7 +4,6 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::*;
-use crate::domain::{Common, Media, ProviderName, RequestId, VideoSpec};
 
 fn answer(body: &str) -> HttpAnswer {
     HttpAnswer {
@@ -14,34 +13,6 @@ fn answer(body: &str) -> HttpAnswer {
         after: None,
         body: body.as_bytes().to_vec(),
     }
-}
-
-#[test]
-fn a_video_needs_a_model_because_openai_has_none() {
-    let config = crate::engines::config::Config::of(&[("OPENAI_API_KEY", "k")]).unwrap();
-    let providers = crate::engines::provider::Providers::new(&config.worker, None).unwrap();
-    let openai = providers.of(Media::Video, ProviderName::OpenAi);
-    let workflow = RequestId::try_from("r-1".to_owned()).unwrap().run(0);
-    let video = |model: Option<&str>| {
-        Single::Video(VideoSpec {
-            common: Common {
-                model: model.map(str::to_owned),
-                ..Common::new("waves")
-            },
-            ..VideoSpec::default()
-        })
-    };
-
-    let refused = draft(&openai, &workflow, &video(None), Map::new());
-    let draft = draft(&openai, &workflow, &video(Some("sora-2")), Map::new());
-
-    assert!(
-        refused
-            .err()
-            .unwrap()
-            .contains("has ended its API for videos")
-    );
-    assert_eq!(draft.unwrap().body, json!({"model": "sora-2"}));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{HOUR, providers_in, read_until, spec};
 use crate::domain::model::Bound;
-use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single};
+use crate::domain::{Common, ErrorCode, EventError, Media, ProviderName, Single, VideoSpec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
 
@@ -38,7 +38,14 @@ async fn bound(
             let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
             socket.write_all(answer.as_bytes()).await.unwrap();
         }
-        std::future::pending::<()>().await
+        // A further request is noted, and not answered.
+        let mut further = Vec::new();
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            asked.push("again".to_owned());
+            read_until(&mut socket, b"\r\n\r\n").await;
+            further.push(socket);
+        }
     };
     let provider = providers.of(Media::Image, name);
     let twice = async {
@@ -124,7 +131,11 @@ async fn a_schema_is_read_once_from_where_the_provider_publishes_it() {
 
         let (bound, asked) = bound(name, model, &answers).await;
 
-        assert_eq!(asked, paths, "{model}");
+        // Once more by the process that starts later, and finds the copy on disk.
+        let later = answers.iter().all(|(status, _)| *status == 200);
+        let again = later.then_some("again");
+        let expected: Vec<_> = paths.into_iter().chain(again).collect();
+        assert_eq!(asked, expected, "{model}");
         match fits {
             true => assert_eq!(bound.unwrap().input["num_samples"], json!(2), "{model}"),
             false => assert_eq!(
@@ -158,7 +169,9 @@ async fn without_the_providers_schema_a_copy_serves_and_without_one_only_the_pro
     );
     assert_eq!(error.problems[0].field, "num_images");
     assert!(
-        error.message.contains("no schema of this model is known"),
+        error
+            .message
+            .contains("genflow has no schema of this model"),
         "{}",
         error.message
     );
@@ -209,4 +222,42 @@ async fn a_request_that_costs_too_much_or_whose_price_is_not_known_is_refused() 
     );
     let unknown = bound("9", "me/mine").await.unwrap_err();
     assert!(unknown.hint.unwrap().contains("PRICES_FILE"));
+}
+
+#[tokio::test]
+async fn a_provider_that_accepts_and_does_not_answer_holds_up_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers_in(&base, None);
+    let provider = providers.of(Media::Image, ProviderName::Replicate);
+    let single = spec(ProviderName::Replicate);
+
+    let binding = provider.bind(&single, Duration::from_millis(50));
+    let bound = tokio::time::timeout(Duration::from_secs(2), binding).await;
+
+    assert!(bound.expect("the time limit is kept").is_ok());
+}
+
+#[tokio::test]
+async fn a_video_on_openai_needs_a_model() {
+    let providers = providers_in("http://127.0.0.1:1", None);
+    let video = |model: Option<&str>| {
+        Single::Video(VideoSpec {
+            common: Common {
+                model: model.map(str::to_owned),
+                ..Common::new("a fox")
+            },
+            ..VideoSpec::default()
+        })
+    };
+    let openai = providers.of(Media::Video, ProviderName::OpenAi);
+
+    let error = openai.bind(&video(None), HOUR).await.unwrap_err();
+
+    assert!(
+        error.message.contains("has ended its API for videos"),
+        "{}",
+        error.message
+    );
+    assert!(openai.bind(&video(Some("sora-2")), HOUR).await.is_ok());
 }
