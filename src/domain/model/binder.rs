@@ -55,7 +55,12 @@ impl<'p> Binder<'p> {
         Ok(Bound {
             input: self.input,
             notes: self.notes,
-            prompt: self.prompt,
+            // One that a param replaced is reported like any other input.
+            prompt: self.prompt.filter(|name| {
+                self.origins
+                    .get(name)
+                    .is_some_and(|field| field == "prompt")
+            }),
         })
     }
 

@@ -124,6 +124,11 @@ fn params_win_are_checked_and_are_noted() {
     let (removed, _) = sent(ProviderName::Replicate, model, &with(&[("seed", "null")]));
 
     assert_eq!(input["seed"], json!(7));
+    let replaced = bind(
+        &profile(ProviderName::Replicate, model),
+        &with(&[("prompt", "\"an owl\"")]),
+    );
+    assert!(replaced.unwrap().sent().unwrap().contains("an owl"));
     assert_eq!(notes, ["overridden seed"]);
     assert_eq!(removed, json!({}));
     let unknown = problems(&[("output_formt", "\"png\"")]);

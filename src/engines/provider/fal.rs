@@ -188,7 +188,7 @@ fn own(provider: &Provider, url: &str) -> Result<String, Error> {
 }
 
 /// Checks a model's id, which becomes part of a URL.
-fn check(model: &str) -> Result<(), String> {
+pub(super) fn check(model: &str) -> Result<(), String> {
     if is_model(model, 2..) {
         return Ok(());
     }

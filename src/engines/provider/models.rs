@@ -21,8 +21,7 @@ use crate::domain::model::{Bound, Origin, Profile, Schema, bind, bundle};
 use crate::domain::{ErrorCode, EventError, Problem, ProviderName, Single, hex};
 use crate::engines::config::Spending;
 
-/// Why a request fails whose provider has no default model for it.
-pub const NO_MODEL: &str = "OpenAI has ended its API for videos; set spec.provider to another provider, or spec.model to a \
+const NO_MODEL: &str = "OpenAI has ended its API for videos; set spec.provider to another provider, or spec.model to a \
                             model of a server with /v1/videos";
 /// The longest time for reading a schema: a submit waits for it.
 const READ_TIME: Duration = Duration::from_secs(3);
@@ -34,6 +33,19 @@ const RETRY: Duration = Duration::from_secs(300);
 const SOON: Duration = Duration::from_secs(1);
 /// Limit on the models in memory, and on disk: tenants choose their names.
 const MOST: usize = 1000;
+
+/// Checks a model's name, which a tenant chooses and which becomes part of URLs.
+///
+/// # Errors
+/// A text that says which names the provider has.
+pub fn check_name(provider: ProviderName, model: &str) -> Result<(), String> {
+    match provider {
+        ProviderName::Replicate => replicate::check(model),
+        ProviderName::Fal => fal::check(model),
+        ProviderName::OpenAi if model.is_empty() => Err(NO_MODEL.to_owned()),
+        ProviderName::OpenAi => Ok(()),
+    }
+}
 
 /// What is known about models' inputs.
 #[derive(Debug)]
@@ -156,9 +168,9 @@ impl Provider {
     pub async fn bind(&self, single: &Single, within: Duration) -> Result<Bound, EventError> {
         self.may_submit()?;
         let model = self.model(single);
-        if model.is_empty() {
-            return Err(EventError::new(ErrorCode::InvalidRequest, NO_MODEL, false));
-        }
+        let misnamed =
+            |problem: String| EventError::new(ErrorCode::InvalidRequest, &problem, false);
+        check_name(self.config.name, model).map_err(misnamed)?;
         let profile = self.profile(model, within).await;
         let spending = &self.clients.models.spending;
         let bound =

@@ -103,6 +103,11 @@ impl<'m> Named<'m> {
     }
 }
 
+/// Checks a model's name.
+pub(super) fn check(model: &str) -> Result<(), String> {
+    Named::parse(model).map(|_| ())
+}
+
 pub(super) fn draft(
     provider: &Provider,
     workflow: &WorkflowId,
@@ -343,8 +348,15 @@ pub(super) fn said(body: &[u8]) -> Said {
         let field = field.strip_prefix("input.").unwrap_or(field);
         Some((field, fault["description"].as_str().unwrap_or_default()))
     });
+    let problems = problems(pairs);
+    // The name of a refused input may sound like a policy (`safety_tolerance`).
+    let code = match problems.is_empty() {
+        true => said.code,
+        false => Some(ErrorCode::InvalidRequest),
+    };
     Said {
-        problems: problems(pairs),
+        problems,
+        code,
         ..said
     }
 }

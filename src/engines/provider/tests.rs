@@ -356,6 +356,11 @@ fn a_refusal_by_replicate_names_the_inputs() {
         "invalid_fields": [{"type": "enum", "field": "input.x", "description": "x must be 1"}]});
 
     let said = replicate::said(body.to_string().as_bytes());
+    let safety = body
+        .to_string()
+        .replace("input.x", "input.safety_tolerance");
+    let of_safety = replicate::said(safety.as_bytes());
+    assert_eq!(of_safety.code, Some(ErrorCode::InvalidRequest));
 
     let [problem] = said.problems.as_slice() else {
         panic!("{said:?}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
-use tokio::fs::File;
+use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Store;
@@ -32,10 +32,18 @@ impl Store {
         let location = self.location(workflow, name)?;
         let found = ask(self.objects.get(&location)).await?;
         let mut file = File::create_new(path).await?;
-        let mut pieces = found.into_stream();
-        while let Some(piece) = pieces.try_next().await.map_err(io::Error::other)? {
-            file.write_all(&piece).await?;
+        let writing = async {
+            let mut pieces = found.into_stream();
+            while let Some(piece) = pieces.try_next().await.map_err(io::Error::other)? {
+                file.write_all(&piece).await?;
+            }
+            file.flush().await
+        };
+        let written = writing.await;
+        if written.is_err() {
+            // Half a file would be in the way of the next try.
+            fs::remove_file(path).await.ok();
         }
-        file.flush().await
+        written
     }
 }

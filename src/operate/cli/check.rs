@@ -11,7 +11,7 @@ use super::text::plain;
 use crate::domain::model::{Origin, Profile, bind, bundle};
 use crate::domain::{Media, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
-use crate::engines::provider::{NO_MODEL, Providers};
+use crate::engines::provider::{Providers, check_name};
 
 /// Where schemas come from.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -170,8 +170,8 @@ impl<'c> Sources<'c> {
             "problems": [],
             "notes": [],
         });
-        if profile.model.is_empty() {
-            answer["problems"] = json!([{"field": "model", "hint": NO_MODEL}]);
+        if let Err(hint) = check_name(provider, &model) {
+            answer["problems"] = json!([{"field": "model", "hint": hint}]);
             return answer;
         }
         match bind(&profile, single) {

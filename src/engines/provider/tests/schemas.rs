@@ -261,3 +261,22 @@ async fn a_video_on_openai_needs_a_model() {
     );
     assert!(openai.bind(&video(Some("sora-2")), HOUR).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_name_that_is_no_models_is_refused_before_the_fence() {
+    for (name, model) in [
+        (ProviderName::Replicate, "flux-schnell"),
+        (ProviderName::Replicate, "a/b:"),
+        (ProviderName::Replicate, "deployments/a/../b"),
+        (ProviderName::Fal, "flux"),
+    ] {
+        let (bound, asked) = bound(name, model, &[]).await;
+
+        assert_eq!(
+            bound.unwrap_err().code,
+            ErrorCode::InvalidRequest,
+            "{model}"
+        );
+        assert!(asked.is_empty(), "{model} {asked:?}");
+    }
+}
