@@ -168,6 +168,24 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+/// What is wrong, what is expected, and what to do.
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.field)?;
+        let parts = [
+            (" is ", &self.asked, ""),
+            (", expected ", &self.allowed, ""),
+            (" (", &self.hint, ")"),
+        ];
+        for (before, part, after) in parts {
+            if let Some(part) = part {
+                write!(f, "{before}{part}{after}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordPosition {
     pub topic: String,

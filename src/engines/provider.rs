@@ -28,7 +28,6 @@ use url::Url;
 pub use self::memory::Held;
 use self::memory::MemoryBudget;
 use self::models::Models;
-pub use self::models::check_name;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};

@@ -250,7 +250,7 @@ async fn a_check_shows_what_would_be_sent_and_sends_nothing() {
     let (code, problems) = space.run(&refused).await;
 
     assert!(
-        shown.contains("simulated/image, by the provider's schema"),
+        shown.contains("simulated/image (schema from the provider)"),
         "{shown}"
     );
     assert!(shown.contains("sends     width 64"), "{shown}");

@@ -110,8 +110,12 @@ pub(crate) fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a s
         .collect()
 }
 
+/// Returns the error with which a run ended. A result says what was sent, also if another attempt found its job.
 fn end(events: &[Event]) -> Option<ErrorCode> {
-    let error = events.last().unwrap().error.as_ref();
+    let last = events.last().unwrap();
+    let sent = last.result.as_ref().map(|result| result.sent.is_some());
+    assert_ne!(sent, Some(false), "{last:#?}");
+    let error = last.error.as_ref();
     error.map(|error| error.code)
 }
 

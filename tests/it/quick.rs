@@ -46,6 +46,10 @@ async fn a_quick_job_needs_no_fetch() {
         let events = space.story(request.id.as_str()).await;
 
         assert_eq!(types(&events), [Started, Completed], "{provider:?}");
+        assert!(
+            events[1].result.as_ref().unwrap().sent.is_some(),
+            "{provider:?}"
+        );
         let activities = activities(&space, &request).await;
         assert_eq!(activities, ["submit.v1", "finish.v1"]);
         assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);

@@ -1,5 +1,6 @@
 //! What is known about a model: its schema and the limits that the schema does not express.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::limits::{Binding, Limit, Limits, Pixels};
@@ -12,7 +13,7 @@ use crate::domain::ProviderName;
 pub struct Profile {
     /// The model's name.
     pub model: String,
-    pub(super) provider: ProviderName,
+    pub provider: ProviderName,
     pub origin: Origin,
     pub(super) schema: Schema,
     pub(super) limits: Vec<Limit>,
@@ -29,7 +30,8 @@ pub struct ModelInput {
 }
 
 /// Where a model's schema comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The provider.
     Provider,
@@ -39,6 +41,17 @@ pub enum Origin {
     Unknown,
     /// No schema is known, because the provider did not answer: a later attempt may read it.
     Unreadable,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "schema from the provider",
+            Self::Bundled => "schema from genflow's copy",
+            Self::Unknown => "schema not known",
+            Self::Unreadable => "schema cannot be read now",
+        })
+    }
 }
 
 impl Profile {

@@ -49,7 +49,7 @@ pub(super) fn draft(
     input: Map<String, Value>,
 ) -> Result<Draft, String> {
     let model = provider.model(spec);
-    check(model)?;
+    check(model).map_err(|names| format!("a model's name is {names}"))?;
     Ok(Draft::of(provider.at(model), Value::Object(input)))
 }
 
@@ -188,13 +188,14 @@ fn own(provider: &Provider, url: &str) -> Result<String, Error> {
 }
 
 /// Checks a model's id, which becomes part of a URL.
-pub(super) fn check(model: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The names that fal has.
+pub(super) fn check(model: &str) -> Result<(), &'static str> {
     if is_model(model, 2..) {
         return Ok(());
     }
-    Err(format!(
-        "spec.model is {model:?}, expected owner/app or owner/app/path"
-    ))
+    Err("owner/app or owner/app/path")
 }
 
 fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {

@@ -34,17 +34,20 @@ const SOON: Duration = Duration::from_secs(1);
 /// Limit on the models in memory, and on disk: tenants choose their names.
 const MOST: usize = 1000;
 
-/// Checks a model's name, which a tenant chooses and which becomes part of URLs.
-///
-/// # Errors
-/// A text that says which names the provider has.
-pub fn check_name(provider: ProviderName, model: &str) -> Result<(), String> {
-    match provider {
-        ProviderName::Replicate => replicate::check(model),
-        ProviderName::Fal => fal::check(model),
-        ProviderName::OpenAi if model.is_empty() => Err(NO_MODEL.to_owned()),
-        ProviderName::OpenAi => Ok(()),
-    }
+/// Returns what is wrong with a model's name, which a tenant chooses and which becomes part of URLs.
+fn misnamed(provider: ProviderName, model: &str) -> Option<Problem> {
+    let (allowed, hint) = match provider {
+        ProviderName::Replicate => (Some(replicate::check(model).err()?), None),
+        ProviderName::Fal => (Some(fal::check(model).err()?), None),
+        ProviderName::OpenAi if model.is_empty() => (None, Some(NO_MODEL)),
+        ProviderName::OpenAi => return None,
+    };
+    Some(Problem {
+        field: "model".to_owned(),
+        asked: allowed.map(|_| format!("{:?}", short(model))),
+        allowed: allowed.map(str::to_owned),
+        hint: hint.map(str::to_owned),
+    })
 }
 
 /// What is known about models' inputs.
@@ -168,16 +171,8 @@ impl Provider {
     pub async fn bind(&self, single: &Single, within: Duration) -> Result<Bound, EventError> {
         self.may_submit()?;
         let model = self.model(single);
-        let misnamed =
-            |problem: String| EventError::new(ErrorCode::InvalidRequest, &problem, false);
-        check_name(self.config.name, model).map_err(misnamed)?;
         let profile = self.profile(model, within).await;
-        let spending = &self.clients.models.spending;
-        let bound =
-            bind(&profile, single).and_then(|bound| match spending.problem(&profile, &bound) {
-                Some(problem) => Err(vec![problem]),
-                None => Ok(bound),
-            });
+        let bound = self.clients.models.spending.bind(&profile, single);
         bound.map_err(|problems| match profile.origin {
             Origin::Unreadable => unreadable(model, problems),
             Origin::Provider | Origin::Bundled | Origin::Unknown => refused(model, problems),
@@ -298,8 +293,24 @@ fn parsed(published: &Published) -> Option<Schema> {
 }
 
 impl Spending {
+    /// Binds a request by what is known about its model, if the model's name is one and the request costs no more than
+    /// it may.
+    ///
+    /// # Errors
+    /// All problems of the request.
+    pub fn bind(&self, profile: &Profile, single: &Single) -> Result<Bound, Vec<Problem>> {
+        if let Some(problem) = misnamed(profile.provider, &profile.model) {
+            return Err(vec![problem]);
+        }
+        let bound = bind(profile, single)?;
+        match self.problem(profile, &bound) {
+            Some(problem) => Err(vec![problem]),
+            None => Ok(bound),
+        }
+    }
+
     /// Returns why an input may not be sent, if it costs too much or its price is not known.
-    pub fn problem(&self, profile: &Profile, bound: &Bound) -> Option<Problem> {
+    fn problem(&self, profile: &Profile, bound: &Bound) -> Option<Problem> {
         let most = self.max_cost_usd?;
         let (asked, hint) = match self.prices.estimate(profile, &bound.input) {
             Some(cost) if cost <= most => return None,
@@ -352,24 +363,8 @@ fn short(model: &str) -> String {
 }
 
 fn texts(problems: &[Problem]) -> String {
-    let texts: Vec<_> = problems.iter().map(text).collect();
+    let texts: Vec<_> = problems.iter().map(Problem::to_string).collect();
     texts.join("; ")
-}
-
-fn text(problem: &Problem) -> String {
-    let Problem {
-        field,
-        asked,
-        allowed,
-        hint,
-    } = problem;
-    let asked = asked.as_ref().map(|asked| format!(" is {asked}"));
-    let allowed = allowed
-        .as_ref()
-        .map(|allowed| format!(", expected {allowed}"));
-    let hint = hint.as_ref().map(|hint| format!(" ({hint})"));
-    let parts = [Some(field.clone()), asked, allowed, hint];
-    parts.into_iter().flatten().collect()
 }
 
 fn report_change(before: &Profile, after: &Profile) {

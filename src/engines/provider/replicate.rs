@@ -81,7 +81,10 @@ enum Named<'m> {
 
 impl<'m> Named<'m> {
     /// Parses a name, which becomes part of a URL: a tenant chooses it.
-    fn parse(model: &'m str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The names that Replicate has.
+    fn parse(model: &'m str) -> Result<Self, &'static str> {
         let (named, name) = match (model.strip_prefix("deployments/"), model.split_once(':')) {
             (Some(name), _) => (Self::Deployment(name), name),
             (None, Some((name, version))) => (Self::Version(name, version), name),
@@ -97,14 +100,15 @@ impl<'m> Named<'m> {
             }
             Self::Model(_) | Self::Version(..) | Self::Deployment(_) => {}
         }
-        Err(format!(
-            "spec.model is {model:?}, expected owner/name, owner/name:version or deployments/owner/name"
-        ))
+        Err("owner/name, owner/name:version or deployments/owner/name")
     }
 }
 
 /// Checks a model's name.
-pub(super) fn check(model: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The names that Replicate has.
+pub(super) fn check(model: &str) -> Result<(), &'static str> {
     Named::parse(model).map(|_| ())
 }
 
@@ -116,7 +120,8 @@ pub(super) fn draft(
     left: Duration,
 ) -> Result<Draft, String> {
     input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
-    let (path, body) = match Named::parse(provider.model(spec))? {
+    let named = Named::parse(provider.model(spec));
+    let (path, body) = match named.map_err(|names| format!("a model's name is {names}"))? {
         Named::Version(_, version) => {
             let body = json!({"version": version, "input": input});
             ("v1/predictions".to_owned(), body)

@@ -4,14 +4,15 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Error;
 use super::text::plain;
-use crate::domain::model::{Origin, Profile, bind, bundle};
-use crate::domain::{Media, ProviderName, Request, Single, Spec};
+use crate::domain::model::{Origin, Profile, bundle};
+use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
-use crate::engines::provider::{Providers, check_name};
+use crate::engines::provider::Providers;
 
 /// Where schemas come from.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -43,17 +44,13 @@ pub(super) async fn check(
             }
         };
         for (id, single) in singles {
-            let checked = sources.check(single).await;
-            if checked["problems"] != json!([]) {
+            let checked = sources.check(id, single).await;
+            if checked.input.is_none() {
                 code = 1;
             }
             match as_json {
-                true => {
-                    let mut line = checked;
-                    line["request_id"] = json!(id);
-                    writeln!(out, "{line}")?;
-                }
-                false => write!(out, "{}", text(&id, &checked))?,
+                true => writeln!(out, "{}", serde_json::to_string(&checked)?)?,
+                false => writeln!(out, "{}", checked.lines().join("\n"))?,
             }
         }
     }
@@ -61,56 +58,57 @@ pub(super) async fn check(
     Ok(code)
 }
 
-/// Returns the result of a check for people.
-fn text(id: &str, checked: &Json) -> String {
-    let word = |value: &Json| value.as_str().unwrap_or_default().to_owned();
-    let head = format!(
-        "{id}: {} {}, {}",
-        word(&checked["provider"]),
-        word(&checked["model"]),
-        word(&checked["source"])
-    );
-    let mut lines = vec![head];
-    let problems = checked["problems"].as_array().into_iter().flatten();
-    lines.extend(problems.map(|problem| {
-        let part = |name: &str, before: &str| {
-            let text = problem[name].as_str();
-            text.map_or_else(String::new, |text| format!("{before}{text}"))
-        };
-        format!(
-            "  refused   {}{}{}{}",
-            word(&problem["field"]),
-            part("asked", " is "),
-            part("allowed", ", expected "),
-            part("hint", ": "),
-        )
-    }));
-    if let Some(input) = checked["input"].as_object() {
+/// What genflow would send for a request, or why it would refuse it.
+#[derive(Serialize)]
+struct Checked {
+    request_id: String,
+    provider: &'static str,
+    model: String,
+    schema: Origin,
+    problems: Vec<Problem>,
+    notes: Vec<Note>,
+    /// `None` if the request is refused.
+    input: Option<Map<String, Value>>,
+    estimate_usd: Option<f64>,
+}
+
+impl Checked {
+    /// Returns the lines for people.
+    fn lines(&self) -> Vec<String> {
+        let Self {
+            request_id,
+            provider,
+            model,
+            schema,
+            ..
+        } = self;
+        let mut lines = vec![format!("{request_id}: {provider} {model} ({schema})")];
         lines.extend(
-            input
+            self.problems
                 .iter()
-                .map(|(name, value)| format!("  sends     {name} {value}")),
+                .map(|problem| format!("  refused   {problem}")),
         );
+        let sends = self.input.iter().flatten();
+        lines.extend(sends.map(|(name, value)| format!("  sends     {name} {value}")));
+        let notes = self.notes.iter();
+        lines.extend(notes.map(
+            |Note {
+                 field,
+                 kind,
+                 details,
+             }| format!("  {kind:<9} {field}: {details}"),
+        ));
+        if self.input.is_some() {
+            let cost = self
+                .estimate_usd
+                .map(|cost| format!("about {cost:.4} US dollars"));
+            lines.push(format!(
+                "  costs     {}",
+                cost.as_deref().unwrap_or("not known")
+            ));
+        }
+        lines.iter().map(|line| plain(line)).collect()
     }
-    let notes = checked["notes"].as_array().into_iter().flatten();
-    lines.extend(notes.map(|note| {
-        format!(
-            "  {:<9} {}: {}",
-            word(&note["type"]),
-            word(&note["field"]),
-            word(&note["details"])
-        )
-    }));
-    if checked["input"].is_object() {
-        let cost = checked["estimate_usd"].as_f64();
-        let cost = cost.map_or_else(
-            || "not known".to_owned(),
-            |cost| format!("about {cost:.4} US dollars"),
-        );
-        lines.push(format!("  costs     {cost}"));
-    }
-    let lines = lines.into_iter().map(|line| plain(&line) + "\n");
-    lines.collect()
 }
 
 /// Where the schemas of models come from.
@@ -155,56 +153,31 @@ impl<'c> Sources<'c> {
         }
     }
 
-    /// Returns what a request would send, or its problems.
-    async fn check(&self, single: &Single) -> Json {
+    async fn check(&self, request_id: String, single: &Single) -> Checked {
         let worker = &self.config.worker;
         let provider = worker.default_providers().of(single);
         let default = worker.provider(single.media(), provider).model;
         let model = single.common().model.clone().unwrap_or(default);
         let profile = self.profile(single.media(), provider, &model).await;
-        let mut answer = json!({
-            "provider": provider.as_str(),
-            "model": model,
-            "schema": origin(&profile),
-            "source": source(&profile),
-            "problems": [],
-            "notes": [],
-        });
-        if let Err(hint) = check_name(provider, &model) {
-            answer["problems"] = json!([{"field": "model", "hint": hint}]);
-            return answer;
-        }
-        match bind(&profile, single) {
+        let mut checked = Checked {
+            request_id,
+            provider: provider.as_str(),
+            model,
+            schema: profile.origin,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            input: None,
+            estimate_usd: None,
+        };
+        match worker.spending.bind(&profile, single) {
             Ok(bound) => {
-                answer["estimate_usd"] =
-                    json!(worker.spending.prices.estimate(&profile, &bound.input));
-                match worker.spending.problem(&profile, &bound) {
-                    Some(problem) => answer["problems"] = json!([problem]),
-                    None => answer["input"] = json!(bound.input),
-                }
-                answer["notes"] = json!(bound.notes);
+                checked.estimate_usd = worker.spending.prices.estimate(&profile, &bound.input);
+                checked.notes = bound.notes;
+                checked.input = Some(bound.input);
             }
-            Err(problems) => answer["problems"] = json!(problems),
+            Err(problems) => checked.problems = problems,
         }
-        answer
-    }
-}
-
-pub(super) fn origin(profile: &Profile) -> &'static str {
-    match profile.origin {
-        Origin::Provider => "provider",
-        Origin::Bundled => "bundled",
-        Origin::Unknown => "unknown",
-        Origin::Unreadable => "unreadable",
-    }
-}
-
-pub(super) fn source(profile: &Profile) -> &'static str {
-    match profile.origin {
-        Origin::Provider => "by the provider's schema",
-        Origin::Bundled => "by genflow's copy of the schema",
-        Origin::Unknown => "whose schema is not known",
-        Origin::Unreadable => "whose schema cannot be read now",
+        checked
     }
 }
 
@@ -213,10 +186,11 @@ mod tests {
     use super::*;
     use crate::domain::{Common, ImageSpec, VideoSpec};
 
-    async fn checked(single: Single) -> Json {
+    async fn shown(single: Single) -> String {
         let config = Config::of(&[]).unwrap();
         let sources = Sources::new(&config, Source { offline: true }).unwrap();
-        sources.check(&single).await
+        let checked = sources.check("order-7".to_owned(), &single).await;
+        checked.lines().join("\n")
     }
 
     #[tokio::test]
@@ -228,15 +202,11 @@ mod tests {
             ..ImageSpec::default()
         };
 
-        let checked = checked(Single::Image(image)).await;
+        let shown = shown(Single::Image(image)).await;
 
-        let shown = text("order-7", &checked);
-        assert!(
-            shown.starts_with(
-                "order-7: replicate black-forest-labs/flux-schnell, by genflow's copy"
-            ),
-            "{shown}"
-        );
+        let head =
+            "order-7: replicate black-forest-labs/flux-schnell (schema from genflow's copy)\n";
+        assert!(shown.starts_with(head), "{shown}");
         assert!(
             shown.contains("  sends     aspect_ratio \"16:9\"\n"),
             "{shown}"
@@ -256,9 +226,8 @@ mod tests {
             ..VideoSpec::default()
         };
 
-        let checked = checked(Single::Video(video)).await;
+        let shown = shown(Single::Video(video)).await;
 
-        let shown = text("order-7", &checked);
         assert!(
             shown.contains("  refused   fps is 60, expected 24\n"),
             "{shown}"
@@ -268,5 +237,20 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("  sends"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_check_refuses_a_name_that_is_no_models() {
+        let image = ImageSpec {
+            common: Common {
+                model: Some("flux-schnell".to_owned()),
+                ..Common::new("a fox")
+            },
+            ..ImageSpec::default()
+        };
+
+        let shown = shown(Single::Image(image)).await;
+
+        assert!(shown.contains("expected owner/name"), "{shown}");
     }
 }

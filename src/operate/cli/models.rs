@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::check::{Source, Sources, check, origin, source};
+use super::check::{Source, Sources, check};
 use super::provider;
 use super::submit::{SubmitArgs, requests};
 use super::text::plain;
@@ -115,7 +115,7 @@ async fn show(
         let answer = json!({
             "provider": provider.as_str(),
             "model": model,
-            "schema": origin(&profile),
+            "schema": profile.origin,
             "inputs": shown.collect::<Vec<_>>(),
         });
         writeln!(out, "{answer}")?;
@@ -126,7 +126,7 @@ async fn show(
         "{} {} ({})",
         provider.as_str(),
         plain(model),
-        source(&profile)
+        profile.origin
     )?;
     for input in inputs {
         let name = match input.is_required {
