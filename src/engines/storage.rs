@@ -10,6 +10,7 @@ mod disk;
 mod download;
 pub(crate) mod fault;
 mod film;
+mod input_file;
 mod job;
 mod manifest;
 mod media;
@@ -36,6 +37,7 @@ use url::Url;
 
 pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source};
 use self::fault::ask;
+pub use self::input_file::check_input;
 pub use self::manifest::Manifest;
 use self::temp::TempFile;
 pub use self::trial::Trial;

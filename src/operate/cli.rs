@@ -12,6 +12,7 @@ mod get;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
+mod local_files;
 mod models;
 mod period;
 mod replay;

@@ -50,6 +50,15 @@ fn sent(event: &Event) -> Value {
     sent
 }
 
+/// Returns the input that the simulator received for a request, without what genflow adds for itself.
+async fn received(space: &Space, request: &Request) -> Value {
+    let jobs = space.jobs(request.id.as_str()).await;
+    let mut input = jobs[0]["input"].clone();
+    let fields = input.as_object_mut().unwrap();
+    fields.retain(|name, _| !["sim", "genflow_id", "prompt", "model"].contains(&name.as_str()));
+    input
+}
+
 #[tokio::test]
 async fn an_image_has_the_asked_ratio_count_and_format_whatever_the_model_calls_them() {
     let space = Space::new().await;
@@ -85,6 +94,10 @@ async fn an_image_has_the_asked_ratio_count_and_format_whatever_the_model_calls_
         let last = outcome(&space, &asked).await;
 
         assert_eq!(sent(&last), input, "{model}");
+        // The simulator keeps OpenAI's fields under other names.
+        if provider != ProviderName::OpenAi {
+            assert_eq!(received(&space, &asked).await, input, "{model}");
+        }
         let outputs = &last.result.as_ref().unwrap().outputs;
         assert_eq!(outputs.len(), 2, "{model}");
         for output in outputs {
@@ -137,6 +150,7 @@ async fn a_video_starts_from_its_picture_and_has_the_asked_length() {
         let last = outcome(&space, &asked).await;
 
         assert_eq!(sent(&last), input, "{model}");
+        assert_eq!(received(&space, &asked).await, input, "{model}");
         let result = last.result.as_ref().unwrap();
         assert_eq!(result.notes.len(), notes, "{model} {:?}", result.notes);
         assert_eq!(

@@ -3,6 +3,7 @@
 
 mod disk;
 mod hostile;
+mod inputs;
 mod large;
 mod parts;
 mod reused;

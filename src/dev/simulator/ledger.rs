@@ -91,6 +91,8 @@ impl Ledger {
 fn shown(job: &SimulatedJob, now: Instant) -> Value {
     json!({
         "id": job.id,
+        "model": job.model,
+        "input": job.order.input,
         "status": status(job.phase(now)),
         "cancel_requests": job.calls.cancel_requests,
         "reads": job.calls.reads,

@@ -74,7 +74,7 @@ pub(super) async fn run(
             source,
             json,
         } => {
-            let requests = requests(submit)?;
+            let requests = requests(submit).await?;
             return check(&Sources::new(config, *source)?, &requests, *json, out).await;
         }
     }

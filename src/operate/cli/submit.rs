@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::check::{Source, Sources, check};
 use super::follow::Follow;
 use super::form::{self, Defaults};
+use super::local_files;
 use super::sender::RecordSender;
 use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
@@ -64,8 +65,9 @@ pub struct SubmitArgs {
     /// Seed, which makes the result repeatable
     #[arg(long, allow_negative_numbers = true)]
     pub seed: Option<i64>,
-    /// Input file, optionally with its role: first_frame, last_frame, source, reference or mask; may be repeated
-    #[arg(long, value_name = "[ROLE=]URL")]
+    /// Input file, optionally with its role: first_frame, last_frame, source, reference or mask; may be repeated. A local
+    /// file is stored in S3_BUCKET, where the provider reads it by a signed URL
+    #[arg(long, value_name = "[ROLE=]URL|FILE")]
     pub input: Vec<String>,
     /// Provider that generates the result [default: as configured]
     #[arg(long)]
@@ -127,11 +129,15 @@ pub(super) async fn submit(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let started = now();
-    let forms = forms(submit)?;
-    let requests = parse(&forms, submit, started)?;
+    let mut forms = forms(submit)?;
+    let mut requests = checked(forms.clone(), submit).await?;
     if submit.dry_run {
         let sources = Sources::new(config, Source { offline: false })?;
         return check(&sources, &requests, false, out).await;
+    }
+    // Not those that a JSON file names: it may come from someone who must not read this machine's files.
+    if submit.file.is_none() && local_files::share(config, &mut forms).await? {
+        requests = parse(&forms, submit, started)?;
     }
     let sender = RecordSender::open(config, &submit.key).await?;
     let topic = &config.kafka.topics.requests;
@@ -170,9 +176,16 @@ pub(super) async fn submit(
     watch::show(config, &tail, follow, false, out).await
 }
 
-/// Reads the requests that the flags or a file describe.
-pub(super) fn requests(submit: &SubmitArgs) -> Result<Vec<Request>, Error> {
-    parse(&forms(submit)?, submit, now())
+/// Reads the requests that the flags or a file describe, to be checked only: local input files are not stored.
+pub(super) async fn requests(submit: &SubmitArgs) -> anyhow::Result<Vec<Request>> {
+    checked(forms(submit)?, submit).await
+}
+
+async fn checked(mut forms: Vec<Json>, submit: &SubmitArgs) -> anyhow::Result<Vec<Request>> {
+    if submit.file.is_none() {
+        local_files::check(&mut forms).await?;
+    }
+    Ok(parse(&forms, submit, now())?)
 }
 
 fn forms(submit: &SubmitArgs) -> Result<Vec<Json>, Error> {
@@ -317,7 +330,7 @@ fn from_flags(submit: &SubmitArgs) -> Json {
     )
 }
 
-/// Reads `[ROLE=]URL`; a URL may contain `=` itself.
+/// Reads `[ROLE=]URL` or `[ROLE=]FILE`; either may contain `=` itself.
 fn input(text: &str) -> Json {
     let role = text.split_once('=').filter(|(word, _)| {
         let mut roles = Role::ALL.iter();
