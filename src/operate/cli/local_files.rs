@@ -49,9 +49,10 @@ pub(super) async fn check(forms: &mut [Json]) -> Result<(), Error> {
 }
 
 fn fault(path: &str, error: &io::Error) -> Error {
-    let problem = match error.kind() {
-        io::ErrorKind::NotFound => "is neither a file here nor an http or https URL".to_owned(),
-        _ => error.to_string(),
+    let problem = if error.kind() == io::ErrorKind::NotFound {
+        "is neither a file here nor an http or https URL".to_owned()
+    } else {
+        error.to_string()
     };
     Error::Usage(format!("--input {path}: {problem}"))
 }
