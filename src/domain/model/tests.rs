@@ -411,6 +411,30 @@ fn texts_and_counts_of_problems_are_bounded_and_show_no_secret() {
 }
 
 #[test]
+fn the_notes_of_a_request_are_bounded() {
+    let inputs = (0..60).map(|_| file(Role::Reference)).collect();
+    let single = Single::Image(ImageSpec {
+        common: Common {
+            inputs,
+            params: (0..60)
+                .map(|n| (format!("unknown_{n}"), "1".to_owned()))
+                .collect(),
+            on_unsupported: OnUnsupported::Drop,
+            ..Common::new("a fox")
+        },
+        ..ImageSpec::default()
+    });
+
+    let (_, notes) = sent(
+        ProviderName::Replicate,
+        "black-forest-labs/flux-schnell",
+        &single,
+    );
+
+    assert_eq!(notes.len(), 50, "{notes:?}");
+}
+
+#[test]
 fn problems_point_to_the_variant_that_takes_a_picture() {
     let problems = bind(&profile(ProviderName::Fal, "fal-ai/veo3.1"), &video()).unwrap_err();
 

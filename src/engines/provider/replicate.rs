@@ -21,7 +21,7 @@ use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;
 
 /// How much later than genflow Replicate ends a job: genflow's own deadline comes first.
-const LATER: Duration = Duration::from_secs(3);
+pub(super) const LATER: Duration = Duration::from_secs(3);
 /// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
 const PAGES: usize = 10;
 /// How far the provider's clock, which timestamps predictions, may lag ours.

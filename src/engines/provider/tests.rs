@@ -88,6 +88,26 @@ async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn replicate_ends_a_job_some_time_after_its_deadline_by_itself() {
+    let (sender, read) = tokio::sync::oneshot::channel();
+
+    submit(ProviderName::Replicate, Ok(()), async move |mut socket| {
+        let bytes = read_until(&mut socket, b"a fox").await;
+        sender.send(bytes).unwrap();
+    })
+    .await;
+
+    let head = String::from_utf8(read.await.unwrap())
+        .unwrap()
+        .to_lowercase();
+    let seconds = (HOUR + replicate::LATER).as_secs();
+    assert!(
+        head.contains(&format!("cancel-after: {seconds}s")),
+        "{head}"
+    );
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() {
     for name in ProviderName::ALL {
         let amidst_head = submit(name, Ok(()), async |mut socket| {

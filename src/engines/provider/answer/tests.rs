@@ -137,6 +137,26 @@ fn a_providers_words_about_our_key_and_account_are_not_for_users() {
     );
 }
 
+#[test]
+fn the_problems_of_an_answer_are_for_users_only_if_they_are_about_the_input() {
+    let problems = |status: u16| {
+        let said = Said {
+            detail: "no".to_owned(),
+            code: None,
+            problems: super::problems([("api_key", "sk-pr-1 is revoked")].into_iter()),
+        };
+        let Submission::Refused(error) =
+            not_taken(StatusCode::from_u16(status).unwrap(), None, &said)
+        else {
+            panic!("{status} refuses");
+        };
+        error.problems.len()
+    };
+
+    assert_eq!([400, 422].map(problems), [1, 1]);
+    assert_eq!([401, 402, 403, 404].map(problems), [0; 4]);
+}
+
 /// Returns an answer with this body.
 fn response(body: Vec<u8>) -> Response {
     axum::http::Response::new(body).into()

@@ -1,5 +1,6 @@
 //! Tests where a model's input schema is read, what serves without it, and what a request may cost.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -236,6 +237,47 @@ async fn a_provider_that_accepts_and_does_not_answer_holds_up_no_request() {
     let bound = tokio::time::timeout(Duration::from_secs(2), binding).await;
 
     assert!(bound.expect("the time limit is kept").is_ok());
+}
+
+#[tokio::test]
+async fn a_schema_is_read_again_after_the_provider_has_refused_an_input() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers_in(&base, None);
+    let provider = providers.of(Media::Image, ProviderName::Replicate);
+    let single = spec(ProviderName::Replicate);
+    let served = AtomicUsize::new(0);
+    let serving = async {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            served.fetch_add(1, Ordering::SeqCst);
+            read_until(&mut socket, b"\r\n\r\n").await;
+            let body = json!({"latest_version": {"openapi_schema":
+                {"components": {"schemas": {"Input": schema("num_outputs")}}}}});
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            socket.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+    };
+    let binding = async {
+        for _ in 0..2 {
+            provider.bind(&single, HOUR).await.unwrap();
+        }
+        let before = served.load(Ordering::SeqCst);
+        provider.forget_schema(&single);
+        provider.bind(&single, HOUR).await.unwrap();
+        (before, served.load(Ordering::SeqCst))
+    };
+
+    let reads = tokio::select! {
+        reads = binding => reads,
+        () = serving => unreachable!(),
+    };
+
+    assert_eq!(reads, (1, 2));
 }
 
 #[tokio::test]
