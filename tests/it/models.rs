@@ -7,8 +7,9 @@ use genflow::domain::{
 };
 use serde_json::{Value, json};
 
-use crate::support::Space;
+use crate::support::gate::Gate;
 use crate::support::requests::image;
+use crate::support::{Space, Watched, eventually};
 
 const PICTURE: &str = "https://example.com/frame.png";
 
@@ -276,4 +277,43 @@ async fn a_check_shows_what_would_be_sent_and_sends_nothing() {
         "{problems}"
     );
     assert_eq!(problems["schema"], json!("provider"));
+}
+
+#[tokio::test]
+async fn a_request_that_needs_a_schema_waits_for_its_provider_or_fails_without_a_send() {
+    let attempts = [("RETRY_BACKOFF", "2s"), ("SUBMIT_MAX_ATTEMPTS", "3")];
+    let space = Space::with(&attempts).await;
+    let simulator = space.engines.simulator.strip_prefix("http://").unwrap();
+    let gate = Gate::before(simulator).await;
+    gate.shut();
+    let base = format!("http://{}", gate.address);
+    let _intake = space.start(&["intake"]);
+    let worker = Watched::start(&space, "worker", &[("IMAGE_API_BASE_URL", &base)]);
+    let away = image("away");
+    let back = image("back");
+
+    let failed = outcome(&space, &away).await;
+    let asked = || worker.process.output().matches("input schema").count();
+    let before = asked();
+    space.send(&back).await;
+    eventually("the second request asks for the schema", async || {
+        (asked() > before).then_some(())
+    })
+    .await;
+    gate.open();
+    let completed = space.story(back.id.as_str()).await.pop().unwrap();
+
+    let error = failed.error.unwrap();
+    assert_eq!(
+        (error.code, error.retryable),
+        (ErrorCode::ProviderFailed, true)
+    );
+    assert!(
+        error.message.contains("cannot be read now"),
+        "{}",
+        error.message
+    );
+    assert_eq!(space.bill(away.id.as_str()).await.submits, 0);
+    assert_eq!(completed.event_type, EventType::Completed);
+    assert_eq!(space.bill(back.id.as_str()).await.submits, 1);
 }

@@ -102,7 +102,7 @@ async fn replicate_ends_a_job_some_time_after_its_deadline_by_itself() {
         .to_lowercase();
     let seconds = (HOUR + replicate::LATER).as_secs();
     assert!(
-        head.contains(&format!("cancel-after: {seconds}s")),
+        head.contains(&format!("\r\ncancel-after: {seconds}s\r\n")),
         "{head}"
     );
 }
