@@ -16,6 +16,7 @@ mod invalid;
 mod item_counts;
 mod journal;
 pub mod model;
+mod provider_name;
 pub(crate) mod public_address;
 mod request;
 mod sealed;
@@ -38,6 +39,7 @@ pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use invalid::{Invalid, InvalidFields};
 pub use item_counts::{ItemCounts, ItemOutcome};
 pub use journal::{Identity, Journal, Outcome};
+pub use provider_name::ProviderName;
 pub use request::{Action, Command, Priority, Request, Targets};
 pub use sealed::Sealed;
 pub use secret::Secret;
@@ -47,5 +49,5 @@ pub(crate) use size::LARGEST_EVENT;
 pub(crate) use spec::urls;
 pub use spec::{
     BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, Media, OnFailure, OnUnsupported,
-    ProviderName, Role, Single, Spec, Strategy, VideoSpec,
+    Role, Single, Spec, Strategy, VideoSpec,
 };

@@ -56,7 +56,7 @@ pub async fn run(
 /// Returns the base URL at which the simulator at `address` serves a provider's protocol.
 fn url(address: SocketAddr, name: ProviderName) -> String {
     match name {
-        ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
-        ProviderName::Fal => format!("http://{address}/fal"),
+        ProviderName::FAL => format!("http://{address}/fal"),
+        _ => format!("http://{address}"),
     }
 }

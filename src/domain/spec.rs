@@ -14,7 +14,7 @@ use url::Url;
 pub(super) use self::check::check_metadata;
 pub(crate) use self::params::urls;
 
-use super::{EventType, Invalid, Kind, RequestId};
+use super::{EventType, Kind, ProviderName, RequestId};
 
 /// What a request generates.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,40 +196,6 @@ pub enum OnFailure {
     Continue,
     /// No further item starts.
     Stop,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderName {
-    /// Replicate's HTTP API, also spoken by Cog servers.
-    Replicate,
-    OpenAi,
-    Fal,
-}
-
-impl ProviderName {
-    pub const ALL: [Self; 3] = [Self::Replicate, Self::OpenAi, Self::Fal];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Replicate => "replicate",
-            Self::OpenAi => "openai",
-            Self::Fal => "fal",
-        }
-    }
-
-    /// Returns the provider named `raw`.
-    ///
-    /// # Errors
-    /// [`Invalid`] with the known names.
-    pub fn parse(field: &'static str, raw: &str) -> Result<Self, Invalid> {
-        let known = Self::ALL.into_iter().find(|name| name.as_str() == raw);
-        known.ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str).join(", ");
-            let shown = crate::domain::invalid::beginning(raw);
-            Invalid::new(field, format!("is {shown:?}, expected one of: {names}"))
-        })
-    }
 }
 
 impl Spec {

@@ -30,7 +30,7 @@ pub use self::kafka::{Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
-pub use self::provider::{Named, Own, Provider};
+pub use self::provider::{Named, Own, Protocol, Provider};
 pub use self::retries::{Pauses, Retries};
 pub use self::spending::Spending;
 pub use self::store::S3;
@@ -198,6 +198,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
+    let named = provider::named(vars, mock_external_apis);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     let mut config = Config {
         schema_registry_url: vars.secret_url(
@@ -205,8 +206,8 @@ fn read(vars: &mut Vars<'_>) -> Config {
             "http://127.0.0.1:8081/apis/ccompat/v7",
         ),
         temporal: temporal::read(vars),
-        intake: intake::read(vars, &retries),
-        worker: worker::read(vars, mock_external_apis, retries),
+        intake: intake::read(vars, &retries, &named),
+        worker: worker::read(vars, mock_external_apis, named, retries),
         notifier: notifier::read(vars),
         notify_keys: notifier::notify_keys(vars),
         log: log::read(vars),

@@ -1,8 +1,8 @@
 //! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! The set of providers is closed: this module, `submit`, `memory` and `config::provider` match on the name. Each
-//! provider has a module for its API: `draft` builds a submit, `accepted` and `said` read the answer to it, and `poll`,
-//! `cancel` and `find` ask about a job.
+//! A name is served by the protocol that the settings give it; this module, `submit`, `models` and `memory` match on the
+//! protocol. Each protocol has a module: `draft` builds a submit, `accepted` and `said` read the answer to it, and
+//! `poll`, `cancel` and `find` ask about a job.
 
 mod answer;
 mod fal;
@@ -31,7 +31,7 @@ use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
-use crate::engines::config;
+use crate::engines::config::{self, Protocol};
 use crate::engines::http;
 use crate::engines::storage::Source;
 use crate::engines::telemetry::events;
@@ -99,8 +99,11 @@ pub enum Error {
     #[error("there is no key for {}: {variable} is not set", .provider.as_str())]
     NoKey {
         provider: ProviderName,
-        variable: &'static str,
+        variable: String,
     },
+    /// This process does not know the provider's API, so it made no call.
+    #[error("the provider {} is not configured here: expected its description in PROVIDERS_FILE", .0.as_str())]
+    NotConfigured(ProviderName),
 }
 
 /// Limit on the bytes of an answer about one job, which may contain small outputs.
@@ -164,18 +167,20 @@ impl Provider {
 
     /// Returns whether the provider can look up a job by our id.
     pub fn can_find(&self) -> bool {
-        match self.config.name {
-            ProviderName::Replicate => true,
-            ProviderName::OpenAi | ProviderName::Fal => false,
+        match self.config.protocol {
+            // Whether there is a job remains open, until a worker that knows the API looks.
+            Protocol::Replicate | Protocol::Unknown => true,
+            Protocol::OpenAi | Protocol::Fal => false,
         }
     }
 
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         let polling = async {
-            match job.provider {
-                ProviderName::Replicate => replicate::poll(self, job).await,
-                ProviderName::OpenAi => openai::poll(self, job).await,
-                ProviderName::Fal => fal::poll(self, job).await,
+            match self.config.protocol {
+                Protocol::Replicate => replicate::poll(self, job).await,
+                Protocol::OpenAi => openai::poll(self, job).await,
+                Protocol::Fal => fal::poll(self, job).await,
+                Protocol::Unknown => Err(self.not_configured()),
             }
         };
         let mut polled = self.call("poll", polling).await?;
@@ -187,11 +192,12 @@ impl Provider {
 
     /// Asks the provider to cancel a job. A job that has already ended is no error.
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
-        match job.provider {
-            ProviderName::Replicate => self.call("cancel", replicate::cancel(self, job)).await,
+        match self.config.protocol {
+            Protocol::Replicate => self.call("cancel", replicate::cancel(self, job)).await,
             // Its API cannot cancel: the job continues, and no call is counted.
-            ProviderName::OpenAi => Ok(()),
-            ProviderName::Fal => self.call("cancel", fal::cancel(self, job)).await,
+            Protocol::OpenAi => Ok(()),
+            Protocol::Fal => self.call("cancel", fal::cancel(self, job)).await,
+            Protocol::Unknown => Err(self.not_configured()),
         }
     }
 
@@ -202,9 +208,10 @@ impl Provider {
     /// If the call fails or does not prove that there is no job.
     pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
         let finding = async {
-            match self.config.name {
-                ProviderName::Replicate => replicate::find(self, workflow, since).await,
-                ProviderName::OpenAi | ProviderName::Fal => Ok(None),
+            match self.config.protocol {
+                Protocol::Replicate => replicate::find(self, workflow, since).await,
+                Protocol::OpenAi | Protocol::Fal => Ok(None),
+                Protocol::Unknown => Err(self.not_configured()),
             }
         };
         self.call("find", finding).await
@@ -238,6 +245,7 @@ impl Provider {
             Err(Error::Unreadable(_)) => "unreadable",
             Err(Error::Unreachable(_)) => "unreachable",
             Err(Error::NoKey { .. }) => "no_key",
+            Err(Error::NotConfigured(_)) => "not_configured",
         };
         self.report(step, outcome, began);
         result
@@ -249,13 +257,28 @@ impl Provider {
 
     /// Checks that there is a key, if the provider requires one.
     fn has_key(&self) -> Result<(), Error> {
-        match (self.config.wants_key, &self.config.api_key) {
+        match (&self.config.wants_key, &self.config.api_key) {
             (Some(variable), None) => Err(Error::NoKey {
                 provider: self.config.name,
-                variable,
+                variable: variable.clone(),
             }),
             (Some(_), Some(_)) | (None, _) => Ok(()),
         }
+    }
+
+    /// Checks that this process knows the provider's API.
+    ///
+    /// # Errors
+    /// [`Error::NotConfigured`]. Another process may know it.
+    pub fn is_configured(&self) -> Result<(), Error> {
+        match self.config.protocol {
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal => Ok(()),
+            Protocol::Unknown => Err(self.not_configured()),
+        }
+    }
+
+    fn not_configured(&self) -> Error {
+        Error::NotConfigured(self.config.name)
     }
 
     /// Checks that a submit needs no key that is missing.
@@ -274,9 +297,10 @@ impl Provider {
 
     fn authorization(&self) -> Option<HeaderValue> {
         let key = self.config.api_key.as_ref()?.expose();
-        let scheme = match self.config.name {
-            ProviderName::Replicate | ProviderName::OpenAi => "Bearer",
-            ProviderName::Fal => "Key",
+        let scheme = match self.config.protocol {
+            Protocol::Replicate | Protocol::OpenAi => "Bearer",
+            Protocol::Fal => "Key",
+            Protocol::Unknown => return None,
         };
         // Always Ok: the settings accept only keys that are valid in a header.
         let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;

@@ -20,7 +20,6 @@ use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::ProviderName;
 use crate::engines::config::{self, Config};
 use crate::engines::provider::Providers;
 use crate::engines::publisher::Publisher;
@@ -150,8 +149,8 @@ fn workers(
     workflows::of_requests(&mut main)?;
     let fetch = options(fetch_queue(queue), settings.fetch_slots, pollers, "fetch");
     let mut all = vec![main, fetch];
-    for name in ProviderName::ALL {
-        let rate = settings.named.of(name).rate;
+    for (name, own) in settings.named.iter() {
+        let rate = own.rate;
         let queue = submit_queue(queue, name);
         let mut submits = options(
             queue,

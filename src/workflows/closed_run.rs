@@ -123,7 +123,7 @@ mod tests {
             batch: None,
             user: "u".to_owned().try_into().unwrap(),
             spec: Single::Video(VideoSpec::default()),
-            provider: ProviderName::Replicate,
+            provider: ProviderName::REPLICATE,
             fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),
             notify: None,

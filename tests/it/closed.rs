@@ -251,7 +251,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         batch: None,
         user: request.user.clone(),
         spec: single(&request).clone(),
-        provider: ProviderName::Replicate,
+        provider: ProviderName::REPLICATE,
         fingerprint: fingerprint(&request).unwrap(),
         metadata: request.metadata.clone(),
         notify: None,

@@ -15,8 +15,8 @@ use crate::support::ledger::{code, types};
 use crate::support::requests::{at, image, script, video};
 use crate::support::{Space, eventually};
 
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use EventType::{Cancelled, Completed, Failed, Progress, Started};
-use ProviderName::{Fal, OpenAi, Replicate};
 
 #[tokio::test]
 async fn a_provider_that_answers_500_twice_is_asked_again_and_paid_once() {
@@ -198,7 +198,7 @@ async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothin
     let _all = space.start(&["all"]);
     let mut request = script(image("answered"), &json!({"seconds": 3.0}));
     if let Spec::Single(Single::Image(image)) = &mut request.spec {
-        image.common.provider = Some(ProviderName::OpenAi);
+        image.common.provider = Some(ProviderName::OPENAI);
     }
     space.send(&request).await;
     eventually("the images are being generated", async || {
@@ -259,7 +259,7 @@ async fn a_request_that_was_cancelled_before_it_came_is_refused() {
 async fn a_cancel_is_noticed_between_two_heartbeats() {
     let space = Space::with(&[("FETCH_HEARTBEAT_TIMEOUT", "1h")]).await;
     let _all = space.start(&["all"]);
-    for provider in [Replicate, Fal, OpenAi] {
+    for provider in [REPLICATE, FAL, OPENAI] {
         let mut request = script(at(provider, video("stuck")), &json!({"stuck": true}));
         request.timeout = Some(Duration::from_secs(86_400));
         space.send(&request).await;

@@ -47,7 +47,7 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
         spec: spec(&mut crowd).items[1].spec.clone().into(),
         ..image("item")
     };
-    common(&mut item).provider = Some(ProviderName::Fal);
+    common(&mut item).provider = Some(ProviderName::FAL);
     spec(&mut crowd).items[1].spec = single(&item).clone();
     let cases = [
         (
@@ -58,14 +58,14 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
         ),
         (
             with("disallowed", |request| {
-                common(request).provider = Some(ProviderName::OpenAi);
+                common(request).provider = Some(ProviderName::OPENAI);
             }),
             "spec.model is null, and the default model of openai is not allowed",
         ),
         (
             with("disallowed", |request| {
                 common(request).fallback = vec![Fallback {
-                    provider: ProviderName::Fal,
+                    provider: ProviderName::FAL,
                     model: None,
                 }];
             }),

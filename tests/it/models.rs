@@ -66,17 +66,17 @@ async fn an_image_has_the_asked_ratio_count_and_format_whatever_the_model_calls_
     let _all = space.start(&["all"]);
     for (provider, model, input) in [
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "black-forest-labs/flux-schnell",
             json!({"aspect_ratio": "16:9", "megapixels": "1", "num_outputs": 2, "output_format": "png"}),
         ),
         (
-            ProviderName::Fal,
+            ProviderName::FAL,
             "fal-ai/flux/dev",
             json!({"image_size": {"width": 1280, "height": 720}, "num_images": 2, "output_format": "png"}),
         ),
         (
-            ProviderName::OpenAi,
+            ProviderName::OPENAI,
             "gpt-image-2",
             json!({"size": "1280x720", "n": 2, "output_format": "png"}),
         ),
@@ -117,19 +117,19 @@ async fn a_video_starts_from_its_picture_and_has_the_asked_length() {
     let _all = space.start(&["all"]);
     for (provider, model, input, notes) in [
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "google/veo-3.1",
             json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
             0,
         ),
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "kwaivgi/kling-v3-video",
             json!({"duration": 8, "mode": "pro", "start_image": PICTURE}),
             1,
         ),
         (
-            ProviderName::Fal,
+            ProviderName::FAL,
             "fal-ai/veo3.1/image-to-video",
             json!({"duration": "8s", "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
             0,
@@ -171,7 +171,7 @@ async fn what_a_model_cannot_make_is_refused_with_all_problems_before_anything_i
         Single::Video(VideoSpec {
             common: Common {
                 negative_prompt: Some("rain".to_owned()),
-                ..common(ProviderName::Replicate, "minimax/hailuo-2.3")
+                ..common(ProviderName::REPLICATE, "minimax/hailuo-2.3")
             },
             duration: Some(8),
             resolution: Some("4k".to_owned()),
@@ -209,7 +209,7 @@ async fn what_a_model_cannot_make_is_refused_with_all_problems_before_anything_i
 async fn a_dropped_field_is_noted() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
-    let model = common(ProviderName::Replicate, "black-forest-labs/flux-schnell");
+    let model = common(ProviderName::REPLICATE, "black-forest-labs/flux-schnell");
     let asked = request(
         "dropped",
         Single::Image(ImageSpec {

@@ -22,14 +22,14 @@ use crate::support::requests::{image, script, video};
 use crate::support::stories::{published_events, stories};
 use crate::support::{Space, Watched};
 
-use ProviderName::{Fal, OpenAi, Replicate};
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 
 /// The providers of the submits, and the requests.
 const TAKERS: [Taker; 4] = [
-    (Replicate, image),
-    (Fal, image),
-    (OpenAi, image),
-    (OpenAi, video),
+    (REPLICATE, image),
+    (FAL, image),
+    (OPENAI, image),
+    (OPENAI, video),
 ];
 
 /// What happens to the worker whose submits are cut.
@@ -75,8 +75,8 @@ fn cells() -> Vec<Cell> {
 /// Returns the bill of an interrupted submit by the table in `docs/providers.md`.
 fn expected(cell: &Cell) -> Bill {
     match (cell.cut.arrives(), cell.provider) {
-        (true, Replicate) => (COMPLETED, 1, 1),
-        (true, OpenAi | Fal) => (AMBIGUOUS, 1, 1),
+        (true, REPLICATE) => (COMPLETED, 1, 1),
+        (true, _) => (AMBIGUOUS, 1, 1),
         (false, _) => (AMBIGUOUS, 0, 0),
     }
 }
@@ -84,8 +84,8 @@ fn expected(cell: &Cell) -> Bill {
 /// Returns the bill by the same table with `SUBMIT_AMBIGUOUS=resubmit`: a job that cannot be looked up is sent again.
 fn expected_of_resubmit(cell: &Cell) -> Bill {
     match (cell.cut.arrives(), cell.provider) {
-        (true, OpenAi | Fal) => (COMPLETED, 2, 2),
-        (true, Replicate) | (false, _) => (COMPLETED, 1, 1),
+        (true, REPLICATE) | (false, _) => (COMPLETED, 1, 1),
+        (true, _) => (COMPLETED, 2, 2),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::support::ledger::{code, types};
 use crate::support::requests::{at, image, script, video};
 use crate::support::{Space, eventually};
 
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use ErrorCode::{ContentPolicy, InvalidRequest, ProviderAuth, ProviderQuota};
-use ProviderName::{Fal, OpenAi, Replicate};
 
 /// Creates a request with that name.
 type Make = fn(&str) -> Request;
@@ -44,16 +44,16 @@ async fn a_request_that_cannot_succeed_is_sent_once_to_any_provider() {
     let refusal = |status: u16, code: &str, text: &str| json!({"submit": [{"status": status, "code": code, "text": text}]});
     let bad_key = json!({"submit": [401]});
     let making: [(ProviderName, Make); 5] = [
-        (Replicate, image),
-        (Replicate, video),
-        (OpenAi, image),
-        (OpenAi, video),
-        (Fal, image),
+        (REPLICATE, image),
+        (REPLICATE, video),
+        (OPENAI, image),
+        (OPENAI, video),
+        (FAL, image),
     ];
     let mut requests = Vec::new();
     for (provider, make) in making {
         let cases = match provider {
-            Replicate => [
+            REPLICATE => [
                 (
                     refusal(422, "", "- input.prompt: is too long"),
                     InvalidRequest,
@@ -65,7 +65,7 @@ async fn a_request_that_cannot_succeed_is_sent_once_to_any_provider() {
                 (bad_key.clone(), ProviderAuth),
                 (refusal(402, "", "Insufficient credit"), ProviderQuota),
             ],
-            OpenAi => [
+            OPENAI => [
                 (
                     refusal(400, "invalid_value", "prompt is too long"),
                     InvalidRequest,
@@ -80,7 +80,7 @@ async fn a_request_that_cannot_succeed_is_sent_once_to_any_provider() {
                     ProviderQuota,
                 ),
             ],
-            Fal => [
+            _ => [
                 (refusal(422, "", "prompt: is too long"), InvalidRequest),
                 (
                     refusal(422, "", "content_policy_violation: no"),
@@ -117,9 +117,9 @@ async fn a_provider_that_says_when_to_look_again_is_not_asked_before() {
     let _all = space.start(&["all"]);
     let hint = json!({"seconds": 5.0, "hint": 2});
     let requests = [
-        at(Replicate, script(image("hinted"), &hint)),
-        at(OpenAi, script(video("hinted"), &hint)),
-        at(Fal, script(image("hinted"), &hint)),
+        at(REPLICATE, script(image("hinted"), &hint)),
+        at(OPENAI, script(video("hinted"), &hint)),
+        at(FAL, script(image("hinted"), &hint)),
     ];
 
     for request in &requests {

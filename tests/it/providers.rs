@@ -11,8 +11,8 @@ use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::requests::{at, image, script, video};
 
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use ErrorCode::{ProviderAuth, SubmitAmbiguous};
-use ProviderName::{Fal, OpenAi, Replicate};
 
 /// A provider, and a function that creates a request for it.
 pub(crate) type Taker = (ProviderName, fn(&str) -> Request);
@@ -22,7 +22,7 @@ async fn every_provider_makes_real_files_of_both_kinds() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut requests = Vec::new();
-    for provider in ProviderName::ALL {
+    for provider in ProviderName::NATIVE {
         requests.push((provider, "image/png", at(provider, image("made"))));
         requests.push((provider, "video/mp4", at(provider, video("made"))));
     }
@@ -56,7 +56,7 @@ async fn killed_at(point: &str) -> (Option<ErrorCode>, u64, u64) {
     let _intake = space.start(&["intake"]);
     let failpoint = format!("{point}=kill");
     let mut first = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)]);
-    let request = at(OpenAi, image("killed"));
+    let request = at(OPENAI, image("killed"));
     space.send(&request).await;
     first.ended().await;
 
@@ -85,7 +85,7 @@ async fn images_that_were_not_stored_when_the_worker_died_are_not_asked_for_agai
 async fn a_cancel_ends_the_job_at_fal() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
-    let request = at(Fal, script(video("midway"), &json!({"stuck": true})));
+    let request = at(FAL, script(video("midway"), &json!({"stuck": true})));
     space.send(&request).await;
     space.job_runs(request.id.as_str()).await;
 
@@ -105,7 +105,7 @@ async fn a_spec_names_another_provider_than_the_configured_one() {
     ])
     .await;
     let _all = space.start(&["all"]);
-    let (configured, named) = (image("default"), at(Replicate, image("named")));
+    let (configured, named) = (image("default"), at(REPLICATE, image("named")));
 
     for request in [&configured, &named] {
         space.send(request).await;
@@ -129,8 +129,8 @@ async fn without_a_key_nothing_is_sent() {
     .await;
     let _all = space.start(&["all"]);
     let requests = [
-        (at(Fal, video("keyless")), "FAL_API_KEY"),
-        (at(OpenAi, image("keyless")), "OPENAI_API_KEY"),
+        (at(FAL, video("keyless")), "FAL_API_KEY"),
+        (at(OPENAI, image("keyless")), "OPENAI_API_KEY"),
         (image("keyless"), "IMAGE_API_KEY"),
     ];
 

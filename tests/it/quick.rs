@@ -1,11 +1,11 @@
 //! Jobs that are done while their submit waits: they need no fetch, and keep every promise.
 
-use genflow::domain::{EventType, ProviderName, Request};
+use genflow::domain::{EventType, Request};
 use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use EventType::{Cancelled, Completed, Started};
-use ProviderName::{Fal, OpenAi, Replicate};
 
 use crate::support::Space;
 use crate::support::ledger::types;
@@ -35,10 +35,10 @@ async fn a_quick_job_needs_no_fetch() {
     let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
     let _all = space.start(&["all"]);
     for (provider, make) in [
-        (Replicate, image as fn(&str) -> Request),
-        (Replicate, video),
-        (Fal, image),
-        (OpenAi, video),
+        (REPLICATE, image as fn(&str) -> Request),
+        (REPLICATE, video),
+        (FAL, image),
+        (OPENAI, video),
     ] {
         let request = at(provider, make("quick"));
         space.send(&request).await;
@@ -76,9 +76,9 @@ async fn a_worker_killed_while_its_submit_waits_is_followed_by_one_that_finds_th
     let space = Space::with(&[("SUBMIT_WAIT", "30s")]).await;
     let _intake = space.start(&["intake"]);
     for (provider, make) in [
-        (Replicate, image as fn(&str) -> Request),
-        (Fal, image),
-        (OpenAi, video),
+        (REPLICATE, image as fn(&str) -> Request),
+        (FAL, image),
+        (OPENAI, video),
     ] {
         let failpoint = [("GENFLOW_FAILPOINT", "submit.waited=kill")];
         let mut first = space.start_with(&["worker"], &failpoint);

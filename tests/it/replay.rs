@@ -149,7 +149,7 @@ async fn a_run_of_every_ending_replays() {
     late.timeout = Some(Duration::from_secs(8));
     let stuck = script(image("cancelled"), &json!({"stuck": true}));
     let claimed = image("claimed");
-    let stored = at(ProviderName::OpenAi, image("stored"));
+    let stored = at(ProviderName::OPENAI, image("stored"));
     let ambiguous = script(image("ambiguous"), &json!({"submit": [502]}));
     let endings: [(&str, Request, EventType); 8] = [
         ("completed", image("completed"), EventType::Completed),
@@ -171,7 +171,7 @@ async fn a_run_of_every_ending_replays() {
         ("stored", stored, EventType::Completed),
         (
             "ambiguous",
-            at(ProviderName::OpenAi, ambiguous),
+            at(ProviderName::OPENAI, ambiguous),
             EventType::Failed,
         ),
         ("deadline", late, EventType::Failed),

@@ -55,7 +55,7 @@ pub(crate) fn manifest(space: &Space, workflow: &str) -> Value {
 
 fn at_openai(mut request: Request) -> Request {
     if let Spec::Single(Single::Image(image)) = &mut request.spec {
-        image.common.provider = Some(ProviderName::OpenAi);
+        image.common.provider = Some(ProviderName::OPENAI);
     }
     request
 }

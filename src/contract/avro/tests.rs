@@ -39,17 +39,17 @@ fn common(prompt: &str) -> Common {
         style: Some("noir".to_owned()),
         seed: Some(i64::MAX),
         inputs: Role::ALL.map(input).to_vec(),
-        provider: Some(ProviderName::Replicate),
+        provider: Some(ProviderName::REPLICATE),
         model: Some("owner/name:abc".to_owned()),
         params: names(&[("steps", "[1, 2]")]),
         on_unsupported: OnUnsupported::Drop,
         fallback: vec![
             Fallback {
-                provider: ProviderName::OpenAi,
+                provider: ProviderName::OPENAI,
                 model: None,
             },
             Fallback {
-                provider: ProviderName::Fal,
+                provider: ProviderName::FAL,
                 model: Some("fal-ai/flux".to_owned()),
             },
         ],

@@ -115,7 +115,10 @@ fn common(common: &Common) -> [(&'static str, Value); 11] {
         ("style", common.style.as_deref().into()),
         ("seed", common.seed.into()),
         ("inputs", Value::Array(inputs.collect())),
-        ("provider", common.provider.map(ProviderName::as_str).into()),
+        (
+            "provider",
+            common.provider.as_ref().map(ProviderName::as_str).into(),
+        ),
         ("model", common.model.as_deref().into()),
         ("params", strings_by_name(&common.params)),
         ("on_unsupported", on_unsupported.into()),

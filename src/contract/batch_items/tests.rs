@@ -125,14 +125,14 @@ fn an_item_comes_back_as_the_run_it_becomes() {
 fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
     let mut named = item(2, None);
     if let Single::Image(image) = &mut named.spec {
-        image.common.provider = Some(ProviderName::Replicate);
+        image.common.provider = Some(ProviderName::REPLICATE);
     }
     let (request, spec) = batch(vec![item(1, None), named]);
     let items = Items::read(&write(&request, &spec, &sealer()).unwrap()).unwrap();
     let mut batch = start(2);
     batch.providers = DefaultProviders {
-        video: ProviderName::Fal,
-        image: ProviderName::OpenAi,
+        video: ProviderName::FAL,
+        image: ProviderName::OPENAI,
     };
     let queues = &mut batch.submit_queues.0;
     queues.insert("openai".to_owned(), Some("openai".to_owned()));
@@ -142,8 +142,8 @@ fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
         (start.provider, start.submit_queue)
     };
 
-    assert_eq!(of(0), (ProviderName::OpenAi, Some("openai".to_owned())));
-    assert_eq!(of(1), (ProviderName::Replicate, None));
+    assert_eq!(of(0), (ProviderName::OPENAI, Some("openai".to_owned())));
+    assert_eq!(of(1), (ProviderName::REPLICATE, None));
 }
 
 #[test]

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_job_is_looked_up_where_it_was_sent_and_since_then() {
         let lookup = JobLookup {
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             kind: Media::Video,
             run_id: "run".to_owned(),
             since: 1,
@@ -160,7 +160,7 @@ mod tests {
         let record = |first_at| AttemptRecord {
             number: 1,
             state: Sent::Maybe,
-            provider: ProviderName::Replicate,
+            provider: ProviderName::REPLICATE,
             sends: 1,
             first_at,
             waiting_since: None,
@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             (at.provider, at.since, at.recent, at.run_id.as_str()),
-            (ProviderName::Replicate, 7, true, "run")
+            (ProviderName::REPLICATE, 7, true, "run")
         );
         assert_eq!(
             ProviderJobLeft::of(None, lookup.clone()),

@@ -68,7 +68,7 @@ async fn submit(
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let key = client_id(headers, &body);
     let earlier = shared.ledger().arrive(&key);
-    let schema = models::input(ProviderName::Fal, model);
+    let schema = models::input(ProviderName::FAL, model);
     let order = match Order::of(model, models::seen(&schema, body)) {
         Ok(order) => order,
         Err(error) => return invalid(&error),
@@ -93,7 +93,7 @@ async fn submit(
 
 /// Returns what the model's schema does not accept, in the shape of fal's errors.
 fn bad_input(job: &SimulatedJob) -> Vec<Value> {
-    let schema = models::input(ProviderName::Fal, &job.model);
+    let schema = models::input(ProviderName::FAL, &job.model);
     let faults = models::faults(&schema, &job.order.input);
     let shown = faults.into_iter().map(
         |fault| json!({"loc": ["body", fault.field], "msg": fault.description, "type": fault.kind}),
@@ -111,7 +111,7 @@ fn published(query: &str) -> Response {
     let path = format!("/{model}");
     let document = json!({
         "openapi": "3.0.4",
-        "components": {"schemas": {"Input": models::input(ProviderName::Fal, model)}},
+        "components": {"schemas": {"Input": models::input(ProviderName::FAL, model)}},
         "paths": {path: {"post": {"requestBody": body}}},
     });
     let found = json!({"endpoint_id": model, "openapi": document});

@@ -109,7 +109,7 @@ const OF_VIDEOS: [&str; 8] = [
 ];
 
 fn is_video(model: &str, input: &Map<String, Value>) -> bool {
-    let schemas = ProviderName::ALL.map(|provider| bundle::input(provider, model));
+    let schemas = ProviderName::NATIVE.map(|provider| bundle::input(provider, model));
     match schemas.into_iter().flatten().next() {
         Some(schema) => OF_VIDEOS
             .iter()

@@ -95,7 +95,7 @@ async fn submit(
     let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
     let named = model.as_deref().unwrap_or_default();
-    let schema = models::input(ProviderName::Replicate, named);
+    let schema = models::input(ProviderName::REPLICATE, named);
     let raw = body["input"].take();
     let input = models::seen(&schema, raw.clone());
     let faults = input
@@ -137,7 +137,7 @@ async fn version(Path((owner, name, version)): Path<(String, String, String)>) -
 }
 
 fn document(model: &str) -> Value {
-    let input = models::input(ProviderName::Replicate, model);
+    let input = models::input(ProviderName::REPLICATE, model);
     json!({"openapi": "3.0.2", "components": {"schemas": {"Input": input}}})
 }
 

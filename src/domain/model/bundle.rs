@@ -23,9 +23,9 @@ const LIMITS: &str = include_str!("../../../schemas/models/limits.toml");
 /// A test parses all of them.
 static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| Bundle {
     models: [
-        (ProviderName::Replicate, REPLICATE),
-        (ProviderName::OpenAi, OPENAI),
-        (ProviderName::Fal, FAL),
+        (ProviderName::REPLICATE, REPLICATE),
+        (ProviderName::OPENAI, OPENAI),
+        (ProviderName::FAL, FAL),
     ]
     .map(|(provider, text)| (provider, serde_json::from_str(text).unwrap_or_default()))
     .into(),
@@ -84,9 +84,9 @@ mod tests {
     fn the_bundle_is_readable_and_each_limit_is_of_a_property() {
         let limits: Limits = toml::from_str(LIMITS).unwrap();
         for (provider, text) in [
-            (ProviderName::Replicate, REPLICATE),
-            (ProviderName::OpenAi, OPENAI),
-            (ProviderName::Fal, FAL),
+            (ProviderName::REPLICATE, REPLICATE),
+            (ProviderName::OPENAI, OPENAI),
+            (ProviderName::FAL, FAL),
         ] {
             let models: BTreeMap<String, Model> = serde_json::from_str(text).unwrap();
             for model in models.keys() {
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_version_and_a_snapshot_have_the_schema_of_their_model() {
-        assert!(input(ProviderName::Replicate, "minimax/video-01:abc").is_some());
-        assert!(input(ProviderName::OpenAi, "gpt-image-2-2026-04-21").is_some());
-        assert!(input(ProviderName::OpenAi, "dall-e-2").is_none());
+        assert!(input(ProviderName::REPLICATE, "minimax/video-01:abc").is_some());
+        assert!(input(ProviderName::OPENAI, "gpt-image-2-2026-04-21").is_some());
+        assert!(input(ProviderName::OPENAI, "dall-e-2").is_none());
     }
 }

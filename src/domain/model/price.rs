@@ -106,7 +106,7 @@ mod tests {
     use crate::domain::ProviderName;
 
     fn estimate(model: &str, input: &Value) -> Option<f64> {
-        let profile = bundle::profile(ProviderName::Replicate, model, None);
+        let profile = bundle::profile(ProviderName::REPLICATE, model, None);
         Prices::bundled().estimate(&profile, input.as_object().unwrap())
     }
 

@@ -80,7 +80,7 @@ fn a_dropped_field_is_noted_and_a_wrong_value_is_still_refused() {
     };
 
     let (input, notes) = sent(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         "bytedance/seedance-1-pro",
         &single(5),
     );
@@ -89,7 +89,7 @@ fn a_dropped_field_is_noted_and_a_wrong_value_is_still_refused() {
     assert_eq!(notes, ["dropped negative_prompt"]);
     assert_eq!(
         refused(
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "bytedance/seedance-1-pro",
             &single(60)
         ),
@@ -114,18 +114,18 @@ fn params_win_are_checked_and_are_noted() {
     };
     let model = "black-forest-labs/flux-schnell";
     let problems =
-        |params| bind(&profile(ProviderName::Replicate, model), &with(params)).unwrap_err();
+        |params| bind(&profile(ProviderName::REPLICATE, model), &with(params)).unwrap_err();
 
     let (input, notes) = sent(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         model,
         &with(&[("seed", "7"), ("megapixels", "\"1\"")]),
     );
-    let (removed, _) = sent(ProviderName::Replicate, model, &with(&[("seed", "null")]));
+    let (removed, _) = sent(ProviderName::REPLICATE, model, &with(&[("seed", "null")]));
 
     assert_eq!(input["seed"], json!(7));
     let replaced = bind(
-        &profile(ProviderName::Replicate, model),
+        &profile(ProviderName::REPLICATE, model),
         &with(&[("prompt", "\"an owl\"")]),
     );
     assert!(replaced.unwrap().sent().unwrap().contains("an owl"));
@@ -149,7 +149,7 @@ fn params_win_are_checked_and_are_noted() {
 #[test]
 fn without_a_schema_only_the_prompt_and_params_are_sent() {
     let profile = Profile::new(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         "me/mine",
         None,
         Origin::Provider,
@@ -229,7 +229,7 @@ fn the_url_of_a_file_is_known_by_its_name_where_a_schema_does_not_mark_it() {
         "image_url": {"type": "string", "title": "Image URL"},
         "reference_image_urls": {"type": "array", "items": {"type": "string"}},
     });
-    let profile = published(ProviderName::Fal, "fal-ai/new/image-to-video", &properties);
+    let profile = published(ProviderName::FAL, "fal-ai/new/image-to-video", &properties);
 
     let first = bind(&profile, &film(Role::FirstFrame)).unwrap();
     let reference = bind(&profile, &film(Role::Reference)).unwrap();
@@ -249,7 +249,7 @@ fn width_and_height_of_an_unknown_model_come_with_the_word_that_makes_them_count
         "width": {"type": "integer", "minimum": 512},
         "height": {"type": "integer", "minimum": 512},
     });
-    let profile = published(ProviderName::Replicate, "new/model", &properties);
+    let profile = published(ProviderName::REPLICATE, "new/model", &properties);
     let mut single = image();
     let Single::Image(asked) = &mut single else {
         unreachable!()
@@ -288,7 +288,7 @@ fn a_size_that_cannot_be_read_or_contradicts_itself_is_refused() {
             resolution: Some(resolution.to_owned()),
             ..VideoSpec::default()
         });
-        bind(&profile(ProviderName::Replicate, "google/veo-3.1"), &single)
+        bind(&profile(ProviderName::REPLICATE, "google/veo-3.1"), &single)
     };
 
     assert_eq!(asked("60p", None).unwrap_err()[0].field, "resolution");
@@ -310,7 +310,7 @@ fn a_size_of_openai_is_moved_to_its_grid_with_a_note() {
         (image.width, image.height) = (Some(1920), Some(1080));
     }
 
-    let (input, notes) = sent(ProviderName::OpenAi, "gpt-image-2", &single);
+    let (input, notes) = sent(ProviderName::OPENAI, "gpt-image-2", &single);
 
     assert_eq!(input["size"], json!("1920x1088"));
     assert_eq!(notes, ["adapted width"]);
@@ -326,7 +326,7 @@ fn a_limit_counts_also_for_the_models_own_default() {
             ..VideoSpec::default()
         })
     };
-    let profile = profile(ProviderName::Replicate, "minimax/hailuo-02");
+    let profile = profile(ProviderName::REPLICATE, "minimax/hailuo-02");
 
     let problems = bind(&profile, &single(None)).unwrap_err();
 
@@ -349,7 +349,7 @@ fn a_file_that_the_model_ignores_is_refused() {
         ..VideoSpec::default()
     });
 
-    let problems = bind(&profile(ProviderName::Replicate, "google/veo-3.1"), &single).unwrap_err();
+    let problems = bind(&profile(ProviderName::REPLICATE, "google/veo-3.1"), &single).unwrap_err();
 
     let hint = problems[0].hint.as_deref().unwrap();
     assert!(hint.contains("ignores last_frame"), "{problems:?}");
@@ -368,7 +368,7 @@ fn a_dropped_class_does_not_drop_the_ratio() {
     });
 
     let (input, notes) = sent(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         "kwaivgi/kling-v2.5-turbo-pro",
         &single,
     );
@@ -397,7 +397,7 @@ fn texts_and_counts_of_problems_are_bounded_and_show_no_secret() {
             ..ImageSpec::default()
         })
     };
-    let profile = profile(ProviderName::Replicate, "black-forest-labs/flux-schnell");
+    let profile = profile(ProviderName::REPLICATE, "black-forest-labs/flux-schnell");
 
     let problems = bind(&profile, &single(OnUnsupported::Refuse)).unwrap_err();
     let dropped = bind(&profile, &single(OnUnsupported::Drop)).unwrap_err();
@@ -436,7 +436,7 @@ fn the_notes_of_a_request_are_bounded() {
 
 #[test]
 fn problems_point_to_the_variant_that_takes_a_picture() {
-    let problems = bind(&profile(ProviderName::Fal, "fal-ai/veo3.1"), &video()).unwrap_err();
+    let problems = bind(&profile(ProviderName::FAL, "fal-ai/veo3.1"), &video()).unwrap_err();
 
     let hint = problems[0].hint.as_deref().unwrap();
     assert!(
@@ -460,8 +460,8 @@ fn a_gate_conflicts_with_another_value_of_its_property() {
     };
     let model = "kwaivgi/kling-v2.1";
 
-    let (input, _) = sent(ProviderName::Replicate, model, &single("1080p"));
-    let problems = refused(ProviderName::Replicate, model, &single("720p"));
+    let (input, _) = sent(ProviderName::REPLICATE, model, &single("1080p"));
+    let problems = refused(ProviderName::REPLICATE, model, &single("720p"));
 
     assert_eq!(input["mode"], json!("pro"));
     assert_eq!(problems, ["resolution"]);

@@ -72,7 +72,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
             style: Some("x".repeat(129)),
             model: Some(String::new()),
             fallback: vec![Fallback {
-                provider: ProviderName::Fal,
+                provider: ProviderName::FAL,
                 model: Some("x".repeat(257)),
             }],
             ..Common::new("")
@@ -282,7 +282,7 @@ fn what_was_not_asked_for_is_not_written_and_all_else_is_read_back() {
             }],
             on_unsupported: OnUnsupported::Drop,
             fallback: vec![Fallback {
-                provider: ProviderName::OpenAi,
+                provider: ProviderName::OPENAI,
                 model: None,
             }],
             ..Common::new("a fox")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::api_keys::ApiKeys;
 use super::models::{self, AllowedModels};
+use super::provider::Named;
 use super::retries::Retries;
 use super::vars::{Fault, Vars};
 use crate::contract::run::{Backoff, Steps};
@@ -61,7 +62,7 @@ impl Intake {
     }
 }
 
-pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
+pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries, named: &Named) -> Intake {
     // The contract allows no longer deadline (5.1).
     let max_timeout = vars.duration_within("MAX_TIMEOUT", "7d", "1s"..="7d");
     let mut timeout = |name, default| vars.duration(name, default).min(max_timeout);
@@ -81,7 +82,7 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
         api_keys: api_keys(vars),
         rate_limit: rate_limit(vars),
-        allowed_models: models::allowed(vars),
+        allowed_models: models::allowed(vars, named),
         max_timeout,
         video_timeout,
         image_timeout,

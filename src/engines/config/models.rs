@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::provider::Named;
 use super::vars::Vars;
 use crate::domain::glob::is_like;
 use crate::domain::{Media, ProviderName};
@@ -46,7 +47,7 @@ impl fmt::Display for AllowedModels {
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, named: &Named) -> Option<Self> {
         let (kind, rest) = match text.split_once(':') {
             Some(("video", rest)) => (Some(Media::Video), rest),
             Some(("image", rest)) => (Some(Media::Image), rest),
@@ -55,7 +56,7 @@ impl Pattern {
         let (provider, model) = rest.split_once('/')?;
         let provider = match provider {
             "*" => None,
-            name => Some(ProviderName::parse("provider", name).ok()?),
+            name => Some(named.named(name)?),
         };
         (!model.is_empty()).then(|| Self {
             text: text.to_owned(),
@@ -78,14 +79,14 @@ fn fits(pattern: &str, model: &str) -> bool {
     }
 }
 
-pub(super) fn allowed(vars: &mut Vars<'_>) -> AllowedModels {
+pub(super) fn allowed(vars: &mut Vars<'_>, named: &Named) -> AllowedModels {
     let name = "ALLOWED_MODELS";
     let Some(text) = vars.optional(name) else {
         return AllowedModels::default();
     };
     let mut patterns = Vec::new();
     for entry in text.split(',').map(str::trim) {
-        match Pattern::parse(entry) {
+        match Pattern::parse(entry, named) {
             Some(pattern) => patterns.push(pattern),
             None => {
                 let wanted =
@@ -102,6 +103,10 @@ mod tests {
     use super::super::Config;
     use super::*;
 
+    const REPLICATE: ProviderName = ProviderName::REPLICATE;
+    const OPENAI: ProviderName = ProviderName::OPENAI;
+    const FAL: ProviderName = ProviderName::FAL;
+
     fn load(text: &str) -> Result<AllowedModels, String> {
         let lookup = |name: &str| (name == "ALLOWED_MODELS").then(|| text.to_owned());
         let config = Config::load(lookup).map_err(|faults| faults.to_string())?;
@@ -111,22 +116,21 @@ mod tests {
     #[test]
     fn a_model_is_allowed_by_kind_provider_and_pattern() {
         use Media::{Image, Video};
-        use ProviderName::{Fal, OpenAi, Replicate};
 
         let some =
             load("video:replicate/minimax/*, image:openai/gpt-image-*,*/me/mine:5c*").unwrap();
 
         for (kind, provider, model, allowed) in [
-            (Video, Replicate, "minimax/video-01", true),
-            (Video, Replicate, "minimax/video-01:abc", false),
-            (Image, Replicate, "minimax/video-01", false),
-            (Video, Fal, "minimax/video-01", false),
-            (Video, Replicate, "other/minimax/x", false),
-            (Image, OpenAi, "gpt-image-2", true),
-            (Image, OpenAi, "gpt-image", false),
-            (Image, Fal, "me/mine:5c1", true),
-            (Video, Replicate, "me/mine:6c1", false),
-            (Video, Replicate, "me/mine", false),
+            (Video, REPLICATE, "minimax/video-01", true),
+            (Video, REPLICATE, "minimax/video-01:abc", false),
+            (Image, REPLICATE, "minimax/video-01", false),
+            (Video, FAL, "minimax/video-01", false),
+            (Video, REPLICATE, "other/minimax/x", false),
+            (Image, OPENAI, "gpt-image-2", true),
+            (Image, OPENAI, "gpt-image", false),
+            (Image, FAL, "me/mine:5c1", true),
+            (Video, REPLICATE, "me/mine:6c1", false),
+            (Video, REPLICATE, "me/mine", false),
         ] {
             assert_eq!(some.allow(kind, provider, model), allowed, "{model}");
             assert!(load("").unwrap().allow(kind, provider, model));

@@ -5,18 +5,29 @@ use std::fmt;
 
 use url::Url;
 
-use super::vars::Vars;
+use super::vars::{Vars, trusted};
 use crate::domain::{Media, ProviderName, Secret, shown};
+
+/// How a provider's API is spoken.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// Replicate's HTTP API, also spoken by Cog servers.
+    Replicate,
+    OpenAi,
+    Fal,
+    /// The provider is not configured here: other processes may know its API, this one makes no call.
+    Unknown,
+}
 
 /// The generation API for a kind of media.
 #[derive(Clone)]
 pub struct Provider {
-    /// The protocol that it speaks.
     pub name: ProviderName,
+    pub protocol: Protocol,
     pub base_url: Url,
     pub api_key: Option<Secret>,
     /// The variable of the key, if the provider needs one: without the key nothing is sent.
-    pub wants_key: Option<&'static str>,
+    pub wants_key: Option<String>,
     /// Model of requests that name none.
     pub model: String,
 }
@@ -28,24 +39,73 @@ pub struct Named(BTreeMap<ProviderName, Own>);
 /// Settings of one provider.
 #[derive(Clone)]
 pub struct Own {
+    pub protocol: Protocol,
     pub base_url: Url,
     pub api_key: Option<Secret>,
+    /// The base URL without a setting.
+    usual_url: Url,
     /// The variable of the key.
-    pub key_variable: &'static str,
+    pub key_variable: String,
+    /// Whether nothing can be sent without a key.
+    needs_key: bool,
+    /// The models of requests that name none, for videos and for images; empty if there is none.
+    models: [String; 2],
     /// Maximum submits per second, by all workers together; `None`: no limit.
     pub rate: Option<f64>,
 }
 
 /// What genflow knows about a provider without any setting.
 struct Facts {
+    protocol: Protocol,
     /// The variables of its base URL, its key, and its limit of submits per second.
     variables: [&'static str; 3],
     base_url: &'static str,
     needs_key: bool,
-    /// Empty if the provider makes no videos.
-    video_model: &'static str,
-    image_model: &'static str,
+    /// For videos and for images; empty if there is none.
+    models: [&'static str; 2],
 }
+
+/// The providers that need no description, by name.
+const NATIVE: [(ProviderName, Facts); 3] = [
+    (
+        ProviderName::REPLICATE,
+        Facts {
+            protocol: Protocol::Replicate,
+            variables: [
+                "REPLICATE_API_BASE_URL",
+                "REPLICATE_API_KEY",
+                "REPLICATE_RATE_LIMIT",
+            ],
+            base_url: "https://api.replicate.com",
+            // A self-hosted server that speaks Replicate's API (Cog) may need none.
+            needs_key: false,
+            models: ["bytedance/seedance-1-pro", "black-forest-labs/flux-schnell"],
+        },
+    ),
+    (
+        ProviderName::OPENAI,
+        Facts {
+            protocol: Protocol::OpenAi,
+            variables: ["OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OPENAI_RATE_LIMIT"],
+            base_url: "https://api.openai.com",
+            needs_key: true,
+            models: ["", "gpt-image-2"],
+        },
+    ),
+    (
+        ProviderName::FAL,
+        Facts {
+            protocol: Protocol::Fal,
+            variables: ["FAL_API_BASE_URL", "FAL_API_KEY", "FAL_RATE_LIMIT"],
+            base_url: "https://queue.fal.run",
+            needs_key: true,
+            models: [
+                "fal-ai/bytedance/seedance/v1/pro/text-to-video",
+                "fal-ai/flux/schnell",
+            ],
+        },
+    ),
+];
 
 /// Hides the login that the URL may contain.
 impl fmt::Debug for Provider {
@@ -67,9 +127,26 @@ impl fmt::Debug for Own {
 }
 
 impl Named {
-    pub fn of(&self, name: ProviderName) -> &Own {
-        // `named` reads the settings of every provider.
-        &self.0[&name]
+    /// Returns a provider's settings, if it is configured.
+    pub fn of(&self, name: ProviderName) -> Option<&Own> {
+        self.0.get(&name)
+    }
+
+    /// Returns all configured providers, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (ProviderName, &Own)> {
+        self.0.iter().map(|(name, own)| (*name, own))
+    }
+
+    /// Returns the configured provider with this name.
+    pub(super) fn named(&self, text: &str) -> Option<ProviderName> {
+        let mut names = self.0.keys();
+        names.find(|name| name.as_str() == text).copied()
+    }
+
+    /// Returns the names, for people.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.0.keys().map(ProviderName::as_str).collect();
+        names.join(", ")
     }
 
     #[cfg(feature = "dev")]
@@ -78,8 +155,45 @@ impl Named {
     }
 }
 
+impl Own {
+    /// Returns these settings as those of a kind of media.
+    pub(super) fn of_kind(&self, name: ProviderName, kind: Media) -> Provider {
+        Provider {
+            name,
+            protocol: self.protocol.clone(),
+            base_url: self.base_url.clone(),
+            api_key: self.api_key.clone(),
+            wants_key: Some(self.key_variable.clone()),
+            model: self.model(kind).to_owned(),
+        }
+    }
+
+    fn model(&self, kind: Media) -> &str {
+        let [video, image] = &self.models;
+        match kind {
+            Media::Video => video,
+            Media::Image => image,
+        }
+    }
+}
+
+impl Provider {
+    /// Returns a provider that is not configured here.
+    pub(super) fn unknown(name: ProviderName) -> Self {
+        Self {
+            name,
+            protocol: Protocol::Unknown,
+            // Never called.
+            base_url: trusted(Url::parse("http://unknown.invalid")),
+            api_key: None,
+            wants_key: None,
+            model: String::new(),
+        }
+    }
+}
+
 /// Reads the default provider for a kind of media.
-pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, media: Media) -> Provider {
+pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, named: &Named, media: Media) -> Provider {
     let [provider, url, api_key, model_name] = match media {
         Media::Video => [
             "VIDEO_PROVIDER",
@@ -94,70 +208,49 @@ pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, media: Media) -> Provid
             "IMAGE_MODEL",
         ],
     };
-    let name = vars.provider(provider);
+    let asked = vars.string(provider, ProviderName::REPLICATE.as_str());
+    let known = named.named(&asked);
+    let Some((name, own)) = known.and_then(|name| Some((name, named.of(name)?))) else {
+        let names = named.names();
+        vars.fault(provider, &format!("is {asked:?}, expected one of: {names}"));
+        return Provider::unknown(ProviderName::REPLICATE);
+    };
     Provider {
-        name,
-        base_url: vars.url(url, facts(name).base_url),
+        base_url: vars.url(url, own.usual_url.as_str()),
         api_key: key(vars, api_key, mocked),
-        wants_key: facts(name).needs_key.then_some(api_key),
-        model: vars.string(model_name, model(name, media)),
+        wants_key: own.needs_key.then(|| api_key.to_owned()),
+        model: vars.string(model_name, own.model(media)),
+        ..own.of_kind(name, media)
     }
 }
 
+/// Reads the settings of all providers.
 pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
-    let own = |name| {
-        let [url, key_variable, rate] = facts(name).variables;
-        let own = Own {
-            base_url: vars.url(url, facts(name).base_url),
-            api_key: key(vars, key_variable, mocked),
-            key_variable,
-            rate: vars.rate(rate),
-        };
-        (name, own)
-    };
-    Named(ProviderName::ALL.map(own).into())
+    let native = NATIVE.map(|(name, facts)| (name, native(vars, mocked, facts)));
+    Named(native.into())
+}
+
+fn native(vars: &mut Vars<'_>, mocked: bool, facts: Facts) -> Own {
+    let Facts {
+        protocol,
+        variables: [url, key_variable, rate],
+        base_url,
+        needs_key,
+        models,
+    } = facts;
+    Own {
+        protocol,
+        base_url: vars.url(url, base_url),
+        usual_url: trusted(Url::parse(base_url)),
+        api_key: key(vars, key_variable, mocked),
+        key_variable: key_variable.to_owned(),
+        needs_key,
+        rate: vars.rate(rate),
+        models: models.map(str::to_owned),
+    }
 }
 
 fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
     let simulated = || mocked.then(|| Secret::new("simulated".to_owned()));
     vars.key(variable).or_else(simulated)
-}
-
-/// Returns the model that each provider uses unless the settings or the request name one.
-pub(super) fn model(name: ProviderName, kind: Media) -> &'static str {
-    match kind {
-        Media::Video => facts(name).video_model,
-        Media::Image => facts(name).image_model,
-    }
-}
-
-fn facts(name: ProviderName) -> Facts {
-    match name {
-        ProviderName::Replicate => Facts {
-            variables: [
-                "REPLICATE_API_BASE_URL",
-                "REPLICATE_API_KEY",
-                "REPLICATE_RATE_LIMIT",
-            ],
-            base_url: "https://api.replicate.com",
-            // A self-hosted server that speaks Replicate's API (Cog) may need none.
-            needs_key: false,
-            video_model: "bytedance/seedance-1-pro",
-            image_model: "black-forest-labs/flux-schnell",
-        },
-        ProviderName::OpenAi => Facts {
-            variables: ["OPENAI_API_BASE_URL", "OPENAI_API_KEY", "OPENAI_RATE_LIMIT"],
-            base_url: "https://api.openai.com",
-            needs_key: true,
-            video_model: "",
-            image_model: "gpt-image-2",
-        },
-        ProviderName::Fal => Facts {
-            variables: ["FAL_API_BASE_URL", "FAL_API_KEY", "FAL_RATE_LIMIT"],
-            base_url: "https://queue.fal.run",
-            needs_key: true,
-            video_model: "fal-ai/bytedance/seedance/v1/pro/text-to-video",
-            image_model: "fal-ai/flux/schnell",
-        },
-    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::domain::{ProviderName, Secret, parse_http_url};
+use crate::domain::{Secret, parse_http_url};
 
 /// A fault of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,14 +220,6 @@ impl<'l> Vars<'l> {
     pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {
         self.optional(name)
             .map_or_else(|| default.to_owned(), PathBuf::from)
-    }
-
-    pub(super) fn provider(&mut self, name: &'static str) -> ProviderName {
-        let text = self.string(name, ProviderName::Replicate.as_str());
-        ProviderName::parse(name, &text).unwrap_or_else(|error| {
-            self.fault(name, &error.problem);
-            ProviderName::Replicate
-        })
     }
 }
 

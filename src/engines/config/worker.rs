@@ -68,7 +68,7 @@ impl Worker {
     }
 
     /// Returns the settings of provider `name` for `kind`: those of the default provider if it is that one, else the
-    /// provider's own.
+    /// provider's own. A provider that is not configured has [`Protocol::Unknown`](super::Protocol::Unknown).
     pub fn provider(&self, kind: Media, name: ProviderName) -> Provider {
         let default = match kind {
             Media::Video => &self.video,
@@ -78,13 +78,7 @@ impl Worker {
             return default.clone();
         }
         let own = self.named.of(name);
-        Provider {
-            name,
-            base_url: own.base_url.clone(),
-            api_key: own.api_key.clone(),
-            wants_key: Some(own.key_variable),
-            model: provider::model(name, kind).to_owned(),
-        }
+        own.map_or_else(|| Provider::unknown(name), |own| own.of_kind(name, kind))
     }
 
     /// Replaces the base URL of each provider for which `place` returns one.
@@ -102,7 +96,7 @@ impl Worker {
     }
 }
 
-pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worker {
+pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, named: Named, retries: Retries) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
     let max_output_bytes = vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX);
     let ambiguous = vars.read("SUBMIT_AMBIGUOUS", "fail or resubmit", |text| match text {
@@ -126,9 +120,9 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: Retries) -> Worke
         temp_max_bytes: vars.read("TEMP_MAX_BYTES", &room, at_least(max_output_bytes)),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
         s3: store::read(vars),
-        video: provider::default(vars, mocked, Media::Video),
-        image: provider::default(vars, mocked, Media::Image),
-        named: provider::named(vars, mocked),
+        video: provider::default(vars, mocked, &named, Media::Video),
+        image: provider::default(vars, mocked, &named, Media::Image),
+        named,
         spending: spending::read(vars),
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_within("SUBMIT_TIMEOUT", "200s", "1ms"..="200s"),

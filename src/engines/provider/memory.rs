@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Provider;
-use crate::domain::{ProviderName, Single};
+use crate::domain::Single;
+use crate::engines::config::Protocol;
 
 const MIB: usize = 1024 * 1024;
 /// Budget of all long answers together, in bytes.
@@ -61,7 +62,7 @@ impl MemoryBudget {
 impl Provider {
     /// Reserves memory for outputs that come with the answer to a submit; `None` if too little is free.
     pub fn hold(&self, spec: &Single) -> Option<Held> {
-        let (ProviderName::OpenAi, Single::Image(image)) = (self.config.name, spec) else {
+        let (Protocol::OpenAi, Single::Image(image)) = (&self.config.protocol, spec) else {
             return Some(Held::default());
         };
         let count = image.num_images.unwrap_or(1).clamp(1, 16);

@@ -19,7 +19,7 @@ use super::published::Published;
 use super::{Error, Provider, fal, replicate};
 use crate::domain::model::{Bound, Origin, Profile, Schema, bind, bundle};
 use crate::domain::{ErrorCode, EventError, Problem, ProviderName, Single, hex};
-use crate::engines::config::Spending;
+use crate::engines::config::{Protocol, Spending};
 
 const NO_MODEL: &str = "OpenAI has ended its API for videos; set spec.provider to another provider, or spec.model to a \
                             model of a server with /v1/videos";
@@ -35,12 +35,12 @@ const SOON: Duration = Duration::from_secs(1);
 const MOST: usize = 1000;
 
 /// Returns what is wrong with a model's name, which a tenant chooses and which becomes part of URLs.
-fn misnamed(provider: ProviderName, model: &str) -> Option<Problem> {
-    let (allowed, hint) = match provider {
-        ProviderName::Replicate => (Some(replicate::check(model).err()?), None),
-        ProviderName::Fal => (Some(fal::check(model).err()?), None),
-        ProviderName::OpenAi if model.is_empty() => (None, Some(NO_MODEL)),
-        ProviderName::OpenAi => return None,
+fn misnamed(protocol: &Protocol, model: &str) -> Option<Problem> {
+    let (allowed, hint) = match protocol {
+        Protocol::Replicate => (Some(replicate::check(model).err()?), None),
+        Protocol::Fal => (Some(fal::check(model).err()?), None),
+        Protocol::OpenAi if model.is_empty() => (None, Some(NO_MODEL)),
+        Protocol::OpenAi | Protocol::Unknown => return None,
     };
     Some(Problem {
         field: "model".to_owned(),
@@ -172,7 +172,8 @@ impl Provider {
         self.may_submit()?;
         let model = self.model(single);
         let profile = self.profile(model, within).await;
-        let bound = self.clients.models.spending.bind(&profile, single);
+        let spending = &self.clients.models.spending;
+        let bound = spending.bind(&self.config.protocol, &profile, single);
         bound.map_err(|problems| match profile.origin {
             Origin::Unreadable => unreadable(model, problems),
             Origin::Provider | Origin::Bundled | Origin::Unknown => refused(model, problems),
@@ -254,24 +255,26 @@ impl Provider {
 
     async fn read(&self, model: &str, within: Duration) -> Answer {
         let reading = async {
-            match self.config.name {
-                ProviderName::Replicate => replicate::schema(self, model).await,
-                ProviderName::Fal => fal::schema(self, model).await,
-                ProviderName::OpenAi => Ok(None),
+            match self.config.protocol {
+                Protocol::Replicate => replicate::schema(self, model).await,
+                Protocol::Fal => fal::schema(self, model).await,
+                Protocol::OpenAi | Protocol::Unknown => Ok(None),
             }
         };
         // fal's schemas need no key.
-        let key = match self.config.name {
-            ProviderName::Fal => Ok(()),
-            ProviderName::Replicate | ProviderName::OpenAi => self.has_key(),
+        let key = match self.config.protocol {
+            Protocol::Fal => Ok(()),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Unknown => self.has_key(),
         };
         let (answer, why) = match timeout(within, self.counted("schema", key, reading)).await {
             Ok(Ok(Some(published))) => return Answer::Published(published),
-            Ok(Ok(None) | Err(Error::NoKey { .. })) => return Answer::Absent,
+            Ok(Ok(None) | Err(Error::NoKey { .. } | Error::NotConfigured(_))) => {
+                return Answer::Absent;
+            }
             Ok(Err(error)) => match error {
-                Error::Status(401 | 403 | 404 | 405 | 410, _) | Error::NoKey { .. } => {
-                    (Answer::Absent, error.to_string())
-                }
+                Error::Status(401 | 403 | 404 | 405 | 410, _)
+                | Error::NoKey { .. }
+                | Error::NotConfigured(_) => (Answer::Absent, error.to_string()),
                 Error::Status(..) | Error::Unreadable(_) | Error::Unreachable(_) => {
                     (Answer::Failed, error.to_string())
                 }
@@ -298,8 +301,13 @@ impl Spending {
     ///
     /// # Errors
     /// All problems of the request.
-    pub fn bind(&self, profile: &Profile, single: &Single) -> Result<Bound, Vec<Problem>> {
-        if let Some(problem) = misnamed(profile.provider, &profile.model) {
+    pub fn bind(
+        &self,
+        protocol: &Protocol,
+        profile: &Profile,
+        single: &Single,
+    ) -> Result<Bound, Vec<Problem>> {
+        if let Some(problem) = misnamed(protocol, &profile.model) {
             return Err(vec![problem]);
         }
         let bound = bind(profile, single)?;

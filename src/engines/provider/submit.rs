@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
 use super::{Provider, fal, openai, replicate};
-use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
+use crate::engines::config::Protocol;
 
 impl Provider {
     /// Sends a job with this input at most once, and counts it; `left` is the time until its deadline. Awaits `go`
@@ -58,10 +59,11 @@ impl Provider {
         left: Duration,
     ) -> Result<Draft, EventError> {
         self.may_submit()?;
-        let draft = match self.config.name {
-            ProviderName::Replicate => replicate::draft(self, workflow, spec, input, left),
-            ProviderName::OpenAi => openai::draft(self, workflow, spec, input),
-            ProviderName::Fal => fal::draft(self, spec, input),
+        let draft = match self.config.protocol {
+            Protocol::Replicate => replicate::draft(self, workflow, spec, input, left),
+            Protocol::OpenAi => openai::draft(self, workflow, spec, input),
+            Protocol::Fal => fal::draft(self, spec, input),
+            Protocol::Unknown => Err(self.not_configured().to_string()),
         };
         draft.map_err(|problem| EventError::new(ErrorCode::InvalidRequest, &problem, false))
     }
@@ -107,19 +109,20 @@ impl Provider {
         spec: &Single,
         answer: &HttpAnswer,
     ) -> Result<Submission, serde_json::Error> {
-        match self.config.name {
-            ProviderName::Replicate => replicate::accepted(self, answer),
-            ProviderName::OpenAi => openai::accepted(self, spec, answer),
-            ProviderName::Fal => fal::accepted(self, spec, answer),
+        match self.config.protocol {
+            // A draft of an unknown protocol is never sent.
+            Protocol::Replicate | Protocol::Unknown => replicate::accepted(self, answer),
+            Protocol::OpenAi => openai::accepted(self, spec, answer),
+            Protocol::Fal => fal::accepted(self, spec, answer),
         }
     }
 
     /// Reads the body of any other answer.
     fn said(&self, body: &[u8]) -> Said {
-        match self.config.name {
-            ProviderName::Replicate => replicate::said(body),
-            ProviderName::OpenAi => openai::said(body),
-            ProviderName::Fal => fal::said(body),
+        match self.config.protocol {
+            Protocol::Replicate | Protocol::Unknown => replicate::said(body),
+            Protocol::OpenAi => openai::said(body),
+            Protocol::Fal => fal::said(body),
         }
     }
 }

@@ -109,7 +109,7 @@ async fn replicate_ends_a_job_some_time_after_its_deadline_by_itself() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() {
-    for name in ProviderName::ALL {
+    for name in ProviderName::NATIVE {
         let amidst_head = submit(name, Ok(()), async |mut socket| {
             socket.read_exact(&mut [0; 10]).await.unwrap();
         })
@@ -135,7 +135,7 @@ async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() 
 #[tokio::test]
 async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unknown() {
     for round in 0..30 {
-        let name = ProviderName::ALL[round % ProviderName::ALL.len()];
+        let name = ProviderName::NATIVE[round % ProviderName::NATIVE.len()];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let providers = providers(&base);
@@ -164,7 +164,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unkno
 async fn an_api_that_cannot_cancel_is_not_called() {
     let config = Config::of(&[]).unwrap();
     let providers = Providers::new(&config.worker, None).unwrap();
-    let provider = providers.of(Media::Image, ProviderName::OpenAi);
+    let provider = providers.of(Media::Image, ProviderName::OPENAI);
 
     let cancelled = provider.cancel(&provider.job("j")).await;
 
@@ -175,7 +175,7 @@ async fn an_api_that_cannot_cancel_is_not_called() {
 /// With TLS, a request's bytes follow a handshake.
 #[tokio::test]
 async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
-    for name in ProviderName::ALL {
+    for name in ProviderName::NATIVE {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
         let providers = providers(&base);
@@ -196,7 +196,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
 
 #[tokio::test]
 async fn without_a_server_no_job_was_accepted() {
-    for name in ProviderName::ALL {
+    for name in ProviderName::NATIVE {
         let providers = providers("http://127.0.0.1:1");
         let spec = spec(name);
 
@@ -211,7 +211,7 @@ async fn without_a_server_no_job_was_accepted() {
 
 #[tokio::test]
 async fn the_body_is_withheld_if_the_attempt_is_not_current() {
-    for name in ProviderName::ALL {
+    for name in ProviderName::NATIVE {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let known = submit(name, Err(NotCurrent), async move |mut socket| {
             sender
@@ -230,7 +230,7 @@ async fn the_body_is_withheld_if_the_attempt_is_not_current() {
 async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() {
     let providers = providers("http://127.0.0.1:1");
     let job = Job {
-        provider: ProviderName::Fal,
+        provider: ProviderName::FAL,
         kind: Media::Image,
         id: "j".to_owned(),
         status_url: "http://elsewhere.example/status".to_owned(),
@@ -240,7 +240,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
 
     let fal = providers.that_has(&job);
 
-    assert_eq!(fal.name(), ProviderName::Fal);
+    assert_eq!(fal.name(), ProviderName::FAL);
     assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
     assert!(!format!("{:?}", fal.authorization()).contains('k'));
 }
@@ -276,7 +276,7 @@ async fn asked<T>(
 
 #[tokio::test]
 async fn a_cancel_is_done_whatever_its_answer_says() {
-    for name in [ProviderName::Replicate, ProviderName::Fal] {
+    for name in [ProviderName::REPLICATE, ProviderName::FAL] {
         for answer in ["", "gone"] {
             let done = asked(name, answer, async |provider, job| {
                 provider.cancel(job).await
@@ -292,7 +292,7 @@ async fn a_cancel_is_done_whatever_its_answer_says() {
 async fn outputs_that_replicate_has_deleted_are_not_available() {
     let answer = r#"{"id": "j", "status": "succeeded", "data_removed": true, "output": null}"#;
 
-    let polled = asked(ProviderName::Replicate, answer, async |provider, job| {
+    let polled = asked(ProviderName::REPLICATE, answer, async |provider, job| {
         provider.poll(job).await
     })
     .await;
@@ -307,9 +307,9 @@ async fn outputs_that_replicate_has_deleted_are_not_available() {
 async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
     let config = Config::of(&[]).unwrap();
     let providers = Providers::new(&config.worker, None).unwrap();
-    let fal = providers.of(Media::Video, ProviderName::Fal);
+    let fal = providers.of(Media::Video, ProviderName::FAL);
     let job = Job {
-        provider: ProviderName::Fal,
+        provider: ProviderName::FAL,
         kind: Media::Video,
         id: "j".to_owned(),
         status_url: String::new(),
@@ -335,7 +335,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
 async fn a_providers_name_for_the_state_of_a_job_is_cut() {
     let long = "\u{f6}".repeat(100_000);
     let answer = json!({"id": "j", "status": long, "request_id": "j"}).to_string();
-    for name in ProviderName::ALL {
+    for name in ProviderName::NATIVE {
         let polled = asked(name, &answer, async |provider, job| {
             provider.poll(job).await
         })
@@ -356,7 +356,7 @@ async fn an_address_that_is_not_the_providers_or_too_long_is_not_kept() {
         json!({"id": "j", "status": "starting", "urls": urls, "input": {"genflow_id": "r-1"}});
     let list = json!({"results": [taken]}).to_string();
 
-    let found = asked(ProviderName::Replicate, &list, async |provider, _| {
+    let found = asked(ProviderName::REPLICATE, &list, async |provider, _| {
         provider.find(&workflow(), 0).await
     })
     .await;
@@ -403,11 +403,11 @@ fn outputs_that_come_with_the_answer_hold_memory_by_their_number() {
     };
 
     let first: Vec<_> = (0..8)
-        .map(|_| held(ProviderName::OpenAi, 16).unwrap())
+        .map(|_| held(ProviderName::OPENAI, 16).unwrap())
         .collect();
-    assert!(held(ProviderName::OpenAi, 1).is_none());
+    assert!(held(ProviderName::OPENAI, 1).is_none());
     assert!(
-        held(ProviderName::Replicate, 16).is_some(),
+        held(ProviderName::REPLICATE, 16).is_some(),
         "its answer is a job"
     );
     drop(first);

@@ -251,7 +251,7 @@ async fn an_answer_is_found_by_its_own_run_only() {
     let record = |run_id: &str, send| JobRecord {
         workflow_id: workflow(0),
         run_id: run_id.to_owned(),
-        provider: ProviderName::Fal,
+        provider: ProviderName::FAL,
         send,
         answer: SubmitAnswer::NotAccepted,
         input: SentInput::default(),

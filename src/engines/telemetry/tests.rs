@@ -27,7 +27,7 @@ fn emit_all() {
     let request_id = &RequestId::try_from("order-7".to_owned()).unwrap();
     let topic = position.topic.as_str();
     let elapsed = Duration::from_millis(1500);
-    let provider = ProviderName::Replicate;
+    let provider = ProviderName::REPLICATE;
     let error = &io::Error::other("no luck");
 
     request_started(position, request_id, Kind::Image, elapsed);

@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_result_of_submit_says_what_a_closed_run_leaves() {
         let job = Job {
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             kind: crate::domain::Media::Video,
             id: "j".to_owned(),
             status_url: String::new(),
@@ -248,7 +248,7 @@ mod tests {
         assert!(lookup.recent);
         assert_eq!(
             (lookup.provider, &*lookup.run_id),
-            (ProviderName::Fal, "run")
+            (ProviderName::FAL, "run")
         );
     }
 }

@@ -10,9 +10,11 @@ use crate::engines::config::Config;
 /// Returns the queues for runs that start under these settings.
 pub fn submit_queues(config: &Config) -> SubmitQueues {
     let (main, worker) = (&config.temporal.task_queue, &config.worker);
-    let queue = |name| worker.named.of(name).rate.map(|_| submit_queue(main, name));
-    let queues = ProviderName::ALL.map(|name| (name.as_str().to_owned(), queue(name)));
-    SubmitQueues(queues.into())
+    let queues = worker.named.iter().map(|(name, own)| {
+        let queue = own.rate.map(|_| submit_queue(main, name));
+        (name.as_str().to_owned(), queue)
+    });
+    SubmitQueues(queues.collect())
 }
 
 /// Returns the task queue of `fetch` that belongs to a main queue.
@@ -37,15 +39,15 @@ mod tests {
     fn only_a_provider_with_a_limit_has_a_queue_of_its_own() {
         let queues = queues(&[("FAL_RATE_LIMIT", "0.5")]);
 
-        for provider in ProviderName::ALL {
-            let own = (provider == ProviderName::Fal).then_some("genflow-submit-fal");
+        for provider in ProviderName::NATIVE {
+            let own = (provider == ProviderName::FAL).then_some("genflow-submit-fal");
             assert_eq!(queues.of(provider).as_deref(), own);
         }
     }
 
     #[test]
     fn without_limits_nothing_leaves_the_main_queue() {
-        for provider in ProviderName::ALL {
+        for provider in ProviderName::NATIVE {
             assert_eq!(queues(&[]).of(provider), None);
         }
     }

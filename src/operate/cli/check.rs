@@ -11,7 +11,7 @@ use super::Error;
 use super::text::plain;
 use crate::domain::model::{Origin, Profile, bundle};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
-use crate::engines::config::Config;
+use crate::engines::config::{self, Config};
 use crate::engines::provider::Providers;
 
 /// Where schemas come from.
@@ -62,7 +62,7 @@ pub(super) async fn check(
 #[derive(Serialize)]
 struct Checked {
     request_id: String,
-    provider: &'static str,
+    provider: String,
     model: String,
     schema: Origin,
     problems: Vec<Problem>,
@@ -156,12 +156,16 @@ impl<'c> Sources<'c> {
     async fn check(&self, request_id: String, single: &Single) -> Checked {
         let worker = &self.config.worker;
         let provider = worker.default_providers().of(single);
-        let default = worker.provider(single.media(), provider).model;
+        let config::Provider {
+            protocol,
+            model: default,
+            ..
+        } = worker.provider(single.media(), provider);
         let model = single.common().model.clone().unwrap_or(default);
         let profile = self.profile(single.media(), provider, &model).await;
         let mut checked = Checked {
             request_id,
-            provider: provider.as_str(),
+            provider: provider.as_str().to_owned(),
             model,
             schema: profile.origin,
             problems: Vec::new(),
@@ -169,7 +173,7 @@ impl<'c> Sources<'c> {
             input: None,
             estimate_usd: None,
         };
-        match worker.spending.bind(&profile, single) {
+        match worker.spending.bind(&protocol, &profile, single) {
             Ok(bound) => {
                 checked.estimate_usd = worker.spending.prices.estimate(&profile, &bound.input);
                 checked.notes = bound.notes;

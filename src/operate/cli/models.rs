@@ -82,7 +82,7 @@ pub(super) async fn run(
 }
 
 fn list(only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
-    for provider in ProviderName::ALL {
+    for provider in ProviderName::NATIVE {
         if only.is_none_or(|only| only == provider) {
             for model in bundle::names(provider) {
                 writeln!(out, "{:<10} {model}", provider.as_str())?;

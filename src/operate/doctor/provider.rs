@@ -28,8 +28,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     found.extend(schemas(config).await);
     // A provider that is used only if a request names it is checked only if it has a key: without one it is not meant
     // to be used.
-    for name in ProviderName::ALL {
-        let own = worker.named.of(name);
+    for (name, own) in worker.named.iter() {
         let configured = [worker.video.name, worker.image.name].contains(&name);
         if own.api_key.is_some() && !configured {
             let prefix = own.key_variable.trim_end_matches("_API_KEY");
@@ -62,7 +61,7 @@ async fn schemas(config: &Config) -> Vec<Finding> {
         found.push(match profile.origin {
             Origin::Provider => Finding::ok(check, "the provider publishes its inputs"),
             // OpenAI publishes no schemas.
-            Origin::Bundled if default.name == ProviderName::OpenAi => {
+            Origin::Bundled if default.name == ProviderName::OPENAI => {
                 Finding::ok(check, "genflow knows its inputs")
             }
             Origin::Bundled => Finding::warn(

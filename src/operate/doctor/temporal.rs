@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Finding, causes, count, shown};
-use crate::domain::ProviderName;
 use crate::engines::config::Config;
 use crate::engines::temporal::admin::{Error, Registered, Server, Tasks};
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
@@ -144,10 +143,10 @@ fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
 
 async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     let main = config.temporal.task_queue.clone();
-    let limited = ProviderName::ALL
-        .into_iter()
-        .filter(|name| config.worker.named.of(*name).rate.is_some())
-        .map(|name| submit_queue(&main, name));
+    let named = config.worker.named.iter();
+    let limited = named
+        .filter(|(_, own)| own.rate.is_some())
+        .map(|(name, _)| submit_queue(&main, name));
     let activities: Vec<_> = [main.clone(), fetch_queue(&main)]
         .into_iter()
         .chain(limited)

@@ -1,4 +1,4 @@
-//! Checks what the operator allows: models, time-outs, and the addresses that a provider would fetch.
+//! Checks what the operator allows: providers, models, time-outs, and the addresses that a provider would fetch.
 //!
 //! Parsing checks the contract's own bounds; the bounds here are settings. The text of an error does not contain their
 //! values, so that a redelivered record is answered with the same text; the error's cause contains them.
@@ -31,8 +31,9 @@ impl Allowed<'_> {
             let models = self.0.intake.allowed_models.to_string();
             let max_timeout = self.0.intake.max_timeout.as_secs();
             let private = self.0.worker.egress.allow_private;
+            let providers = self.0.worker.named.names();
             anyhow!(
-                "ALLOWED_MODELS is {models:?}, MAX_TIMEOUT {max_timeout} s, DOWNLOAD_ALLOW_PRIVATE {private}"
+                "the providers are {providers}, ALLOWED_MODELS is {models:?}, MAX_TIMEOUT {max_timeout} s, DOWNLOAD_ALLOW_PRIVATE {private}"
             )
             .context(faults)
         })
@@ -58,6 +59,7 @@ impl Allowed<'_> {
             Media::Image => self.0.worker.image.name,
         };
         let provider = common.provider.unwrap_or(configured);
+        self.provider("spec.provider", provider, faults);
         self.model(
             "spec.model",
             kind,
@@ -66,6 +68,8 @@ impl Allowed<'_> {
             faults,
         );
         for (index, other) in common.fallback.iter().enumerate() {
+            let field = format!("spec.fallback[{index}].provider");
+            self.provider(&field, other.provider, faults);
             let field = format!("spec.fallback[{index}].model");
             self.model(&field, kind, other.provider, other.model.as_deref(), faults);
         }
@@ -84,6 +88,16 @@ impl Allowed<'_> {
             }
         });
         faults.note(in_params);
+    }
+
+    fn provider(&self, field: &str, provider: ProviderName, faults: &mut InvalidFields) {
+        if self.0.worker.named.of(provider).is_none() {
+            let provider = provider.as_str();
+            let problem = format!(
+                "is {provider:?}, which is not configured; expected replicate, openai, fal or a provider that genflow's operator has described"
+            );
+            faults.add(field, problem);
+        }
     }
 
     fn model(
@@ -179,11 +193,11 @@ mod tests {
         let mut other = of_model(None, None);
         other.fallback = vec![
             Fallback {
-                provider: ProviderName::OpenAi,
+                provider: ProviderName::OPENAI,
                 model: Some("gpt-image-2".to_owned()),
             },
             Fallback {
-                provider: ProviderName::Fal,
+                provider: ProviderName::FAL,
                 model: None,
             },
         ];
@@ -195,7 +209,7 @@ mod tests {
             refusal(&config, video(of_model(None, None))),
             "spec.model is null, and the default model of replicate is not allowed"
         );
-        let openai = Some(ProviderName::OpenAi);
+        let openai = Some(ProviderName::OPENAI);
         assert_eq!(
             refusal(&config, image(of_model(openai, Some("gpt-image-2")))),
             ""
@@ -210,6 +224,32 @@ mod tests {
             "spec.items[1].spec.model is \"evil/x\", which is not allowed for replicate"
         );
         assert_eq!(refusal(&Config::of(&[]).unwrap(), image(evil)), "");
+    }
+
+    #[test]
+    fn a_provider_that_is_not_configured_is_refused_wherever_it_is_named() {
+        let closed = ProviderName::parse("provider", "closed").unwrap();
+        let mut other = of_model(None, None);
+        other.fallback = vec![Fallback {
+            provider: closed,
+            model: None,
+        }];
+        let config = config(&[]);
+
+        let refused = refusal(&config, image(of_model(Some(closed), None)));
+        assert!(
+            refused.starts_with("spec.provider is \"closed\", which is not configured; expected "),
+            "{refused}"
+        );
+        let refused = refusal(&config, video(other));
+        assert!(
+            refused.starts_with("spec.fallback[0].provider is \"closed\""),
+            "{refused}"
+        );
+        let spec = image(of_model(Some(closed), None)).into();
+        let error = Allowed(&config).check(&spec, None).unwrap_err();
+        // The names are settings, so only operators see them.
+        assert!(format!("{error:#}").contains("the providers are fal, openai, replicate"));
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(crate) async fn run(
         }
     }
     if may_send {
-        this.send(mine).await
+        Box::pin(this.send(mine)).await
     } else {
         failpoint::hit("submit.reconciling").await;
         this.reconcile(mine).await

@@ -16,7 +16,7 @@ use crate::support::cutter::{Cut, Cutter};
 use crate::support::requests::{at, image, script};
 use crate::support::{Space, Watched, eventually};
 
-use ProviderName::{Fal, Replicate};
+use crate::support::requests::{FAL, REPLICATE};
 
 fn stuck(provider: ProviderName) -> Request {
     at(provider, script(image("closed"), &json!({"stuck": true})))
@@ -63,7 +63,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
     let _intake = space.start(&["intake"]);
     let failpoint = [("GENFLOW_FAILPOINT", "submit.sent=kill")];
     let mut worker = space.start_with(&["worker"], &failpoint);
-    let request = stuck(Fal);
+    let request = stuck(FAL);
     space.send(&request).await;
     worker.ended().await;
     let id = space.jobs(request.id.as_str()).await[0]["id"].clone();
@@ -73,7 +73,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
     let client = space.client().await;
     let accepted = Submitted::Accepted {
         job: Job {
-            provider: Fal,
+            provider: FAL,
             kind: Media::Image,
             id: id.to_owned(),
             status_url: at("/status"),
@@ -101,7 +101,7 @@ async fn a_job_that_is_accepted_while_its_terminated_run_is_ended_is_found_and_c
     let settings = served_at(&cutter.url);
     let _intake = space.start(&["intake"]);
     let mut first = space.start_with(&["worker"], &borrowed(&settings));
-    let request = stuck(Replicate);
+    let request = stuck(REPLICATE);
     cutter.plan(request.id.as_str(), Cut::Unread);
     space.send(&request).await;
     cutter.held(1).await;
@@ -133,7 +133,7 @@ async fn a_job_that_is_accepted_when_its_run_is_over_is_canceled_by_the_attempt_
     let settings = served_at(&cutter.url);
     let _intake = space.start(&["intake"]);
     let _worker = space.start_with(&["worker"], &borrowed(&settings));
-    let requests = [(Fal, Cut::AfterBody), (Replicate, Cut::Unread)]
+    let requests = [(FAL, Cut::AfterBody), (REPLICATE, Cut::Unread)]
         .map(|(provider, cut)| (stuck(provider), cut));
     for (request, cut) in &requests {
         cutter.plan(request.id.as_str(), *cut);

@@ -21,7 +21,7 @@ use crate::support::ledger::types;
 use crate::support::requests::{at, image, script};
 use crate::support::{Space, eventually};
 
-use ProviderName::{Fal, Replicate};
+use crate::support::requests::{FAL, REPLICATE};
 
 /// The delay of the worker's calls to the server.
 const LATE: Duration = Duration::from_millis(250);
@@ -181,10 +181,10 @@ async fn at_each_moment(provider: ProviderName) {
 
 #[tokio::test]
 async fn a_run_that_is_terminated_at_any_moment_has_one_outcome_and_leaves_no_job() {
-    at_each_moment(Replicate).await;
+    at_each_moment(REPLICATE).await;
 }
 
 #[tokio::test]
 async fn a_run_whose_job_cannot_be_looked_up_is_terminated_at_any_moment_and_leaves_none() {
-    at_each_moment(Fal).await;
+    at_each_moment(FAL).await;
 }

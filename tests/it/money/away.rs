@@ -87,8 +87,8 @@ impl Held {
     async fn new(space: Space, temporal: &str, replicate: Cut) -> Self {
         let plan = TAKERS.map(|(provider, make)| {
             let held = match provider {
-                ProviderName::Replicate => replicate,
-                ProviderName::OpenAi | ProviderName::Fal => Cut::AfterBody,
+                ProviderName::REPLICATE => replicate,
+                _ => Cut::AfterBody,
             };
             (at(provider, make("away")), held)
         });

@@ -9,7 +9,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::ResetActivity
 use temporalio_common::protos::temporal::api::workflowservice::v1::reset_activity_request::Activity;
 
 use super::away::pending;
-use super::{AMBIGUOUS, COMPLETED, Fal, Replicate, at, bill, end};
+use super::{AMBIGUOUS, COMPLETED, FAL, REPLICATE, at, bill, end};
 use crate::support::gate::Gate;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
@@ -35,7 +35,7 @@ async fn a_submit_whose_fence_was_stored_but_not_answered_is_sent_by_the_next_at
         ("GENFLOW_FAILPOINT", "submit.fencing=stop"),
     ];
     let worker = space.start_with(&["worker"], &settings);
-    let request = at(Fal, image("unanswered"));
+    let request = at(FAL, image("unanswered"));
     space.send(&request).await;
     worker.stopped().await;
     let client = space.client().await;
@@ -88,7 +88,7 @@ async fn a_submit_that_is_reset_with_its_record_is_not_sent_when_its_next_worker
         space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)])
     };
     let mut first = killed_at("submit.sent");
-    let request = at(Fal, image("reset"));
+    let request = at(FAL, image("reset"));
     space.send(&request).await;
     first.ended().await;
     let client = space.client().await;
@@ -110,9 +110,9 @@ async fn a_submit_that_is_reset_with_its_record_is_not_sent_when_its_next_worker
 async fn a_submit_that_is_reset_with_its_record_is_looked_for_before_it_is_sent() {
     // In the last case the job was accepted, and its worker died before it stored the answer.
     let cases: [(ProviderName, &str, _); 3] = [
-        (Replicate, "submit.sent", COMPLETED),
-        (Fal, "submit.kept", COMPLETED),
-        (Fal, "submit.sent", AMBIGUOUS),
+        (REPLICATE, "submit.sent", COMPLETED),
+        (FAL, "submit.kept", COMPLETED),
+        (FAL, "submit.sent", AMBIGUOUS),
     ];
     for (provider, point, wanted) in cases {
         let space = Space::new().await;

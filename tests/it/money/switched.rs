@@ -4,7 +4,7 @@ use genflow::domain::{Event, ProviderName, Request};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{COMPLETED, Fal, at, bill, borrowed, end, served_at, stories};
+use super::{COMPLETED, FAL, at, bill, borrowed, end, served_at, stories};
 use crate::batch::{batch, ids};
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::process::Process;
@@ -116,7 +116,7 @@ async fn a_job_is_polled_by_a_worker_that_has_its_key() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let mut first = space.start(&["worker"]);
-    let request = at(Fal, script(image("polled"), &json!({"seconds": 4.0})));
+    let request = at(FAL, script(image("polled"), &json!({"seconds": 4.0})));
     space.send(&request).await;
     // By then the answer to its submit is recorded.
     eventually("the job is polled", async || {
@@ -141,5 +141,5 @@ async fn a_job_is_polled_by_a_worker_that_has_its_key() {
     let events = space.story(request.id.as_str()).await;
     let bill = bill(&space, &request, end(&events)).await;
     assert_eq!(bill, (COMPLETED, 1, 1));
-    assert_eq!(provider(&events), ProviderName::Fal.as_str());
+    assert_eq!(provider(&events), ProviderName::FAL.as_str());
 }

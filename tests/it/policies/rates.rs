@@ -41,7 +41,7 @@ async fn items_of_a_batch_keep_it_and_other_providers_are_not_held_up() {
     let _all = space.start(&["all"]);
     let mut crowd = batch("limited", &vec![json!({}); 5]);
     crate::batch::spec(&mut crowd).max_concurrent = 5;
-    let free = at(Fal, image("free"));
+    let free = at(FAL, image("free"));
 
     space.send(&crowd).await;
     space.send(&free).await;

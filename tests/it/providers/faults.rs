@@ -8,11 +8,11 @@ use crate::support::Space;
 use crate::support::requests::{at, image, script, video};
 use crate::support::stories::stories;
 
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use ErrorCode::{
     ContentPolicy, InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused,
     ResultInvalid, ResultUnavailable, SubmitAmbiguous,
 };
-use ProviderName::{Fal, OpenAi, Replicate};
 
 /// How a request is expected to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub(super) fn by_address(name: &str) -> Request {
 
 /// Returns the faults of an answer that contains the outputs.
 fn answered() -> Vec<Case> {
-    let case = |make: fn(&str) -> Request, faults, end| case(OpenAi, make, faults, end);
+    let case = |make: fn(&str) -> Request, faults, end| case(OPENAI, make, faults, end);
     let failed = End::Failed;
     vec![
         case(image, json!({"submit": [429, 500, 503]}), End::Completed).sending(4),
@@ -228,8 +228,8 @@ async fn faulty() -> Space {
 async fn fal_ends_every_fault_as_it_should() {
     let space = faulty().await;
     let _all = space.start(&["all"]);
-    let mut cases = polled(Fal, image);
-    cases.extend(lost(Fal, image, End::Failed(SubmitAmbiguous)));
+    let mut cases = polled(FAL, image);
+    cases.extend(lost(FAL, image, End::Failed(SubmitAmbiguous)));
 
     hold(&space, &cases).await;
 }
@@ -238,8 +238,8 @@ async fn fal_ends_every_fault_as_it_should() {
 async fn openai_ends_every_fault_of_a_video_as_it_should() {
     let space = faulty().await;
     let _all = space.start(&["all"]);
-    let mut cases = polled(OpenAi, video);
-    cases.extend(lost(OpenAi, video, End::Failed(SubmitAmbiguous)));
+    let mut cases = polled(OPENAI, video);
+    cases.extend(lost(OPENAI, video, End::Failed(SubmitAmbiguous)));
 
     hold(&space, &cases).await;
 }
@@ -249,7 +249,7 @@ async fn openai_ends_every_fault_of_images_as_it_should() {
     let space = faulty().await;
     let _all = space.start(&["all"]);
     let mut cases = answered();
-    cases.extend(lost(OpenAi, image, End::Failed(SubmitAmbiguous)));
+    cases.extend(lost(OPENAI, image, End::Failed(SubmitAmbiguous)));
 
     hold(&space, &cases).await;
 }
@@ -258,8 +258,8 @@ async fn openai_ends_every_fault_of_images_as_it_should() {
 async fn replicate_ends_every_fault_as_it_should() {
     let space = faulty().await;
     let _all = space.start(&["all"]);
-    let mut cases = polled(Replicate, image);
-    cases.extend(lost(Replicate, image, End::Completed));
+    let mut cases = polled(REPLICATE, image);
+    cases.extend(lost(REPLICATE, image, End::Completed));
 
     hold(&space, &cases).await;
 }
@@ -270,9 +270,9 @@ async fn an_ambiguous_submit_is_sent_again_where_that_is_chosen() {
     let _all = space.start(&["all"]);
     let lost = json!({"submit": ["accept_cut"]});
     let cases = [
-        (Fal, video as fn(&str) -> Request),
-        (OpenAi, video),
-        (OpenAi, image),
+        (FAL, video as fn(&str) -> Request),
+        (OPENAI, video),
+        (OPENAI, image),
     ]
     .map(|(provider, make)| {
         let case = case(provider, make, lost.clone(), End::Completed);

@@ -13,10 +13,10 @@ use crate::support::requests::{image, script, video};
 use crate::support::stories::stories;
 use crate::support::{Space, Watched};
 
-use ProviderName::{Fal, OpenAi, Replicate};
+use crate::support::requests::{FAL, OPENAI, REPLICATE};
 
 /// Providers whose jobs are polled.
-const POLLED: [Taker; 3] = [(Replicate, image), (Fal, image), (OpenAi, video)];
+const POLLED: [Taker; 3] = [(REPLICATE, image), (FAL, image), (OPENAI, video)];
 
 fn asked(provider: ProviderName, make: fn(&str) -> Request, faults: &Value) -> Request {
     at(provider, script(make(provider.as_str()), faults))
@@ -50,7 +50,7 @@ async fn a_pause_that_a_provider_asks_for_is_kept() {
     let mut requests: Vec<_> = POLLED
         .map(|(provider, make)| asked(provider, make, &faults))
         .into();
-    requests.push(asked(OpenAi, image, &faults));
+    requests.push(asked(OPENAI, image, &faults));
 
     let stories = send_and_wait(&space, &requests).await;
 
@@ -99,12 +99,12 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
     let mut requests: Vec<_> = POLLED
         .map(|(provider, make)| asked(provider, make, &priced))
         .into();
-    requests.push(asked(OpenAi, image, &priced));
+    requests.push(asked(OPENAI, image, &priced));
     // Paid for, although the output cannot be stored.
     let lost = json!({"price": "0.125", "output": "html"});
-    requests.push(asked(Fal, image, &lost));
-    requests.push(asked(Replicate, image, &json!({"price": "None"})));
-    requests.push(asked(Replicate, image, &json!({})));
+    requests.push(asked(FAL, image, &lost));
+    requests.push(asked(REPLICATE, image, &json!({"price": "None"})));
+    requests.push(asked(REPLICATE, image, &json!({})));
 
     let stories = send_and_wait(&space, &requests).await;
 
@@ -118,7 +118,7 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
     let known = Some(Some(0.25));
     let unknown = Some(None);
     assert_eq!(costs, [known, known, known, known, None, unknown, unknown]);
-    for (provider, sum) in [(Replicate, "0.25"), (Fal, "0.375"), (OpenAi, "0.5")] {
+    for (provider, sum) in [(REPLICATE, "0.25"), (FAL, "0.375"), (OPENAI, "0.5")] {
         let provider = provider.as_str();
         let line = format!("genflow_provider_cost_usd_sum{{provider=\"{provider}\"}} {sum}\n");
         all.says("metrics", &line).await;
@@ -133,7 +133,7 @@ async fn an_address_that_expired_is_asked_for_anew_where_the_provider_can_be_ask
     let mut requests: Vec<_> = POLLED
         .map(|(provider, make)| asked(provider, make, &expired))
         .into();
-    requests.push(asked(OpenAi, by_address, &expired));
+    requests.push(asked(OPENAI, by_address, &expired));
 
     let stories = send_and_wait(&space, &requests).await;
 

@@ -8,6 +8,10 @@ use genflow::domain::{
 use serde_json::Value;
 use uuid::Uuid;
 
+pub(crate) const REPLICATE: ProviderName = ProviderName::REPLICATE;
+pub(crate) const OPENAI: ProviderName = ProviderName::OPENAI;
+pub(crate) const FAL: ProviderName = ProviderName::FAL;
+
 /// Models that only the simulator has: they take any size and length, so that stories are quick.
 pub(crate) const IMAGE_MODEL: &str = "simulated/image";
 pub(crate) const VIDEO_MODEL: &str = "simulated/video";
@@ -69,12 +73,12 @@ pub(crate) fn script(mut request: Request, script: &Value) -> Request {
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     let model = match (provider, &mut request.spec) {
         // It makes lengths and sizes of its own.
-        (ProviderName::OpenAi, Spec::Single(Single::Video(video))) => {
+        (ProviderName::OPENAI, Spec::Single(Single::Video(video))) => {
             video.duration = Some(4);
             video.resolution = Some("1280x720".to_owned());
             "sora-2"
         }
-        (ProviderName::OpenAi, _) => "gpt-image-2",
+        (ProviderName::OPENAI, _) => "gpt-image-2",
         (_, Spec::Single(Single::Video(_))) => VIDEO_MODEL,
         (_, _) => IMAGE_MODEL,
     };

@@ -6,10 +6,12 @@ use super::{PICTURE, file, image, profile, refused, sent, video};
 use crate::domain::model::bind;
 use crate::domain::{Common, ProviderName, Role, Single, VideoSpec};
 
+const REPLICATE: ProviderName = ProviderName::REPLICATE;
+const OPENAI: ProviderName = ProviderName::OPENAI;
+const FAL: ProviderName = ProviderName::FAL;
+
 #[test]
 fn an_image_of_1280x720_twice_as_png() {
-    use ProviderName::{Fal, OpenAi, Replicate};
-
     let without = |fields: &[&str]| {
         let Single::Image(mut image) = image() else {
             unreachable!()
@@ -28,63 +30,63 @@ fn an_image_of_1280x720_twice_as_png() {
     // Model, what it refuses, and what is sent without that.
     for (provider, model, wrong, expected, notes) in [
         (
-            Replicate,
+            REPLICATE,
             "black-forest-labs/flux-schnell",
             none,
             json!({"aspect_ratio": "16:9", "megapixels": "1", "num_outputs": 2, "output_format": "png"}),
             adapted,
         ),
         (
-            Replicate,
+            REPLICATE,
             "black-forest-labs/flux-1.1-pro",
             &["num_images"],
             json!({"aspect_ratio": "custom", "width": 1280, "height": 720, "output_format": "png"}),
             none,
         ),
         (
-            Replicate,
+            REPLICATE,
             "bytedance/seedream-4",
             &["num_images", "output_format"],
             json!({"size": "1K", "aspect_ratio": "16:9"}),
             adapted,
         ),
         (
-            Replicate,
+            REPLICATE,
             "ideogram-ai/ideogram-v3-turbo",
             &["num_images", "output_format"],
             json!({"resolution": "1312x736"}),
             adapted,
         ),
         (
-            Replicate,
+            REPLICATE,
             "recraft-ai/recraft-v3",
             &["num_images", "output_format"],
             json!({"aspect_ratio": "16:9"}),
             adapted,
         ),
         (
-            Replicate,
+            REPLICATE,
             "google/imagen-4",
             &["num_images"],
             json!({"aspect_ratio": "16:9", "image_size": "1K", "output_format": "png"}),
             adapted,
         ),
         (
-            Fal,
+            FAL,
             "fal-ai/flux/dev",
             none,
             json!({"image_size": {"width": 1280, "height": 720}, "num_images": 2, "output_format": "png"}),
             none,
         ),
         (
-            Fal,
+            FAL,
             "fal-ai/nano-banana-pro",
             none,
             json!({"aspect_ratio": "16:9", "resolution": "1K", "num_images": 2, "output_format": "png"}),
             adapted,
         ),
         (
-            OpenAi,
+            OPENAI,
             "gpt-image-2",
             none,
             json!({"size": "1280x720", "n": 2, "output_format": "png"}),
@@ -101,10 +103,10 @@ fn an_image_of_1280x720_twice_as_png() {
         assert_eq!(found, notes, "{model}");
     }
     assert_eq!(
-        refused(Replicate, "black-forest-labs/flux-2-pro", &image()),
+        refused(REPLICATE, "black-forest-labs/flux-2-pro", &image()),
         ["num_images"]
     );
-    let problems = bind(&profile(OpenAi, "gpt-image-1.5"), &image()).unwrap_err();
+    let problems = bind(&profile(OPENAI, "gpt-image-1.5"), &image()).unwrap_err();
     assert_eq!(problems[0].field, "width");
     assert!(
         problems[0]
@@ -118,43 +120,41 @@ fn an_image_of_1280x720_twice_as_png() {
 
 #[test]
 fn a_video_of_8_seconds_in_1920x1080_from_a_picture() {
-    use ProviderName::{Fal, Replicate};
-
     let ratio: &[&str] = &["adapted resolution"];
     let none: &[&str] = &[];
     for (provider, model, expected, notes) in [
         (
-            Replicate,
+            REPLICATE,
             "google/veo-3.1",
             json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
             none,
         ),
         (
-            Fal,
+            FAL,
             "fal-ai/veo3.1/image-to-video",
             json!({"duration": "8s", "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
             none,
         ),
         (
-            Replicate,
+            REPLICATE,
             "bytedance/seedance-1-pro",
             json!({"duration": 8, "resolution": "1080p", "image": PICTURE}),
             ratio,
         ),
         (
-            Replicate,
+            REPLICATE,
             "kwaivgi/kling-v3-video",
             json!({"duration": 8, "mode": "pro", "start_image": PICTURE}),
             ratio,
         ),
         (
-            Replicate,
+            REPLICATE,
             "pixverse/pixverse-v5",
             json!({"duration": 8, "quality": "1080p", "aspect_ratio": "16:9", "image": PICTURE}),
             none,
         ),
         (
-            Fal,
+            FAL,
             "fal-ai/ltx-2.3/image-to-video",
             json!({"duration": 8, "resolution": "1080p", "aspect_ratio": "16:9", "image_url": PICTURE}),
             none,
@@ -173,7 +173,7 @@ fn a_video_of_8_seconds_in_1920x1080_from_a_picture() {
         ("tencent/hunyuan-video", &["inputs[0]", "resolution"]),
         ("minimax/video-01", &["resolution", "duration"]),
     ] {
-        let found = refused(Replicate, model, &video());
+        let found = refused(REPLICATE, model, &video());
 
         for field in expected {
             assert!(found.iter().any(|it| it == field), "{model}: {found:?}");
@@ -187,7 +187,7 @@ fn a_video_of_8_seconds_in_1920x1080_from_a_picture() {
         duration: Some(6),
         ..VideoSpec::default()
     });
-    let (input, notes) = sent(Replicate, "minimax/video-01", &six);
+    let (input, notes) = sent(REPLICATE, "minimax/video-01", &six);
     assert_eq!(input, json!({"first_frame_image": PICTURE}));
     assert!(notes.is_empty(), "{notes:?}");
 }

@@ -15,7 +15,7 @@ async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
     ]}"#;
     let found = async |since: &str| {
         let since = chrono::DateTime::parse_from_rfc3339(since).unwrap();
-        asked(ProviderName::Replicate, answer, async |provider, _| {
+        asked(ProviderName::REPLICATE, answer, async |provider, _| {
             provider.find(&workflow(), since.timestamp_millis()).await
         })
         .await
@@ -33,7 +33,7 @@ async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
     // As with a gateway: below a path.
     let base = format!("http://{}/gateway", listener.local_addr().unwrap());
     let providers = providers(&base);
-    let replicate = providers.of(Media::Image, ProviderName::Replicate);
+    let replicate = providers.of(Media::Image, ProviderName::REPLICATE);
     let mut asked = Vec::new();
     let serving = async {
         for page in pages {

@@ -84,7 +84,7 @@ async fn a_schema_is_read_once_from_where_the_provider_publishes_it() {
     let deployment = json!({"current_release": {"model": "a/b", "version": "5c7d"}});
     for (name, model, answers, paths, fits) in [
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "a/b",
             vec![(
                 200,
@@ -94,28 +94,28 @@ async fn a_schema_is_read_once_from_where_the_provider_publishes_it() {
             false,
         ),
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "a/b:5c7d",
             vec![(200, json!({"openapi_schema": cog}))],
             vec!["/v1/models/a/b/versions/5c7d"],
             true,
         ),
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "deployments/a/b",
             vec![(200, deployment), (200, json!({"openapi_schema": cog}))],
             vec!["/v1/deployments/a/b", "/v1/models/a/b/versions/5c7d"],
             true,
         ),
         (
-            ProviderName::Replicate,
+            ProviderName::REPLICATE,
             "my/cog",
             vec![(404, json!({})), (200, cog.clone())],
             vec!["/v1/models/my/cog", "/openapi.json"],
             true,
         ),
         (
-            ProviderName::Fal,
+            ProviderName::FAL,
             "a/b",
             vec![(
                 200,
@@ -155,12 +155,12 @@ async fn without_the_providers_schema_a_copy_serves_and_without_one_only_the_pro
     let absent = [(404, String::new()), (404, String::new())];
 
     let (known, _) = bound(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         "black-forest-labs/flux-schnell",
         &failed,
     )
     .await;
-    let (unknown, _) = bound(ProviderName::Replicate, "me/mine", &absent).await;
+    let (unknown, _) = bound(ProviderName::REPLICATE, "me/mine", &absent).await;
 
     assert_eq!(known.unwrap().input["num_outputs"], json!(2));
     let error = unknown.unwrap_err();
@@ -181,7 +181,7 @@ async fn without_the_providers_schema_a_copy_serves_and_without_one_only_the_pro
 #[tokio::test]
 async fn while_a_provider_does_not_answer_its_known_schema_serves_and_an_unknown_one_may_be_read_later()
  {
-    let (unknown, _) = bound(ProviderName::Replicate, "me/mine", &[(500, String::new())]).await;
+    let (unknown, _) = bound(ProviderName::REPLICATE, "me/mine", &[(500, String::new())]).await;
 
     let error = unknown.unwrap_err();
     assert_eq!(
@@ -198,12 +198,12 @@ async fn a_request_that_costs_too_much_or_whose_price_is_not_known_is_refused() 
             ("IMAGE_API_BASE_URL", "http://127.0.0.1:1"),
         ]);
         let providers = Providers::new(&config.unwrap().worker, None).unwrap();
-        let mut single = spec(ProviderName::Replicate);
+        let mut single = spec(ProviderName::REPLICATE);
         if let Single::Image(image) = &mut single {
             image.common.model = Some(model.to_owned());
         }
         let bound = providers
-            .of(Media::Image, ProviderName::Replicate)
+            .of(Media::Image, ProviderName::REPLICATE)
             .bind(&single, HOUR)
             .await;
         bound.map_err(|error| error.problems[0].clone())
@@ -230,8 +230,8 @@ async fn a_provider_that_accepts_and_does_not_answer_holds_up_no_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let providers = providers_in(&base, None);
-    let provider = providers.of(Media::Image, ProviderName::Replicate);
-    let single = spec(ProviderName::Replicate);
+    let provider = providers.of(Media::Image, ProviderName::REPLICATE);
+    let single = spec(ProviderName::REPLICATE);
 
     let binding = provider.bind(&single, Duration::from_millis(50));
     let bound = tokio::time::timeout(Duration::from_secs(2), binding).await;
@@ -292,7 +292,7 @@ async fn a_video_on_openai_needs_a_model() {
             ..VideoSpec::default()
         })
     };
-    let openai = providers.of(Media::Video, ProviderName::OpenAi);
+    let openai = providers.of(Media::Video, ProviderName::OPENAI);
 
     let error = openai.bind(&video(None), HOUR).await.unwrap_err();
 
@@ -307,10 +307,10 @@ async fn a_video_on_openai_needs_a_model() {
 #[tokio::test]
 async fn a_name_that_is_no_models_is_refused_before_the_fence() {
     for (name, model) in [
-        (ProviderName::Replicate, "flux-schnell"),
-        (ProviderName::Replicate, "a/b:"),
-        (ProviderName::Replicate, "deployments/a/../b"),
-        (ProviderName::Fal, "flux"),
+        (ProviderName::REPLICATE, "flux-schnell"),
+        (ProviderName::REPLICATE, "a/b:"),
+        (ProviderName::REPLICATE, "deployments/a/../b"),
+        (ProviderName::FAL, "flux"),
     ] {
         let (bound, asked) = bound(name, model, &[]).await;
 

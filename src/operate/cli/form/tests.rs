@@ -49,7 +49,7 @@ fn the_nested_form_is_that_of_the_schema() {
     assert_eq!(image.common.params["seed"], "7");
     assert_eq!(image.common.params["sampler"], "\"euler\"");
     assert_eq!(image.common.params["steps"], "20");
-    assert_eq!(image.common.provider, Some(ProviderName::Replicate));
+    assert_eq!(image.common.provider, Some(ProviderName::REPLICATE));
     let fallback = image.common.fallback.iter();
     let fallback: Vec<_> = fallback
         .map(|other| (other.provider, other.model.as_deref()))
@@ -57,8 +57,8 @@ fn the_nested_form_is_that_of_the_schema() {
     assert_eq!(
         fallback,
         [
-            (ProviderName::OpenAi, Some("gpt-image-2")),
-            (ProviderName::Fal, None)
+            (ProviderName::OPENAI, Some("gpt-image-2")),
+            (ProviderName::FAL, None)
         ]
     );
 }

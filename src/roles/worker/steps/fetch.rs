@@ -116,8 +116,8 @@ impl Work {
                 }
                 Ok(stored)
             }
-            // Another worker may have the key, and nothing is lost until the deadline.
-            Err(error @ provider::Error::NoKey { .. }) => {
+            // Another worker may have the key or know the API, and nothing is lost until the deadline.
+            Err(error @ (provider::Error::NoKey { .. } | provider::Error::NotConfigured(_))) => {
                 tracing::warn!(workflow = %input.pending.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
@@ -191,7 +191,8 @@ impl Work {
             provider::Error::Status(_, after) => *after,
             provider::Error::Unreadable(_)
             | provider::Error::Unreachable(_)
-            | provider::Error::NoKey { .. } => None,
+            | provider::Error::NoKey { .. }
+            | provider::Error::NotConfigured(_) => None,
         };
         let failures = turn.count(|failures| {
             failures.refusals = if is_refusal(error) {
@@ -213,6 +214,7 @@ impl Work {
                 ErrorCode::ProviderAuth
             }
             provider::Error::Status(..)
+            | provider::Error::NotConfigured(_)
             | provider::Error::Unreadable(_)
             | provider::Error::Unreachable(_) => ErrorCode::ProviderFailed,
         };

@@ -31,6 +31,11 @@ impl This<'_> {
         // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
         let limit = every(self.ctx) * 2;
         let before = async {
+            // Another worker may know the provider, and nothing is lost until the deadline.
+            if let Err(error) = self.provider.is_configured() {
+                tracing::warn!(workflow = %self.input.pending.workflow, %error, "the job was not sent");
+                return Err(failure(Aborted::Again(error.into())));
+            }
             self.publish().await?;
             // No attempt came before the first, but an earlier run may have stored the result.
             let found = match mine.number {

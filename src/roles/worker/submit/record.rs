@@ -115,7 +115,7 @@ mod tests {
         Some(AttemptRecord {
             number,
             state,
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             sends: 1,
             first_at: Some(7),
             waiting_since: Some(8),
@@ -136,24 +136,24 @@ mod tests {
         assert!(!may_send(1, false, None), "the record was dropped");
         assert!(!may_send(1, false, record(3, Sent::Maybe)), "it was kept");
         assert!(!may_send(1, false, record(3, Sent::NotAccepted)));
-        let dropped = take_over(1, false, ProviderName::Fal, None);
+        let dropped = take_over(1, false, ProviderName::FAL, None);
         assert_eq!(dropped.state, Sent::Maybe, "it may have been sent");
         assert!(dropped.waiting_since.is_some());
     }
 
     #[test]
     fn the_record_of_a_submit_that_may_have_been_sent_is_taken_over_as_it_is() {
-        let taken = take_over(3, true, ProviderName::Replicate, record(1, Sent::Maybe));
+        let taken = take_over(3, true, ProviderName::REPLICATE, record(1, Sent::Maybe));
 
         assert_eq!((taken.number, taken.state), (3, Sent::Maybe));
         // The provider that the job was sent to, not the one that is configured now.
-        assert_eq!(taken.provider, ProviderName::Fal);
+        assert_eq!(taken.provider, ProviderName::FAL);
         assert_eq!(taken.waiting_since, Some(8));
     }
 
     #[test]
     fn a_cleared_record_lets_the_next_attempt_send() {
-        let cleared = take_over(3, true, ProviderName::Fal, record(1, Sent::Maybe)).cleared();
+        let cleared = take_over(3, true, ProviderName::FAL, record(1, Sent::Maybe)).cleared();
 
         assert!(may_send(4, true, Some(cleared)));
         assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
@@ -161,7 +161,7 @@ mod tests {
         let withheld = |sends| AttemptRecord { sends, ..cleared }.withheld();
         assert_eq!((withheld(1).sends, withheld(1).first_at), (0, None));
         assert_eq!((withheld(2).sends, withheld(2).first_at), (1, Some(7)));
-        let none = take_over(2, true, ProviderName::Fal, None);
+        let none = take_over(2, true, ProviderName::FAL, None);
         assert_eq!((none.state, none.waiting_since), (Sent::NotAccepted, None));
     }
 }

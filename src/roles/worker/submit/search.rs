@@ -22,6 +22,7 @@ const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an attempt has one of them")]
 pub(super) enum Found {
     Result(Submitted),
     /// The provider answered that it did not accept the job.
@@ -137,7 +138,7 @@ mod tests {
         let kept = JobRecord {
             workflow_id: RequestId::try_from("r".to_owned()).unwrap().run(0),
             run_id: "run".to_owned(),
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             send,
             answer,
             input: SentInput::default(),
@@ -145,7 +146,7 @@ mod tests {
         let record = AttemptRecord {
             number: 3,
             state: Sent::Maybe,
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             sends: 2,
             first_at: None,
             waiting_since: None,
@@ -158,7 +159,7 @@ mod tests {
         let refused = || EventError::new(ErrorCode::ProviderRefused, "no", false);
         let job = || Job {
             id: "j".to_owned(),
-            provider: ProviderName::Fal,
+            provider: ProviderName::FAL,
             kind: Media::Video,
             status_url: String::new(),
             result_url: String::new(),

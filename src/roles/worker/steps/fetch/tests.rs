@@ -18,7 +18,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             traceparent: None,
         },
         job: Job {
-            provider: ProviderName::Replicate,
+            provider: ProviderName::REPLICATE,
             kind: Media::Image,
             id: "j".to_owned(),
             status_url: String::new(),
