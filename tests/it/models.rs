@@ -96,7 +96,7 @@ async fn an_image_has_the_asked_ratio_count_and_format_whatever_the_model_calls_
 
         assert_eq!(sent(&last), input, "{model}");
         // The simulator keeps OpenAI's fields under other names.
-        if provider != ProviderName::OpenAi {
+        if provider != ProviderName::OPENAI {
             assert_eq!(received(&space, &asked).await, input, "{model}");
         }
         let outputs = &last.result.as_ref().unwrap().outputs;

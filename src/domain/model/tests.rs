@@ -426,7 +426,7 @@ fn the_notes_of_a_request_are_bounded() {
     });
 
     let (_, notes) = sent(
-        ProviderName::Replicate,
+        ProviderName::REPLICATE,
         "black-forest-labs/flux-schnell",
         &single,
     );

@@ -91,7 +91,7 @@ async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 async fn replicate_ends_a_job_some_time_after_its_deadline_by_itself() {
     let (sender, read) = tokio::sync::oneshot::channel();
 
-    submit(ProviderName::Replicate, Ok(()), async move |mut socket| {
+    submit(ProviderName::REPLICATE, Ok(()), async move |mut socket| {
         let bytes = read_until(&mut socket, b"a fox").await;
         sender.send(bytes).unwrap();
     })

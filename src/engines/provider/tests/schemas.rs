@@ -244,8 +244,8 @@ async fn a_schema_is_read_again_after_the_provider_has_refused_an_input() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let providers = providers_in(&base, None);
-    let provider = providers.of(Media::Image, ProviderName::Replicate);
-    let single = spec(ProviderName::Replicate);
+    let provider = providers.of(Media::Image, ProviderName::REPLICATE);
+    let single = spec(ProviderName::REPLICATE);
     let served = AtomicUsize::new(0);
     let serving = async {
         loop {
