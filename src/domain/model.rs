@@ -46,6 +46,7 @@ pub struct Bound {
 pub fn bind(profile: &Profile, single: &Single) -> Result<Bound, Vec<Problem>> {
     let mut binder = Binder::new(profile, single);
     let common = single.common();
+    binder.kind();
     binder.prompt(&common.prompt);
     binder.text("negative_prompt", common.negative_prompt.as_deref());
     binder.number("seed", common.seed);

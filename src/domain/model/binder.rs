@@ -186,6 +186,20 @@ impl<'p> Binder<'p> {
         });
     }
 
+    /// Refuses a model that makes videos for a request for images, or the reverse: its result would be paid for and useless.
+    pub(super) fn kind(&mut self) {
+        let (asked, other) = match self.media {
+            Media::Video => ("videos", "images"),
+            Media::Image => ("images", "videos"),
+        };
+        if self.profile.makes().is_some_and(|made| made != self.media) {
+            let model = self.profile.model.clone();
+            let allowed = format!("a model that makes {asked}");
+            let hint = format!("by its inputs, this one makes {other}");
+            self.invalid("model", model, allowed, hint);
+        }
+    }
+
     pub(super) fn prompt(&mut self, prompt: &str) {
         let name = match self.profile.is_known() {
             true => self

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::limits::{Binding, Limit, Limits, Pixels};
 use super::names;
 use super::schema::{Property, Schema};
-use crate::domain::ProviderName;
+use crate::domain::{Media, ProviderName};
 
 /// What is known about one model's input.
 #[derive(Clone, Debug)]
@@ -216,6 +216,27 @@ impl Profile {
             .find_map(|limit| limit.max_items.get(name));
         let own = self.schema.properties.get(name).and_then(|it| it.max_items);
         limit.copied().or(own)
+    }
+
+    /// Returns what the model makes, if its inputs tell: only videos have a length, only images a format such as png.
+    pub(super) fn makes(&self) -> Option<Media> {
+        let has = |names: &[&str]| names.iter().any(|name| self.property(name).is_some());
+        let lasts = has(names::DURATION)
+            || has(names::FPS)
+            || has(names::LAST_FRAME)
+            || has(&["num_frames"])
+            || self.fixed("duration").is_some();
+        let format = self.first(names::OUTPUT_FORMAT, |it| !it.choices.is_empty());
+        let is_picture = |choice: &Value| {
+            let word = choice.as_str().map(str::to_lowercase);
+            matches!(word.as_deref(), Some("png" | "jpg" | "jpeg" | "webp"))
+        };
+        let is_still = format.is_some_and(|(_, format)| format.choices.iter().all(is_picture));
+        match (lasts, is_still) {
+            (true, false) => Some(Media::Video),
+            (false, true) => Some(Media::Image),
+            (true, true) | (false, false) => None,
+        }
     }
 
     /// Returns the property because of which the model ignores `name`, if `is_set`.

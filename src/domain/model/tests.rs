@@ -6,7 +6,9 @@ mod worked;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Common, ImageSpec, Input, OnUnsupported, ProviderName, Role, VideoSpec};
+use crate::domain::{
+    Common, ImageSpec, Input, Media, OnUnsupported, ProviderName, Role, VideoSpec,
+};
 
 fn profile(provider: ProviderName, model: &str) -> Profile {
     let input = bundle::input(provider, model).unwrap_or_else(|| panic!("no {model}"));
@@ -432,6 +434,54 @@ fn the_notes_of_a_request_are_bounded() {
     );
 
     assert_eq!(notes.len(), 50, "{notes:?}");
+}
+
+#[test]
+fn a_model_that_makes_something_else_is_refused() {
+    let film = Single::Video(VideoSpec {
+        common: Common::new("a fox"),
+        ..VideoSpec::default()
+    });
+    let still = Single::Image(ImageSpec {
+        common: Common::new("a fox"),
+        ..ImageSpec::default()
+    });
+    for (model, suits, other) in [
+        ("black-forest-labs/flux-schnell", &still, &film),
+        ("google/veo-3.1", &film, &still),
+        ("minimax/video-01", &film, &still),
+    ] {
+        sent(ProviderName::REPLICATE, model, suits);
+        assert_eq!(refused(ProviderName::REPLICATE, model, other), ["model"]);
+    }
+}
+
+#[test]
+fn what_a_bundled_model_makes_is_not_mistaken() {
+    let films = [
+        "video",
+        "veo",
+        "kling",
+        "seedance",
+        "hailuo",
+        "ltx",
+        "ray-2",
+        "pixverse",
+        "wan",
+        "sora",
+        "gen4-turbo",
+    ];
+    let mut known = 0;
+    for provider in ProviderName::NATIVE {
+        for model in bundle::names(provider) {
+            let makes = profile(provider, model).makes();
+            let films = films.iter().any(|word| model.contains(word));
+            let named = if films { Media::Video } else { Media::Image };
+            assert!(makes.is_none_or(|made| made == named), "{model} {makes:?}");
+            known += usize::from(makes.is_some());
+        }
+    }
+    assert!(known > 80, "{known} are known");
 }
 
 #[test]
