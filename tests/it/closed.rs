@@ -232,7 +232,7 @@ async fn an_outcome_decided_while_kafka_was_away_survives_a_termination() {
                 fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
                 providers: space.config.worker.default_providers(),
                 submit_queues: &SubmitQueues::default(),
-                fallbacks: Default::default(),
+                fallbacks: &Default::default(),
             },
             |_| async { Ok(()) },
         )

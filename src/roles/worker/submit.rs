@@ -132,6 +132,9 @@ impl This<'_> {
             return Err(failure(Aborted::Waits(FOR_MEMORY)));
         };
         failpoint::hit("submit.fencing").await;
+        if self.input.candidate > 0 {
+            failpoint::hit("submit.fencing_fallback").await;
+        }
         // Set by a cancel, a time-out or the end of the grace period. The SDK may not report such an attempt's result.
         if ctx.is_cancelled() {
             return Err(cancelled(cleared));
