@@ -29,8 +29,9 @@ async fn a_model_of_the_operators_that_cannot_make_a_request_is_skipped() {
     assert_eq!(tried(&stories[0]), skipped);
     assert_eq!(bills(&space, &styled).await, [(1, 0), (0, 0), (1, 1)]);
     let events = space.story(item.id.as_str()).await;
-    assert_eq!(tried(&events), [("replicate", ProviderAuth)]);
-    assert_eq!(bills(&space, &item).await, [(1, 0), (1, 1)]);
+    // It has no style, but a size that the model does not make.
+    assert_eq!(tried(&events), skipped);
+    assert_eq!(bills(&space, &item).await, [(1, 0), (0, 0), (1, 1)]);
 }
 
 #[tokio::test]
