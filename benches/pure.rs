@@ -127,6 +127,7 @@ fn generated() -> Generated {
         cost_usd: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }
 

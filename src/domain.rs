@@ -29,7 +29,7 @@ pub(crate) mod token_buckets;
 pub use error_code::ErrorCode;
 pub use event::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Note, Notify, Output, Problem,
-    Progress, RecordPosition,
+    Progress, RecordPosition, Tried,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
@@ -46,8 +46,8 @@ pub use secret::Secret;
 pub(crate) use secret::shown;
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;
-pub(crate) use spec::urls;
 pub use spec::{
     BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, Media, OnFailure, OnUnsupported,
     Role, Single, Spec, Strategy, VideoSpec,
 };
+pub(crate) use spec::{MOST_FALLBACKS, urls};

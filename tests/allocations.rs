@@ -72,6 +72,7 @@ fn outcome() -> Outcome {
         cost_usd: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     })
 }
 

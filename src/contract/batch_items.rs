@@ -200,6 +200,9 @@ impl Items {
             user: batch.user.clone(),
             spec: item.spec.clone(),
             provider,
+            fallback: batch
+                .fallbacks
+                .of(&item.spec, provider, &batch.submit_queues),
             fingerprint: spelled(&note.hash),
             metadata: item.metadata.clone(),
             notify: sealed.filter(|_| !on.is_empty()).map(|sealed| Notify {

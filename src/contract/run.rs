@@ -4,6 +4,7 @@
 //! field is ever removed or retyped.
 
 mod batch;
+mod fallback;
 #[cfg(all(debug_assertions, feature = "dev"))]
 mod later;
 mod settings;
@@ -15,13 +16,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchStart, ClosedItem};
+pub use self::fallback::{Candidate, Fallbacks, KindFallbacks};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
+pub(crate) use self::submit::submit_key;
 pub use self::submit::{
     AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
-    Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
+    Progress, ProviderName, RequestId, Single, Tried, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: everything that a run needs.
@@ -37,6 +40,9 @@ pub struct Start {
     pub spec: Single,
     /// Fixed at intake: later configuration does not change it.
     pub provider: ProviderName,
+    /// The models to try in order if none before has accepted the job; fixed at intake too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Candidate>,
     /// Hash of the request's content (contract, 5.13).
     pub fingerprint: String,
     #[serde(default)]
@@ -89,17 +95,6 @@ impl Start {
         }
     }
 
-    /// Returns the lookup of a job that this run's `submit` may have left at the provider.
-    pub(crate) fn job_lookup(&self, run_id: &str, started_at: i64) -> JobLookup {
-        JobLookup {
-            provider: self.provider,
-            kind: self.spec.media(),
-            run_id: run_id.to_owned(),
-            since: started_at,
-            recent: false,
-        }
-    }
-
     /// Returns its size as a workflow input, in bytes.
     pub(crate) fn weight(&self) -> usize {
         serde_json::to_vec(self).map_or(usize::MAX, |text| text.len())
@@ -124,14 +119,40 @@ pub struct PendingEvents {
 pub struct Submit {
     #[serde(rename = "handed")]
     pub pending: PendingEvents,
+    /// Names the candidate's provider and model, unless it is the first one.
     pub spec: Single,
     pub provider: ProviderName,
+    /// 0 for the request's own provider and model, n for the n-th fallback.
+    #[serde(default, skip_serializing_if = "submit::is_first")]
+    pub candidate: u32,
+    /// The candidates after this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Candidate>,
     /// Maximum number of sends while the provider does not accept.
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
     /// The run's deadline, in milliseconds since the epoch.
     pub deadline: i64,
+}
+
+impl Submit {
+    /// Returns the id by which the provider knows the job.
+    pub(crate) fn key(&self) -> String {
+        submit_key(&self.pending.workflow, self.candidate)
+    }
+
+    /// Returns the lookup of a job that this submit may leave at its provider, among jobs since `since`.
+    pub(crate) fn job_lookup(&self, run_id: &str, since: i64) -> JobLookup {
+        JobLookup {
+            provider: self.provider,
+            kind: self.spec.media(),
+            run_id: run_id.to_owned(),
+            since,
+            recent: false,
+            candidate: self.candidate,
+        }
+    }
 }
 
 /// The result of `submit.v1`.
@@ -162,6 +183,15 @@ pub enum Submitted {
     Adopted(Generated),
     /// The submit failed for good: there is no job, or its outputs could not be stored.
     Refused(EventError),
+    /// There is no job, and never will be, for a reason of the provider's or because the model does not suit: the next
+    /// candidate may make it (contract, 6.12).
+    Declined {
+        model: String,
+        error: EventError,
+        /// Whether nothing was sent because an entry of the operator's does not suit the request.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        skipped: bool,
+    },
     /// The provider may have accepted a job that was not found; `finish` looks it up again.
     Ambiguous {
         error: EventError,
@@ -294,6 +324,9 @@ pub struct RunHistory<S> {
     /// A batch has no job of its own.
     #[serde(default)]
     pub leftover: ProviderJobLeft,
+    /// The models that did not make it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 /// The answer to the query `status`. Times are in milliseconds since the epoch.
@@ -318,6 +351,9 @@ pub struct StatusAnswer {
     /// How the items of a batch ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
+    /// The models that did not make it, if the run fell back to another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 /// The state of a run, as the query `status` and the command line report it.

@@ -51,6 +51,9 @@ pub struct Event {
     pub notify: Option<Notify>,
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+    /// The models that did not make it, in order; set on the last event of a run that fell back to another model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +107,9 @@ pub struct Generated {
     /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
+    /// The provider's model that made it; `None` in results of earlier versions.
+    #[serde(default)]
+    pub model: Option<String>,
 }
 
 /// A difference between a request and the input sent to the model.
@@ -157,6 +163,16 @@ pub struct EventError {
     /// All fields of the input that the model cannot serve.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// A model that did not make a request, and why (contract, 6.12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub provider: String,
+    pub model: String,
+    pub code: ErrorCode,
+    /// At most 300 characters.
+    pub message: String,
 }
 
 /// A field that the model cannot serve as requested.
@@ -329,6 +345,31 @@ impl EventError {
     }
 }
 
+impl Tried {
+    pub fn of(provider: &str, model: &str, error: &EventError) -> Self {
+        let cut = |text: &str, longest: usize| text.chars().take(longest).collect();
+        Self {
+            provider: provider.to_owned(),
+            model: cut(model, 256),
+            code: error.code,
+            message: cut(&error.message, 300),
+        }
+    }
+}
+
+/// Who did not make it, and why.
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            provider,
+            model,
+            code,
+            message,
+        } = self;
+        write!(f, "{provider} {model}: {}: {message}", code.as_str())
+    }
+}
+
 #[cfg(test)]
 impl Event {
     /// Returns a PROGRESS of the request `a`, without content.
@@ -352,6 +393,7 @@ impl Event {
             record: None,
             notify: None,
             metadata: BTreeMap::new(),
+            tried: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Notify, Progress, RequestId,
-    UserId, WorkflowId,
+    Tried, UserId, WorkflowId,
 };
 
 /// Fields that all events of a run share.
@@ -56,6 +56,9 @@ pub struct Journal {
     pub unconfirmed: Vec<Event>,
     /// Set once, then fixed.
     pub outcome: Option<Outcome>,
+    /// The models that did not make it so far, if there is another one to try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 const LONGEST_STAGE: usize = 128;
@@ -103,7 +106,9 @@ impl Journal {
             Outcome::Failed(_) => EventType::Failed,
             Outcome::Cancelled => EventType::Cancelled,
         };
+        let tried = self.tried.clone();
         self.append(identity, kind, at, |event| {
+            event.tried = tried;
             event.batch = items;
             match &outcome {
                 Outcome::Completed(generated) => event.result = Some(generated.clone()),
@@ -151,6 +156,7 @@ impl Journal {
             record: None,
             notify: identity.notify.clone(),
             metadata: identity.metadata.clone(),
+            tried: Vec::new(),
         };
         fill(&mut event);
         event.cut_to_size();

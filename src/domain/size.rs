@@ -22,7 +22,8 @@ const OUTPUT_FRAME: usize = 96;
 const ENTRY_FRAME: usize = 8;
 
 impl Event {
-    /// Trims an event above 256 kB: first `outputs[].url`, then `result.sent` and `result.notes`, then `metadata`.
+    /// Trims an event above 256 kB: first `outputs[].url`, then `result.sent` and `result.notes`, then
+    /// `tried[].message`, then `metadata`.
     ///
     /// Texts are bounded where they enter. The ids, the notification targets and the stored outputs are never
     /// trimmed; [`Generated::fits`] bounds the outputs.
@@ -39,6 +40,10 @@ impl Event {
         {
             result.sent = None;
             result.notes.clear();
+        }
+        if self.weight() > LARGEST_EVENT {
+            let tried = self.tried.iter_mut();
+            tried.for_each(|tried| tried.message.clear());
         }
         if self.weight() > LARGEST_EVENT {
             self.metadata.clear();
@@ -64,12 +69,25 @@ impl Event {
             .iter()
             .map(|(key, value)| ENTRY_FRAME + key.len() + value.len())
             .sum();
+        let tried = self.tried.iter().map(|tried| {
+            let texts = [&tried.provider, &tried.model, &tried.message];
+            let code = tried.code.as_str().len();
+            ENTRY_FRAME * 2 + code + texts.map(String::len).iter().sum::<usize>()
+        });
         let ids = ids.map(String::len).iter().sum::<usize>()
             + nullable_ids
                 .map(|id| length(id.as_ref()))
                 .iter()
                 .sum::<usize>();
-        EVENT_FRAME + ids + progress + result + error + record + notify + metadata
+        EVENT_FRAME
+            + ids
+            + progress
+            + result
+            + error
+            + record
+            + notify
+            + metadata
+            + tried.sum::<usize>()
     }
 }
 
@@ -88,7 +106,7 @@ impl Generated {
             .notes
             .iter()
             .map(|note| ENTRY_FRAME * 2 + note.field.len() + note.kind.len() + note.details.len());
-        let sent = length(self.sent.as_ref());
+        let sent = length(self.sent.as_ref()) + length(self.model.as_ref());
         ids + outputs.sum::<usize>() + sent + notes.sum::<usize>()
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use self::check::MOST_FALLBACKS;
 pub(super) use self::check::check_metadata;
 pub(crate) use self::params::urls;
 
@@ -110,7 +111,7 @@ pub struct Common {
     pub params: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "OnUnsupported::is_refuse")]
     pub on_unsupported: OnUnsupported,
-    /// Providers to try in order, if none before has accepted the job. This version checks them, but tries none.
+    /// Models to try in order if none before has accepted the job (contract, 6.12); at most 5. If empty, the operator's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<Fallback>,
 }
@@ -151,11 +152,12 @@ pub enum OnUnsupported {
     Drop,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A model to try if none before has accepted the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
     pub provider: ProviderName,
-    /// The provider's model; `None` means the configured one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The provider's model; `None` means its default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
@@ -220,6 +222,18 @@ impl Single {
             Self::Video(video) => &video.common,
             Self::Image(image) => &image.common,
         }
+    }
+
+    /// Returns the same request for another model.
+    pub fn at(&self, provider: ProviderName, model: &str) -> Self {
+        let mut other = self.clone();
+        let common = match &mut other {
+            Self::Video(video) => &mut video.common,
+            Self::Image(image) => &mut image.common,
+        };
+        common.provider = Some(provider);
+        common.model = Some(model.to_owned());
+        other
     }
 }
 

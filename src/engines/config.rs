@@ -40,7 +40,7 @@ pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
 pub use self::worker::Worker;
 use crate::contract::seal::NotifyKey;
-use crate::domain::Secret;
+use crate::domain::{Fallback, Media, Secret};
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -221,11 +221,32 @@ fn read(vars: &mut Vars<'_>) -> Config {
         mock_external_apis,
         insecure_dev: vars.flag("GENFLOW_INSECURE_DEV", false),
     };
+    check_fallbacks(vars, &config);
     let is_development = config.is_development();
     if let Some(email) = &mut config.notifier.email {
         email.allowed_domains.default_to(is_development);
     }
     config
+}
+
+/// Checks that `ALLOWED_MODELS` allows the operator's own fallbacks.
+fn check_fallbacks(vars: &mut Vars<'_>, config: &Config) {
+    let worker = &config.worker;
+    for (variable, media, entries) in [
+        ("VIDEO_FALLBACK", Media::Video, &worker.video_fallback),
+        ("IMAGE_FALLBACK", Media::Image, &worker.image_fallback),
+    ] {
+        for Fallback { provider, model } in entries {
+            let default = || worker.provider(media, *provider).model;
+            let model = model.clone().unwrap_or_else(default);
+            if !config.intake.allowed_models.allow(media, *provider, &model) {
+                let provider = provider.as_str();
+                let problem =
+                    format!("has {provider}/{model}, expected models that ALLOWED_MODELS allows");
+                vars.fault(variable, &problem);
+            }
+        }
+    }
 }
 
 /// Returns whether the host of a setting is this machine.

@@ -30,7 +30,7 @@ use self::memory::MemoryBudget;
 use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single};
 use crate::engines::config::{self, Protocol};
 use crate::engines::http;
 use crate::engines::storage::Source;
@@ -201,15 +201,15 @@ impl Provider {
         }
     }
 
-    /// Looks up a job by our id among those created since `since` (milliseconds since the epoch). Without
+    /// Looks up a job by our id, `key`, among those created since `since` (milliseconds since the epoch). Without
     /// [`Self::can_find`], `None` proves nothing.
     ///
     /// # Errors
     /// If the call fails or does not prove that there is no job.
-    pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
+    pub async fn find(&self, key: &str, since: i64) -> Result<Option<Job>, Error> {
         let finding = async {
             match self.config.protocol {
-                Protocol::Replicate => replicate::find(self, workflow, since).await,
+                Protocol::Replicate => replicate::find(self, key, since).await,
                 Protocol::OpenAi | Protocol::Fal => Ok(None),
                 Protocol::Unknown => Err(self.not_configured()),
             }

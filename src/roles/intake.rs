@@ -145,6 +145,7 @@ impl Intake {
             record: Some(record.position.clone()),
             notify: self.notify(&named.targets, &named.notify_on, &named.request)?,
             metadata,
+            tried: Vec::new(),
         })
     }
 }

@@ -70,6 +70,7 @@ fn end<S>(
         next: next.max(input.journal.next),
         unconfirmed: history.events,
         outcome: None,
+        tried: history.tried,
     };
     if !is_over {
         journal.open(&input.identity, history.started_at);
@@ -124,6 +125,7 @@ mod tests {
             user: "u".to_owned().try_into().unwrap(),
             spec: Single::Video(VideoSpec::default()),
             provider: ProviderName::REPLICATE,
+            fallback: Vec::new(),
             fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),
             notify: None,
@@ -143,6 +145,7 @@ mod tests {
             started_at: 10,
             events,
             leftover: ProviderJobLeft::None,
+            tried: Vec::new(),
         };
         end_run(&closed(timed_out), history).pending.events
     }
@@ -205,6 +208,7 @@ mod tests {
             started_at: 10,
             events: Vec::new(),
             leftover: ProviderJobLeft::None,
+            tried: Vec::new(),
         };
 
         let finish = end_batch(&closed(false), history);

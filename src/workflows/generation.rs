@@ -5,7 +5,6 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -19,11 +18,11 @@ use temporalio_sdk::{
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start, StatusAnswer,
-    Submit, Submitted,
+    Candidate, Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start,
+    StatusAnswer, Submit, Submitted,
 };
 use crate::contract::search_attributes::cancelling;
-use crate::domain::{ErrorCode, Generated, Outcome, Output};
+use crate::domain::{ErrorCode, EventError, Generated, Outcome, Output, Tried};
 use crate::workflows::run_core::{Ending, HasStatus, RunCore, not_started_in_time, show};
 use crate::workflows::support::{failed, is_expired, last_record, now, options, readable};
 
@@ -77,6 +76,21 @@ struct GenerationRun {
     sent_at: Option<i64>,
     /// The input that the model was sent.
     sent: SentInput,
+    /// The candidate that is asked: 0 for the request's own model, n for the n-th fallback.
+    candidate: u32,
+}
+
+/// How the submit to a candidate ended.
+enum Answer {
+    Accepted(Job),
+    /// The next candidate may make it.
+    Declined {
+        model: String,
+        error: EventError,
+        skipped: bool,
+    },
+    /// The run ends.
+    Ended(Ending),
 }
 
 impl GenerationRun {
@@ -88,15 +102,27 @@ impl GenerationRun {
             start,
             sent_at: None,
             sent: SentInput::default(),
+            candidate: 0,
         }
     }
 
     fn submit(&self, ctx: &Context) -> (Submit, ActivityOptions) {
-        let Start { steps, .. } = &self.start;
+        let start = &self.start;
+        let steps = &start.steps;
+        let (upto, others) = start.fallback.split_at(self.candidate as usize);
+        let (spec, provider, queue) = match upto.last() {
+            None => (start.spec.clone(), start.provider, &start.submit_queue),
+            Some(other) => {
+                let spec = start.spec.at(other.provider, &other.model);
+                (spec, other.provider, &other.submit_queue)
+            }
+        };
         let submit = Submit {
             pending: self.core.pending(),
-            spec: self.start.spec.clone(),
-            provider: self.start.provider,
+            spec,
+            provider,
+            candidate: self.candidate,
+            others: others.to_vec(),
             attempts: steps.submit_attempts,
             started_at: self.core.started_at,
             deadline: self.core.deadline(),
@@ -110,7 +136,7 @@ impl GenerationRun {
             start_to_close: SUBMIT_TRY,
         };
         // A queue of its own if the provider has a rate limit.
-        options.task_queue = self.start.submit_queue.clone();
+        options.task_queue = queue.clone();
         (submit, options)
     }
 
@@ -169,8 +195,34 @@ impl GenerationRun {
             cost_usd,
             sent: self.sent.sent.clone(),
             notes: self.sent.notes.clone(),
+            model: self.sent.model.clone(),
         };
         Outcome::Completed(generated).into()
+    }
+
+    /// Notes why the candidate that was asked did not make it.
+    fn tried(&self, ctx: &Context, model: &str, error: &EventError) {
+        let provider = match self.fallback() {
+            None => self.start.provider,
+            Some(other) => other.provider,
+        };
+        let tried = Tried::of(provider.as_str(), model, error);
+        show(ctx, |status| status.tried.push(tried.clone()));
+        self.core.decide(|journal, _| journal.tried.push(tried));
+    }
+
+    /// Returns the candidate that is asked, unless that is the first one.
+    fn fallback(&self) -> Option<&Candidate> {
+        let index = self.candidate.checked_sub(1)?;
+        self.start.fallback.get(index as usize)
+    }
+
+    /// Returns `ending`, and notes why the last candidate did not make it, if others were tried before.
+    fn last(&self, ctx: &Context, ending: Ending) -> Ending {
+        if let (Some(other), Outcome::Failed(error)) = (self.fallback(), &ending.outcome) {
+            self.tried(ctx, &other.model, error);
+        }
+        ending
     }
 
     /// Notes that the run has expired, if that is why an activity failed.
@@ -191,7 +243,7 @@ impl GenerationRun {
     }
 }
 
-/// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
+/// Submits to the candidates in turn, each after the one before has declined (contract, 6.12); then fetches until the result is stored, or until a cancel or the deadline ends the run.
 async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.scope.is_cancelled() {
         return Outcome::Cancelled.into();
@@ -199,23 +251,43 @@ async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.time_left(ctx).is_zero() {
         return not_started_in_time().into();
     }
-    match submit_job(ctx, run).await {
-        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job).await,
-        ControlFlow::Break(ending) => ending,
-    }
+    // Why the last candidate that was asked has declined. One that was skipped says nothing about the request.
+    let mut refusal = None;
+    let ending = loop {
+        match submit_job(ctx, run).await {
+            Answer::Accepted(job) => break fetch_until_stored(ctx, run, job).await,
+            Answer::Ended(ending) => break ending,
+            Answer::Declined {
+                model,
+                error,
+                skipped,
+            } => {
+                run.tried(ctx, &model, &error);
+                let error = refusal.take().filter(|_| skipped).unwrap_or(error);
+                let is_last = run.candidate as usize == run.start.fallback.len();
+                if is_last || run.core.is_over(ctx) {
+                    return Outcome::Failed(error).into();
+                }
+                refusal = Some(error);
+                run.candidate += 1;
+            }
+        }
+    };
+    run.last(ctx, ending)
 }
 
-/// Runs `submit`; returns the job that the provider has accepted, or else how the run ends.
-async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Ending, Job> {
+/// Runs `submit` for the candidate whose turn it is.
+async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
     show(ctx, |status| status.state = RunState::Submitting);
     let upto = run.core.next_sequence();
     let (input, options) = run.submit(ctx);
+    let lookup = input.job_lookup(&run.core.input.identity.run_id, run.core.started_at);
     let submit = ctx.execute_activity(RequestActivities::submit, input, options);
     let submitted = readable(ctx, submit.await).await;
     if submitted.is_ok() {
         run.core.confirm(upto);
     }
-    ControlFlow::Break(match submitted {
+    Answer::Ended(match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
@@ -225,7 +297,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
             show(ctx, |status| status.state = RunState::Generating);
             run.accepted(ctx, &job.id, attempts, sent_at);
             run.sent = input;
-            return ControlFlow::Continue(job);
+            return Answer::Accepted(job);
         }
         Ok(Submitted::Stored {
             result,
@@ -237,13 +309,22 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
         }
         Ok(Submitted::Adopted(generated)) => Outcome::Completed(generated).into(),
         Ok(Submitted::Refused(error)) => Outcome::Failed(error).into(),
+        Ok(Submitted::Declined {
+            model,
+            error,
+            skipped,
+        }) => {
+            return Answer::Declined {
+                model,
+                error,
+                skipped,
+            };
+        }
         Ok(Submitted::Ambiguous { error, lookup }) => Ending {
             outcome: Outcome::Failed(error),
             leftover: ProviderJobLeft::Unknown(lookup),
         },
         Err(error) => {
-            let run_id = &run.core.input.identity.run_id;
-            let lookup = run.start.job_lookup(run_id, run.core.started_at);
             let leftover = ProviderJobLeft::of(last_record(&error), lookup);
             run.expire_by(ctx, &error);
             run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))

@@ -232,6 +232,7 @@ async fn an_outcome_decided_while_kafka_was_away_survives_a_termination() {
                 fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
                 providers: space.config.worker.default_providers(),
                 submit_queues: &SubmitQueues::default(),
+                fallbacks: &Default::default(),
             },
             |_| async { Ok(()) },
         )
@@ -261,6 +262,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         submit_queue: None,
         traceparent: None,
         journal: genflow::domain::Journal::default(),
+        fallback: Vec::new(),
     };
     let queue = space.config.temporal.task_queue.clone();
     let options = WorkflowStartOptions::new(queue, request.id.to_string())

@@ -30,6 +30,7 @@ mod doctor;
 mod egress;
 mod email;
 mod endings;
+mod fallback;
 mod flow;
 mod image;
 mod layers;

@@ -5,6 +5,7 @@
 //! are cut.
 
 mod away;
+mod declined;
 mod fence;
 mod listed;
 mod switched;
@@ -55,6 +56,8 @@ struct Cell {
     provider: ProviderName,
     cut: Cut,
     request: Request,
+    /// The idempotency key of the submit.
+    key: String,
 }
 
 fn cells() -> Vec<Cell> {
@@ -65,6 +68,7 @@ fn cells() -> Vec<Cell> {
             cells.push(Cell {
                 provider,
                 cut,
+                key: request.id.to_string(),
                 request,
             });
         }
@@ -120,12 +124,25 @@ fn end(events: &[Event]) -> Option<ErrorCode> {
 }
 
 async fn bill(space: &Space, request: &Request, end: Option<ErrorCode>) -> Bill {
-    let bill = space.bill(request.id.as_str()).await;
+    bill_of(space, request.id.as_str(), end).await
+}
+
+async fn bill_of(space: &Space, key: &str, end: Option<ErrorCode>) -> Bill {
+    let bill = space.bill(key).await;
     (end, bill.submits, bill.accepted)
 }
 
-/// Cuts each submit at its point; asserts that each cell's bill is the `expected` one.
 async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
+    matrix_of(&cells(), fate, ambiguous, expected).await;
+}
+
+/// Cuts each submit at its point; asserts that each cell's bill is the `expected` one. Returns the space.
+async fn matrix_of(
+    cells: &[Cell],
+    fate: Fate,
+    ambiguous: &str,
+    expected: fn(&Cell) -> Bill,
+) -> Space {
     let space = Space::with(&[("SUBMIT_AMBIGUOUS", ambiguous)]).await;
     let cutter = Cutter::before(&space.engines.simulator).await;
     let mut settings = served_at(&cutter.url);
@@ -137,9 +154,11 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
     let settings = borrowed(&settings);
     let _intake = space.start(&["intake"]);
     let mut first = Watched::start(&space, "worker", &settings);
-    let cells = cells();
-    for Cell { cut, request, .. } in &cells {
-        cutter.plan(request.id.as_str(), *cut);
+    for Cell {
+        cut, request, key, ..
+    } in cells
+    {
+        cutter.plan(key, *cut);
         space.send(request).await;
     }
     cutter.held(cells.len()).await;
@@ -179,8 +198,9 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
             provider,
             cut,
             request,
+            key,
         } = cell;
-        let bill = bill(&space, request, end(events)).await;
+        let bill = bill_of(&space, key, end(events)).await;
         if bill != expected(cell) {
             let expected = expected(cell);
             let kind = request.spec.kind();
@@ -191,6 +211,7 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
         }
     }
     assert!(wrong.is_empty(), "{fate:?}:\n{}", wrong.join("\n"));
+    space
 }
 
 #[tokio::test]

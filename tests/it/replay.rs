@@ -32,8 +32,7 @@ use crate::batch::{batch, ids, spec};
 use crate::notify;
 use crate::support::described::Described as _;
 use crate::support::receiver::Receiver;
-use crate::support::requests::at;
-use crate::support::requests::{image, script, video};
+use crate::support::requests::{at, falling_back, image, script, video};
 use crate::support::{Space, eventually};
 
 #[tokio::test]
@@ -151,7 +150,13 @@ async fn a_run_of_every_ending_replays() {
     let claimed = image("claimed");
     let stored = at(ProviderName::OPENAI, image("stored"));
     let ambiguous = script(image("ambiguous"), &json!({"submit": [502]}));
-    let endings: [(&str, Request, EventType); 8] = [
+    let declined = script(
+        image("fallback"),
+        &json!({"candidates": 1, "submit": [401]}),
+    );
+    let declined = at(ProviderName::REPLICATE, declined);
+    let fallback = falling_back(declined, &[ProviderName::FAL]);
+    let endings: [(&str, Request, EventType); 9] = [
         ("completed", image("completed"), EventType::Completed),
         (
             "progress",
@@ -169,6 +174,7 @@ async fn a_run_of_every_ending_replays() {
             EventType::Failed,
         ),
         ("stored", stored, EventType::Completed),
+        ("fallback", fallback, EventType::Completed),
         (
             "ambiguous",
             at(ProviderName::OPENAI, ambiguous),

@@ -290,6 +290,7 @@ async fn of_many_at_once_one_starts_the_run() {
             fetch_queue: "nobody",
             providers: space.config.worker.default_providers(),
             submit_queues: &genflow::contract::run::SubmitQueues::default(),
+            fallbacks: &Default::default(),
         };
         temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
     };

@@ -301,6 +301,7 @@ fn full_result() -> Generated {
             kind: "adapted".to_owned(),
             details: "720p".to_owned(),
         }],
+        model: None,
     }
 }
 

@@ -82,6 +82,7 @@ fn start(total: u32) -> BatchStart {
         },
         started_at: None,
         journal: crate::domain::Journal::default(),
+        fallbacks: Default::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::RunInput;
+use super::fallback::Fallbacks;
 use super::settings::{DefaultProviders, Steps, SubmitQueues};
 use crate::domain::{
     EventType, Identity, ItemCounts, Journal, Kind, Notify, RequestId, UserId, WorkflowId,
@@ -40,6 +41,9 @@ pub struct BatchStart {
     /// The providers of items that name none.
     pub providers: DefaultProviders,
     pub submit_queues: SubmitQueues,
+    /// What items fall back to.
+    #[serde(default, skip_serializing_if = "Fallbacks::is_default")]
+    pub fallbacks: Fallbacks,
     /// W3C trace context of the request's record.
     pub traceparent: Option<String>,
     /// How the items ended; carried over on continue-as-new.

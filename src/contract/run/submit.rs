@@ -23,6 +23,10 @@ pub struct AttemptRecord {
     /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time
     /// at which its record was found missing. `None` if no answer can arrive.
     pub waiting_since: Option<i64>,
+    /// Whether the outcome of an earlier send is unknown (`SUBMIT_AMBIGUOUS=resubmit`): no refusal of a later one
+    /// proves that nothing was accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
 }
 
 /// What is known about a send.
@@ -47,18 +51,17 @@ impl AttemptRecord {
 
     /// Returns the lookup of a job that may have been sent: at the provider that it was sent to, among jobs since the
     /// first send.
-    pub(crate) fn job_lookup(self, kind: Media, run_id: &str, started_at: i64) -> JobLookup {
+    pub(crate) fn narrowed(self, lookup: JobLookup) -> JobLookup {
         JobLookup {
             provider: self.provider,
-            kind,
-            run_id: run_id.to_owned(),
-            since: self.first_at.unwrap_or(started_at),
+            since: self.first_at.unwrap_or(lookup.since),
             recent: true,
+            ..lookup
         }
     }
 }
 
-/// A provider's answer to a submit, kept in the result store as `job.json` for later attempts of the same run and for
+/// A provider's answer to a submit, kept in the result store as `job.json` or, after a fallback, `job-{candidate}.json` for later attempts of the same run and for
 /// its end (contract, promise 3 (e)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
@@ -66,7 +69,10 @@ pub struct JobRecord {
     /// Temporal's run id: another run with the same workflow id must not adopt the answer.
     pub run_id: String,
     pub provider: ProviderName,
-    /// Number of the run's send that was answered, from 1.
+    /// The candidate that answered.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub candidate: u32,
+    /// Number of the candidate's send that was answered, from 1.
     pub send: u32,
     pub answer: SubmitAnswer,
     /// What was sent; empty in records of earlier versions.
@@ -82,18 +88,22 @@ pub struct SentInput {
     pub sent: Option<String>,
     /// How it differs from the request.
     pub notes: Vec<Note>,
+    /// The model that it was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 impl SentInput {
-    pub fn of(bound: &Bound) -> Self {
+    pub fn of(bound: &Bound, model: &str) -> Self {
         Self {
             sent: bound.sent(),
             notes: bound.notes.clone(),
+            model: Some(model.to_owned()),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sent.is_none() && self.notes.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -105,6 +115,8 @@ pub enum SubmitAnswer {
     Job(Job),
     /// It refused the job for good.
     Refused(EventError),
+    /// It refused the job for good, for a reason of its own: another model may make it.
+    Declined(EventError),
     /// It did not accept the job, but may accept it later.
     NotAccepted,
 }
@@ -131,6 +143,34 @@ pub struct JobLookup {
     pub since: i64,
     /// The job may have been sent a moment ago, so one lookup is not enough.
     pub recent: bool,
+    /// The candidate that it was sent to.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub candidate: u32,
+}
+
+impl JobLookup {
+    /// Returns the id by which the provider knows the job.
+    pub(crate) fn key(&self, workflow: &WorkflowId) -> String {
+        submit_key(workflow, self.candidate)
+    }
+}
+
+/// Returns our id of a candidate's submit at its provider: the idempotency key. Each candidate has its own, so that what
+/// is found belongs to the one that was asked.
+pub(crate) fn submit_key(workflow: &WorkflowId, candidate: u32) -> String {
+    match candidate {
+        0 => workflow.to_string(),
+        // No workflow id contains a slash.
+        candidate => format!("{workflow}/{candidate}"),
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+pub(super) fn is_first(candidate: &u32) -> bool {
+    *candidate == 0
 }
 
 impl ProviderJobLeft {
@@ -139,7 +179,7 @@ impl ProviderJobLeft {
         match record {
             None => Self::Unknown(lookup),
             Some(AttemptRecord { first_at: None, .. }) => Self::None,
-            Some(sent) => Self::Unknown(sent.job_lookup(lookup.kind, &lookup.run_id, lookup.since)),
+            Some(sent) => Self::Unknown(sent.narrowed(lookup)),
         }
     }
 }
@@ -156,6 +196,7 @@ mod tests {
             run_id: "run".to_owned(),
             since: 1,
             recent: false,
+            candidate: 2,
         };
         let record = |first_at| AttemptRecord {
             number: 1,
@@ -164,6 +205,7 @@ mod tests {
             sends: 1,
             first_at,
             waiting_since: None,
+            doubtful: false,
         };
 
         let unsent = ProviderJobLeft::of(Some(record(None)), lookup.clone());
@@ -176,6 +218,12 @@ mod tests {
         assert_eq!(
             (at.provider, at.since, at.recent, at.run_id.as_str()),
             (ProviderName::REPLICATE, 7, true, "run")
+        );
+        let workflow = WorkflowId::parse("order-7~1").unwrap();
+        assert_eq!(
+            at.key(&workflow),
+            "order-7~1/2",
+            "the candidate that was asked"
         );
         assert_eq!(
             ProviderJobLeft::of(None, lookup.clone()),

@@ -113,6 +113,7 @@ pub(super) async fn publish(stage: &Stage, number: usize, webhook: &str) -> anyh
         record: None,
         notify: None,
         metadata: BTreeMap::new(),
+        tried: Vec::new(),
     };
     let targets = Targets::parse(Some(webhook), None, None)?;
     let sealer = Sealer::new(&stage.config.notify_keys)?;
@@ -141,5 +142,6 @@ fn generated(request: &str) -> Generated {
         cost_usd: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }

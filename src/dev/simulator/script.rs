@@ -16,6 +16,9 @@ pub(super) struct Script {
     /// For how many runs of a request the script applies (the first run and its retries); later runs have no faults.
     /// All, if left out.
     pub(super) runs: Option<u32>,
+    /// For how many models of a run the script applies (the request's own and its fallbacks); later ones have no faults.
+    /// All, if left out.
+    pub(super) candidates: Option<u32>,
     /// How long the job runs, instead of the simulator's default.
     pub(super) seconds: Option<Seconds>,
     /// The job is done at this read of it (from 1), and not before.
@@ -49,16 +52,24 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Returns the script for the run with that client id: `id`, or `id~n` for the n-th retry.
+    /// Returns the script for the submit with that client id: `id`, `id~n` for the n-th retry, each with `/n` after it
+    /// for the n-th fallback.
     pub(super) fn of_run(self, key: &str) -> Self {
-        let retry = key
-            .rsplit_once('~')
-            .and_then(|(_, number)| number.parse().ok());
-        match self.runs {
-            Some(runs) if retry.unwrap_or(0) >= runs => Self::default(),
-            Some(_) | None => self,
+        let (run, candidate) = numbered(key, '/');
+        let (_, retry) = numbered(run, '~');
+        let is_past = |most: Option<u32>, number| most.is_some_and(|most| number >= most);
+        if is_past(self.runs, retry) || is_past(self.candidates, candidate) {
+            return Self::default();
         }
+        self
     }
+}
+
+/// Splits a number off the end of a client id; 0 if it has none.
+fn numbered(key: &str, separator: char) -> (&str, u32) {
+    let split = key.rsplit_once(separator);
+    let split = split.and_then(|(before, number)| Some((before, number.parse().ok()?)));
+    split.unwrap_or((key, 0))
 }
 
 /// The fault of one submit.
@@ -193,5 +204,21 @@ mod tests {
         assert!(of(None, "order-7") && of(None, "order-7~9"));
         assert!(of(Some(1), "order-7") && !of(Some(1), "order-7~1"));
         assert!(of(Some(2), "order-7~1") && !of(Some(2), "order-7~2"));
+        assert!(!of(Some(1), "order-7~1/2"));
+    }
+
+    #[test]
+    fn a_script_may_apply_to_the_first_models_only() {
+        let of = |key| {
+            let script = Script {
+                candidates: Some(1),
+                stuck: true,
+                ..Script::default()
+            };
+            script.of_run(key).stuck
+        };
+
+        assert!(of("order-7") && of("order-7~3"));
+        assert!(!of("order-7/1") && !of("order-7~3/2"));
     }
 }

@@ -9,6 +9,8 @@ use crate::domain::invalid::beginning;
 
 const PROMPT: RangeInclusive<usize> = 1..=10_000;
 const MODEL: RangeInclusive<usize> = 1..=256;
+/// Limit on the entries of `fallback`, a request's and the operator's.
+pub(crate) const MOST_FALLBACKS: usize = 5;
 const WORD: RangeInclusive<usize> = 1..=32;
 
 impl Spec {
@@ -69,7 +71,12 @@ impl Common {
         long(faults, "spec.aspect_ratio", ratio, WORD);
         long(faults, "spec.style", self.style.as_deref(), 0..=128);
         long(faults, "spec.model", self.model.as_deref(), MODEL);
-        for (index, fallback) in self.fallback.iter().enumerate() {
+        let entries = self.fallback.len();
+        if entries > MOST_FALLBACKS {
+            let problem = format!("has {entries} entries, expected at most {MOST_FALLBACKS}");
+            faults.add("spec.fallback", problem);
+        }
+        for (index, fallback) in self.fallback.iter().take(MOST_FALLBACKS).enumerate() {
             let field = format!("spec.fallback[{index}].model");
             long(faults, &field, fallback.model.as_deref(), MODEL);
         }

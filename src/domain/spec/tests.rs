@@ -114,6 +114,27 @@ fn all_fields_out_of_bounds_are_named_at_once() {
 }
 
 #[test]
+fn a_request_names_at_most_five_fallbacks() {
+    let with = |entries: usize| {
+        let fallback = Fallback {
+            provider: ProviderName::FAL,
+            model: None,
+        };
+        let common = Common {
+            fallback: vec![fallback; entries],
+            ..Common::new("a fox")
+        };
+        faults(Single::Image(ImageSpec {
+            common,
+            ..ImageSpec::default()
+        }))
+    };
+
+    assert_eq!(with(5), [""; 0]);
+    assert_eq!(with(6), ["spec.fallback has 6 entries, expected at most 5"]);
+}
+
+#[test]
 fn a_resolution_is_two_sides_or_a_class() {
     let listed = |resolution: &str| {
         faults(Single::Video(VideoSpec {

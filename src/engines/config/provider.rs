@@ -6,7 +6,7 @@ use std::fmt;
 use url::Url;
 
 use super::vars::{Vars, trusted};
-use crate::domain::{Media, ProviderName, Secret, shown};
+use crate::domain::{Fallback, MOST_FALLBACKS, Media, ProviderName, Secret, shown};
 
 /// How a provider's API is spoken.
 #[derive(Clone, Debug)]
@@ -222,6 +222,28 @@ pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, named: &Named, media: M
         model: vars.string(model_name, own.model(media)),
         ..own.of_kind(name, media)
     }
+}
+
+/// Reads what requests without fallbacks of their own fall back to: `provider/model`, or a provider for its default
+/// model, with commas in between.
+pub(super) fn fallback(vars: &mut Vars<'_>, named: &Named, name: &'static str) -> Vec<Fallback> {
+    let expected = format!(
+        "at most {MOST_FALLBACKS} entries such as fal, or replicate/google/veo-3.1, with commas in between"
+    );
+    let entry = |text: &str| {
+        let (provider, model) = match text.trim().split_once('/') {
+            Some((provider, model)) => (provider, Some(model.to_owned())),
+            None => (text.trim(), None),
+        };
+        let provider = named.named(provider)?;
+        let is_name = model.as_ref().is_none_or(|model| !model.is_empty());
+        is_name.then_some(Fallback { provider, model })
+    };
+    let entries = vars.read(name, &expected, |text| {
+        let entries: Option<Vec<_>> = text.split(',').map(entry).collect();
+        entries.filter(|entries| entries.len() <= MOST_FALLBACKS)
+    });
+    entries.unwrap_or_default()
 }
 
 /// Reads the settings of all providers.

@@ -162,6 +162,34 @@ fn all_faults_are_reported_at_once_one_per_line() {
 }
 
 #[test]
+fn fallbacks_are_providers_with_or_without_a_model_that_is_allowed() {
+    let read = |settings: &[(&str, &str)]| Config::of(settings).map(|it| it.worker.video_fallback);
+    let shown = |text| {
+        let entries = read(&[("VIDEO_FALLBACK", text)]).unwrap().into_iter();
+        let shown = entries.map(|it| (it.provider.as_str().to_owned(), it.model));
+        shown.collect::<Vec<_>>()
+    };
+
+    assert_eq!(shown(""), []);
+    let named = Some("google/veo-3.1".to_owned());
+    assert_eq!(
+        shown("fal, replicate/google/veo-3.1"),
+        [("fal".to_owned(), None), ("replicate".to_owned(), named)]
+    );
+    for bad in ["none", "fal/", "fal,", "fal,fal,fal,fal,fal,fal"] {
+        let fault = read(&[("VIDEO_FALLBACK", bad)]).unwrap_err().to_string();
+        assert!(fault.contains("VIDEO_FALLBACK: is "), "{fault}");
+        assert!(fault.contains("expected at most 5 entries"), "{fault}");
+    }
+    let allowed = ("ALLOWED_MODELS", "replicate/*");
+    let fault = read(&[("VIDEO_FALLBACK", "fal/x,replicate"), allowed]).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "VIDEO_FALLBACK: has fal/x, expected models that ALLOWED_MODELS allows"
+    );
+}
+
+#[test]
 fn all_steps_have_the_same_pauses() {
     let config = Config::of(&[
         ("RETRY_BACKOFF", "3s"),

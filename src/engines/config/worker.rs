@@ -9,8 +9,8 @@ use super::retries::Retries;
 use super::spending::{self, Spending};
 use super::store::{self, S3};
 use super::vars::{Vars, duration};
-use crate::contract::run::DefaultProviders;
-use crate::domain::{Media, ProviderName};
+use crate::contract::run::{DefaultProviders, Fallbacks, KindFallbacks};
+use crate::domain::{Fallback, Media, ProviderName};
 
 /// How long `submit` waits for the outputs of a job if `SUBMIT_WAIT` does not say it, and at most.
 const SUBMIT_WAIT: Duration = Duration::from_secs(3);
@@ -31,6 +31,9 @@ pub struct Worker {
     pub video: Provider,
     /// Default provider of images.
     pub image: Provider,
+    /// What videos and images fall back to if their requests name nothing.
+    pub video_fallback: Vec<Fallback>,
+    pub image_fallback: Vec<Fallback>,
     /// Providers that a spec may name instead of these two.
     pub named: Named,
     pub spending: Spending,
@@ -64,6 +67,22 @@ impl Worker {
         DefaultProviders {
             video: self.video.name,
             image: self.image.name,
+        }
+    }
+
+    /// Returns what a run must know to fall back.
+    pub fn fallbacks(&self) -> Fallbacks {
+        let of = |kind, entries: &[Fallback]| KindFallbacks {
+            entries: entries.to_vec(),
+            models: self
+                .named
+                .iter()
+                .map(|(name, _)| (name.as_str().to_owned(), self.provider(kind, name).model))
+                .collect(),
+        };
+        Fallbacks {
+            video: of(Media::Video, &self.video_fallback),
+            image: of(Media::Image, &self.image_fallback),
         }
     }
 
@@ -122,6 +141,8 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, named: Named, retries: Ret
         s3: store::read(vars),
         video: provider::default(vars, mocked, &named, Media::Video),
         image: provider::default(vars, mocked, &named, Media::Image),
+        video_fallback: provider::fallback(vars, &named, "VIDEO_FALLBACK"),
+        image_fallback: provider::fallback(vars, &named, "IMAGE_FALLBACK"),
         named,
         spending: spending::read(vars),
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.

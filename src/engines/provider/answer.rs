@@ -253,7 +253,11 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
         if words_for_users(status, code).is_some() {
             tracing::warn!(%status, said = said.detail, "the provider refused the key, the account or the content");
         }
-        Submission::Refused(error(code, code == ErrorCode::ProviderQuota))
+        let error = error(code, code == ErrorCode::ProviderQuota);
+        match is_about_the_request(status, code) {
+            true => Submission::Refused(error),
+            false => Submission::Declined(error),
+        }
     };
     match status.as_u16() {
         401 | 403 => refused(ErrorCode::ProviderAuth),
@@ -275,6 +279,14 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
             said.detail
         )),
     }
+}
+
+/// Returns whether a refusal is about the request, so that another provider or model may refuse it as well (contract,
+/// 6.12). Only a refusal for the key, the account's money, or a model that does not exist is not.
+fn is_about_the_request(status: StatusCode, code: ErrorCode) -> bool {
+    let is_account = matches!(code, ErrorCode::ProviderAuth | ErrorCode::ProviderQuota);
+    let is_gone = code == ErrorCode::ProviderRefused && matches!(status.as_u16(), 404 | 410);
+    !is_account && !is_gone
 }
 
 /// Returns what users see instead of the provider's message about the operator's account. The

@@ -12,7 +12,7 @@ use super::answer::{HttpAnswer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, p
 use super::submission::{Draft, Made, Submission};
 use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
 /// Error codes of an account without money.
@@ -53,7 +53,7 @@ struct ApiError {
 
 pub(super) fn draft(
     provider: &Provider,
-    workflow: &WorkflowId,
+    key: &str,
     spec: &Single,
     mut input: Map<String, Value>,
 ) -> Result<Draft, String> {
@@ -64,7 +64,7 @@ pub(super) fn draft(
         Single::Video(_) => ("videos", MAX_ANSWER),
     };
     Ok(Draft {
-        header: Some(("x-client-request-id", workflow.to_string())),
+        header: Some(("x-client-request-id", key.to_owned())),
         max_answer,
         ..Draft::of(at(provider, path), Value::Object(input))
     })

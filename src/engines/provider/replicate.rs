@@ -17,7 +17,7 @@ use super::published::Published;
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, MAX_SCHEMA, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
 /// How much later than genflow Replicate ends a job: genflow's own deadline comes first.
@@ -114,12 +114,12 @@ pub(super) fn check(model: &str) -> Result<(), &'static str> {
 
 pub(super) fn draft(
     provider: &Provider,
-    workflow: &WorkflowId,
+    key: &str,
     spec: &Single,
     mut input: Map<String, Value>,
     left: Duration,
 ) -> Result<Draft, String> {
-    input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
+    input.insert("genflow_id".to_owned(), json!(key));
     let named = Named::parse(provider.model(spec));
     let (path, body) = match named.map_err(|names| format!("a model's name is {names}"))? {
         Named::Version(_, version) => {
@@ -252,11 +252,7 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     }
 }
 
-pub(super) async fn find(
-    provider: &Provider,
-    workflow: &WorkflowId,
-    since: i64,
-) -> Result<Option<Job>, Error> {
+pub(super) async fn find(provider: &Provider, key: &str, since: i64) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let (page, _held): (Page, _) = provider.ask(provider.get(&url), MAX_PAGE).await?;
@@ -268,7 +264,7 @@ pub(super) async fn find(
         };
         let ours = |prediction: &&Prediction| {
             let id = prediction.input.get("genflow_id").and_then(Value::as_str);
-            id == Some(workflow.as_str()) && !is_older(prediction)
+            id == Some(key) && !is_older(prediction)
         };
         if let Some(found) = page.results.iter().find(ours) {
             return Ok(Some(job(provider, found)));

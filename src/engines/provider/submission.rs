@@ -1,7 +1,7 @@
 //! A submit as a provider's API expects it, and what is known after it was sent.
 //!
-//! [`Submission::NotAccepted`] and [`Submission::Refused`] guarantee that the provider charges nothing; anything less
-//! certain is [`Submission::Unknown`] (contract, promise 3).
+//! [`Submission::NotAccepted`], [`Submission::Refused`] and [`Submission::Declined`] guarantee that the provider charges
+//! nothing; anything less certain is [`Submission::Unknown`] (contract, promise 3).
 
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub enum Submission {
     /// The provider refused in a complete answer and would refuse again, or nothing was sent because the spec or the
     /// settings do not permit a submit.
     Refused(EventError),
+    /// As [`Self::Refused`], for a reason that has nothing to do with the request: the key, the account, or a model that
+    /// the provider does not have. Another provider or model may accept it (contract, 6.12).
+    Declined(EventError),
     /// The provider did not accept the job, but may accept it later.
     NotAccepted {
         /// The provider's reason, or why nothing was sent.

@@ -12,25 +12,25 @@ use serde_json::{Map, Value};
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
 use super::{Provider, fal, openai, replicate};
-use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::config::Protocol;
 
 impl Provider {
-    /// Sends a job with this input at most once, and counts it; `left` is the time until its deadline. Awaits `go`
-    /// when the body is due, and writes the body only if `go` is Ok.
+    /// Sends a job with this input at most once, and counts it; `key` is our id of it, `left` the time until its
+    /// deadline. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
     pub async fn submit(
         &self,
-        workflow: &WorkflowId,
+        key: &str,
         spec: &Single,
         input: Map<String, Value>,
         left: Duration,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         let began = Instant::now();
-        let submission = match self.draft(workflow, spec, input, left) {
+        let submission = match self.draft(key, spec, input, left) {
             Ok(draft) => {
                 let max_bytes = draft.max_answer;
-                match self.send(workflow, draft, go).await {
+                match self.send(key, draft, go).await {
                     Ok(response) => {
                         let accepted = |answer: &HttpAnswer| self.accepted(spec, answer);
                         judge(response, max_bytes, accepted, |body| self.said(body)).await
@@ -38,11 +38,11 @@ impl Provider {
                     Err(unanswered) => unanswered,
                 }
             }
-            Err(refused) => Submission::Refused(refused),
+            Err(undrafted) => undrafted,
         };
         let outcome = match &submission {
             Submission::Accepted(_) | Submission::Made(_) => "ok",
-            Submission::Refused(_) => "refused",
+            Submission::Refused(_) | Submission::Declined(_) => "refused",
             Submission::NotAccepted { .. } => "not_accepted",
             Submission::Unknown(_) => "unknown",
             Submission::Withheld(_) => "withheld",
@@ -53,19 +53,20 @@ impl Provider {
 
     fn draft(
         &self,
-        workflow: &WorkflowId,
+        key: &str,
         spec: &Single,
         input: Map<String, Value>,
         left: Duration,
-    ) -> Result<Draft, EventError> {
-        self.may_submit()?;
+    ) -> Result<Draft, Submission> {
+        self.may_submit().map_err(Submission::Declined)?;
         let draft = match self.config.protocol {
-            Protocol::Replicate => replicate::draft(self, workflow, spec, input, left),
-            Protocol::OpenAi => openai::draft(self, workflow, spec, input),
+            Protocol::Replicate => replicate::draft(self, key, spec, input, left),
+            Protocol::OpenAi => openai::draft(self, key, spec, input),
             Protocol::Fal => fal::draft(self, spec, input),
             Protocol::Unknown => Err(self.not_configured().to_string()),
         };
-        draft.map_err(|problem| EventError::new(ErrorCode::InvalidRequest, &problem, false))
+        let invalid = |problem: String| EventError::new(ErrorCode::InvalidRequest, &problem, false);
+        draft.map_err(|problem| Submission::Refused(invalid(problem)))
     }
 
     /// Sends a draft and waits for the head of the answer; otherwise returns what is known without one.
@@ -73,7 +74,7 @@ impl Provider {
     /// `go` decides whether the body is written. Without its body the request is incomplete, so no server acts on it.
     async fn send(
         &self,
-        workflow: &WorkflowId,
+        key: &str,
         draft: Draft,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Result<Response, Submission> {
@@ -92,7 +93,7 @@ impl Provider {
             .authorised(self.clients.submitting.post(draft.url))
             .header(CONTENT_TYPE, "application/json")
             // No provider promises to honour it; a proxy in between may.
-            .header("idempotency-key", workflow.as_str())
+            .header("idempotency-key", key)
             .header(CONTENT_LENGTH, length)
             .body(reqwest::Body::wrap_stream(body));
         if let Some((name, value)) = draft.header {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::domain::{Common, ErrorCode, ImageSpec, RequestId};
+use crate::domain::{Common, ErrorCode, ImageSpec};
 use crate::engines::config::Config;
 
 fn providers(base: &str) -> Providers {
@@ -49,9 +49,8 @@ fn input() -> Map<String, Value> {
     Map::from_iter([("prompt".to_owned(), json!("a fox"))])
 }
 
-fn workflow() -> WorkflowId {
-    RequestId::try_from("r-1".to_owned()).unwrap().run(0)
-}
+/// Our id of a submit.
+const KEY: &str = "r-1";
 
 /// Submits to a server that handles its one connection with `server`; returns what is known of the submit.
 async fn submit<F: Future<Output = ()> + Send>(
@@ -67,9 +66,8 @@ async fn submit<F: Future<Output = ()> + Send>(
         let (socket, _) = listener.accept().await.unwrap();
         server(socket).await;
     };
-    let workflow = workflow();
     let provider = providers.of(spec.media(), name);
-    let submitting = provider.submit(&workflow, &spec, input(), HOUR, async move { go });
+    let submitting = provider.submit(KEY, &spec, input(), HOUR, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
 }
@@ -148,9 +146,8 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unkno
         };
 
         let ending = async { drop(listener.accept().await.unwrap()) };
-        let workflow = workflow();
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(&workflow, &spec, input(), HOUR, go);
+        let submitting = provider.submit(KEY, &spec, input(), HOUR, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -185,9 +182,8 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
             let (mut socket, _) = listener.accept().await.unwrap();
             socket.read_exact(&mut [0; 10]).await.unwrap();
         };
-        let workflow = workflow();
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(&workflow, &spec, input(), HOUR, async { Ok(()) });
+        let submitting = provider.submit(KEY, &spec, input(), HOUR, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -202,7 +198,7 @@ async fn without_a_server_no_job_was_accepted() {
 
         let known = providers
             .of(spec.media(), name)
-            .submit(&workflow(), &spec, input(), HOUR, async { Ok(()) })
+            .submit(KEY, &spec, input(), HOUR, async { Ok(()) })
             .await;
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -319,7 +315,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
 
     let polled = fal.poll(&job).await.map(|_| ());
     let cancelled = fal.cancel(&job).await;
-    let found = fal.find(&workflow(), 0).await.map(|_| ());
+    let found = fal.find(KEY, 0).await.map(|_| ());
 
     for answer in [polled, cancelled, found] {
         let error = answer.unwrap_err();
@@ -357,7 +353,7 @@ async fn an_address_that_is_not_the_providers_or_too_long_is_not_kept() {
     let list = json!({"results": [taken]}).to_string();
 
     let found = asked(ProviderName::REPLICATE, &list, async |provider, _| {
-        provider.find(&workflow(), 0).await
+        provider.find(KEY, 0).await
     })
     .await;
 

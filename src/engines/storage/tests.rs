@@ -69,6 +69,7 @@ fn manifest(output: Output) -> Manifest {
             cost_usd: None,
             sent: None,
             notes: Vec::new(),
+            model: None,
         },
     }
 }
@@ -248,30 +249,39 @@ async fn a_manifest_without_a_fingerprint_counts_for_no_content() {
 async fn an_answer_is_found_by_its_own_run_only() {
     let folder = Folder::new();
     let store = folder.store();
-    let record = |run_id: &str, send| JobRecord {
+    let record = |run_id: &str, candidate, send| JobRecord {
         workflow_id: workflow(0),
         run_id: run_id.to_owned(),
         provider: ProviderName::FAL,
+        candidate,
         send,
         answer: SubmitAnswer::NotAccepted,
         input: SentInput::default(),
     };
-    let found = async |run_id| {
-        let found = store.job_record(&workflow(0), run_id).await.unwrap();
-        found.map(|record| record.send)
+    let found_of = async |run_id, candidate| {
+        let found = store.job_record(&workflow(0), run_id, candidate).await;
+        found.unwrap().map(|record| record.send)
     };
+    let found = async |run_id| found_of(run_id, 0).await;
 
     assert_eq!(found("first").await, None);
     store
-        .write_job_record(&record("first", 1), Durability::Synced)
+        .write_job_record(&record("first", 0, 1), Durability::Synced)
         .await
         .unwrap();
     assert_eq!(found("first").await, Some(1));
     assert_eq!(found("second").await, None, "of an earlier run of the id");
     store
-        .write_job_record(&record("second", 2), Durability::Unsynced)
+        .write_job_record(&record("second", 0, 2), Durability::Unsynced)
         .await
         .unwrap();
     assert_eq!(found("second").await, Some(2));
-    assert_eq!(folder.names("store/r-1"), ["job.json"]);
+    assert_eq!(found_of("second", 1).await, None, "of another candidate");
+    store
+        .write_job_record(&record("second", 1, 3), Durability::Synced)
+        .await
+        .unwrap();
+    assert_eq!(found_of("second", 1).await, Some(3));
+    assert_eq!(found("second").await, Some(2));
+    assert_eq!(folder.names("store/r-1"), ["job-1.json", "job.json"]);
 }

@@ -84,6 +84,13 @@ pub fn provider_state_unknown(provider: ProviderName, state: &str) {
     catalogue::PROVIDER_UNKNOWN_STATES.add(1, &[provider]);
 }
 
+/// A provider or model declined a run, which falls back to its next candidate.
+pub fn run_declined(provider: ProviderName, code: ErrorCode) {
+    let (provider, code) = (provider.as_str(), code.as_str());
+    debug!(provider, code, "run declined");
+    catalogue::FALLBACKS.add(1, &[provider, code]);
+}
+
 /// A provider reported the price of a generation, in US dollars.
 pub fn generation_priced(provider: ProviderName, usd: f64) {
     let provider = provider.as_str();

@@ -161,6 +161,8 @@ pub(super) const PROVIDER_CALL_SECONDS: Metric = histogram(
 pub(super) const PROVIDER_UNKNOWN_STATES: Metric =
     counter("genflow_provider_unknown_states_total", &["provider"])
         .help("Times a job entered a state that this version does not know.");
+pub(super) const FALLBACKS: Metric = counter("genflow_fallbacks_total", &["provider", "code"])
+    .help("Runs that a provider declined so that they fell back to another model, by error code.");
 pub(super) const PROVIDER_COST: Metric =
     histogram(DOLLARS, "genflow_provider_cost_usd", &["provider"]).help(
         "Price of a generation as the provider reports it, in US dollars; the sum is the \
@@ -262,6 +264,7 @@ pub(super) const CATALOGUE: &[Metric] = &[
     EVENTS_PUBLISHED,
     PROVIDER_CALL_SECONDS,
     PROVIDER_UNKNOWN_STATES,
+    FALLBACKS,
     PROVIDER_COST,
     RUN_SECONDS,
     RUNS_FAILED,

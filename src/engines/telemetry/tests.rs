@@ -46,6 +46,7 @@ fn emit_all() {
     event_published(EventType::Completed);
     provider_called(provider, "submit", "ok", elapsed);
     provider_state_unknown(provider, "pondering");
+    run_declined(provider, ErrorCode::ProviderAuth);
     run_began(Kind::Video, elapsed);
     let code = Some(ErrorCode::ProviderFailed);
     let outcome = EventType::Completed;

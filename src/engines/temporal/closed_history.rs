@@ -20,7 +20,7 @@ use crate::contract::activities::{FETCH, FINISH, SUBMIT};
 use crate::contract::run::{
     ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit, Submitted,
 };
-use crate::domain::Journal;
+use crate::domain::{Journal, ProviderName, Tried};
 
 /// Reads the history of a closed run.
 pub(crate) async fn read(
@@ -42,8 +42,9 @@ struct RunReader<'a> {
     run_id: &'a str,
     common: CommonEvents,
     leftover: ProviderJobLeft,
-    /// The history event that scheduled `submit`.
-    submit: Option<i64>,
+    tried: Vec<Tried>,
+    /// The last `submit`: the history event that scheduled it, and its provider.
+    submit: Option<(i64, ProviderName)>,
 }
 
 impl RunReader<'_> {
@@ -58,13 +59,10 @@ impl RunReader<'_> {
                 let pending = match name.as_str() {
                     SUBMIT => {
                         let submit: Submit = input(scheduled.input)?;
-                        self.submit = Some(event.event_id);
+                        self.submit = Some((event.event_id, submit.provider));
                         self.leftover = ProviderJobLeft::Unknown(JobLookup {
-                            provider: submit.provider,
-                            kind: submit.spec.media(),
-                            run_id: self.run_id.to_owned(),
-                            since: at,
                             recent: true,
+                            ..submit.job_lookup(self.run_id, at)
                         });
                         submit.pending
                     }
@@ -84,14 +82,10 @@ impl RunReader<'_> {
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
                 self.common.events.confirm(completed.scheduled_event_id);
-                if Some(completed.scheduled_event_id) == self.submit {
-                    self.leftover = match input(completed.result)? {
-                        Submitted::Accepted { job, .. } => ProviderJobLeft::Job(job),
-                        Submitted::Ambiguous { lookup, .. } => ProviderJobLeft::Unknown(lookup),
-                        Submitted::Stored { .. }
-                        | Submitted::Adopted(_)
-                        | Submitted::Refused(_) => ProviderJobLeft::None,
-                    };
+                if let Some((id, provider)) = self.submit
+                    && id == completed.scheduled_event_id
+                {
+                    self.submitted(provider, input(completed.result)?);
                 }
             }
             Some(_) | None => {}
@@ -99,10 +93,27 @@ impl RunReader<'_> {
         Ok(())
     }
 
+    /// Notes the result of a `submit` to `provider`.
+    fn submitted(&mut self, provider: ProviderName, result: Submitted) {
+        self.leftover = match result {
+            Submitted::Accepted { job, .. } => ProviderJobLeft::Job(job),
+            Submitted::Ambiguous { lookup, .. } => ProviderJobLeft::Unknown(lookup),
+            Submitted::Declined { model, error, .. } => {
+                let tried = Tried::of(provider.as_str(), &model, &error);
+                self.tried.push(tried);
+                ProviderJobLeft::None
+            }
+            Submitted::Stored { .. } | Submitted::Adopted(_) | Submitted::Refused(_) => {
+                ProviderJobLeft::None
+            }
+        };
+    }
+
     fn done(self) -> Result<RunHistory<Start>, anyhow::Error> {
         let history = self.common.done(|start: &Start| &start.journal);
         Ok(RunHistory {
             leftover: self.leftover,
+            tried: self.tried,
             ..history?
         })
     }
@@ -130,6 +141,7 @@ impl CommonEvents {
             started_at,
             events: self.events.into_events(),
             leftover: ProviderJobLeft::None,
+            tried: Vec::new(),
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::contract::run::{Job, Submitted};
 use crate::domain::WorkflowId;
 use crate::engines::temporal::history::{input, pending, read_all};
 
-/// Returns whether the run uses `job`, or a later attempt will find it; `None` while that is undecided.
+/// Returns whether the run uses `job`, which an attempt of the submit `activity` received, or a later attempt of it will
+/// find it; `None` while that is undecided.
 ///
 /// An attempt that begins after this call finds the job. One that runs now may have searched too early, so only its end
 /// decides.
@@ -21,12 +22,13 @@ pub(crate) async fn is_used(
     client: &Client,
     workflow: &WorkflowId,
     run_id: &str,
+    activity: &str,
     job: &Job,
 ) -> Result<Option<bool>, anyhow::Error> {
     let id = workflow.as_str();
     let open = pending(client, id, run_id).await;
     let mut open = open.context("cannot describe the run")?.into_iter();
-    let submit = open.find(|activity| is_submit(activity.activity_type.as_ref()));
+    let submit = open.find(|open| open.activity_id == activity);
     if let Some(submit) = submit {
         return Ok(match submit.state() {
             PendingActivityState::Scheduled | PendingActivityState::Paused => Some(true),
@@ -46,7 +48,7 @@ fn is_submit(activity: Option<&ActivityType>) -> bool {
     activity.is_some_and(|activity| activity.name == SUBMIT)
 }
 
-/// The job in the result of a run's `submit`.
+/// The job in the result of a run's `submit`. If there are several, only the last one can have accepted a job.
 #[derive(Default)]
 struct AcceptedJob {
     submit: Option<i64>,

@@ -10,7 +10,7 @@ use temporalio_common::MemoValues;
 use super::client::{Error, STARTS, Temporal, comes_and_goes};
 use super::history;
 use super::request_runs::Standing;
-use crate::contract::run::{DefaultProviders, Start, Steps, SubmitQueues};
+use crate::contract::run::{DefaultProviders, Fallbacks, Start, Steps, SubmitQueues};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
 use crate::workflows::generation::Generation;
 use crate::workflows::{claimed, generation};
@@ -34,6 +34,7 @@ pub struct Retry<'a> {
     pub fetch_queue: &'a str,
     pub providers: DefaultProviders,
     pub submit_queues: &'a SubmitQueues,
+    pub fallbacks: &'a Fallbacks,
 }
 
 #[derive(Debug)]
@@ -154,6 +155,9 @@ impl Temporal {
         retry.fetch_queue.clone_into(&mut start.fetch_queue);
         start.provider = retry.providers.of(&start.spec);
         start.submit_queue = retry.submit_queues.of(start.provider);
+        start.fallback = retry
+            .fallbacks
+            .of(&start.spec, start.provider, retry.submit_queues);
         if let Some(traceparent) = retry.traceparent {
             start.traceparent = Some(traceparent.to_owned());
         }

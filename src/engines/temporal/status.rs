@@ -14,7 +14,7 @@ use super::outcome::DecidedOutcome;
 use crate::contract::run::{RunState, StatusAnswer};
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
 use crate::domain::time::since_epoch;
-use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
+use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, Tried, WorkflowId};
 use crate::workflows::claimed;
 use crate::workflows::generation::Generation;
 
@@ -55,6 +55,9 @@ pub struct RunStatus {
     /// The items of a batch, counted by how they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
+    /// The models that did not make it, in order, if the run fell back to another one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
     /// The outputs and their cost, if it completed.
     pub result: Option<Generated>,
     pub source: StatusSource,
@@ -124,6 +127,7 @@ impl RunStatus {
             updated_at: described.close_time().map(since_epoch),
             error: None,
             batch: None,
+            tried: Vec::new(),
             result: None,
             source: StatusSource::Server,
         }
@@ -142,6 +146,7 @@ impl RunStatus {
             updated_at: Some(status.updated_at),
             error: status.error,
             batch: status.batch,
+            tried: status.tried,
             source: StatusSource::Worker,
             ..self
         }
@@ -193,6 +198,7 @@ impl RunStatus {
             submitted_at,
             error: event.error,
             batch: event.batch,
+            tried: event.tried,
             result: event.result,
             source,
             ..self

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::text::plain;
+use crate::contract::run::SubmitQueues;
 use crate::domain::model::{Origin, Profile, bundle};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
-use crate::engines::config::{self, Config};
+use crate::engines::config::Config;
 use crate::engines::provider::Providers;
 
 /// Where schemas come from.
@@ -44,13 +45,14 @@ pub(super) async fn check(
             }
         };
         for (id, single) in singles {
-            let checked = sources.check(id, single).await;
-            if checked.input.is_none() {
-                code = 1;
-            }
-            match as_json {
-                true => writeln!(out, "{}", serde_json::to_string(&checked)?)?,
-                false => writeln!(out, "{}", checked.lines().join("\n"))?,
+            for checked in sources.check(&id, single).await {
+                if checked.refuses() {
+                    code = 1;
+                }
+                match as_json {
+                    true => writeln!(out, "{}", serde_json::to_string(&checked)?)?,
+                    false => writeln!(out, "{}", checked.lines().join("\n"))?,
+                }
             }
         }
     }
@@ -58,21 +60,30 @@ pub(super) async fn check(
     Ok(code)
 }
 
-/// What genflow would send for a request, or why it would refuse it.
+/// What genflow would send for a request to one model, or why it would not.
 #[derive(Serialize)]
 struct Checked {
     request_id: String,
+    /// The index of a fallback; `None` for the request's own model.
+    fallback: Option<usize>,
+    /// Whether the operator named the model, so that it is skipped if it cannot make the request.
+    by_operator: bool,
     provider: String,
     model: String,
     schema: Origin,
     problems: Vec<Problem>,
     notes: Vec<Note>,
-    /// `None` if the request is refused.
+    /// `None` if the model cannot make the request.
     input: Option<Map<String, Value>>,
     estimate_usd: Option<f64>,
 }
 
 impl Checked {
+    /// Returns whether genflow refuses the request.
+    fn refuses(&self) -> bool {
+        self.input.is_none() && !self.by_operator
+    }
+
     /// Returns the lines for people.
     fn lines(&self) -> Vec<String> {
         let Self {
@@ -82,11 +93,23 @@ impl Checked {
             schema,
             ..
         } = self;
-        let mut lines = vec![format!("{request_id}: {provider} {model} ({schema})")];
+        let place = match (self.fallback, self.by_operator) {
+            (None, _) => String::new(),
+            (Some(index), false) => format!(" fallback[{index}]"),
+            (Some(_), true) => " the operator's fallback".to_owned(),
+        };
+        let mut lines = vec![format!(
+            "{request_id}:{place} {provider} {model} ({schema})"
+        )];
+        let word = if self.by_operator {
+            "skipped"
+        } else {
+            "refused"
+        };
         lines.extend(
             self.problems
                 .iter()
-                .map(|problem| format!("  refused   {problem}")),
+                .map(|problem| format!("  {word}   {problem}")),
         );
         let sends = self.input.iter().flatten();
         lines.extend(sends.map(|(name, value)| format!("  sends     {name} {value}")));
@@ -153,18 +176,41 @@ impl<'c> Sources<'c> {
         }
     }
 
-    async fn check(&self, request_id: String, single: &Single) -> Checked {
+    /// Checks a request with its own model, and with each that it may fall back to.
+    async fn check(&self, request_id: &str, single: &Single) -> Vec<Checked> {
         let worker = &self.config.worker;
         let provider = worker.default_providers().of(single);
-        let config::Provider {
-            protocol,
-            model: default,
-            ..
-        } = worker.provider(single.media(), provider);
+        let default = worker.provider(single.media(), provider).model;
         let model = single.common().model.clone().unwrap_or(default);
+        let mut all = vec![self.check_at(request_id, single, provider, model).await];
+        let by_operator = single.common().fallback.is_empty();
+        let queues = SubmitQueues::default();
+        let others = worker.fallbacks().of(single, provider, &queues);
+        for (index, other) in others.into_iter().enumerate() {
+            let spec = single.at(other.provider, &other.model);
+            let checking = self.check_at(request_id, &spec, other.provider, other.model);
+            all.push(Checked {
+                fallback: Some(index),
+                by_operator,
+                ..checking.await
+            });
+        }
+        all
+    }
+
+    async fn check_at(
+        &self,
+        request_id: &str,
+        single: &Single,
+        provider: ProviderName,
+        model: String,
+    ) -> Checked {
+        let worker = &self.config.worker;
         let profile = self.profile(single.media(), provider, &model).await;
         let mut checked = Checked {
-            request_id,
+            request_id: request_id.to_owned(),
+            fallback: None,
+            by_operator: false,
             provider: provider.as_str().to_owned(),
             model,
             schema: profile.origin,
@@ -173,6 +219,7 @@ impl<'c> Sources<'c> {
             input: None,
             estimate_usd: None,
         };
+        let protocol = worker.provider(single.media(), provider).protocol;
         match worker.spending.bind(&protocol, &profile, single) {
             Ok(bound) => {
                 checked.estimate_usd = worker.spending.prices.estimate(&profile, &bound.input);
@@ -188,13 +235,56 @@ impl<'c> Sources<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Common, ImageSpec, VideoSpec};
+    use crate::domain::{Common, Fallback, ImageSpec, VideoSpec};
 
     async fn shown(single: Single) -> String {
-        let config = Config::of(&[]).unwrap();
+        shown_with(&[], single).await.0
+    }
+
+    /// Returns the lines, and whether the request is refused.
+    async fn shown_with(settings: &[(&str, &str)], single: Single) -> (String, bool) {
+        let config = Config::of(settings).unwrap();
         let sources = Sources::new(&config, Source { offline: true }).unwrap();
-        let checked = sources.check("order-7".to_owned(), &single).await;
-        checked.lines().join("\n")
+        let checked = sources.check("order-7", &single).await;
+        let lines: Vec<_> = checked.iter().flat_map(Checked::lines).collect();
+        (lines.join("\n"), checked.iter().any(Checked::refuses))
+    }
+
+    #[tokio::test]
+    async fn a_check_includes_what_the_request_may_fall_back_to() {
+        let fallback = |fallback| {
+            Single::Image(ImageSpec {
+                common: Common {
+                    style: Some("noir".to_owned()),
+                    on_unsupported: crate::domain::OnUnsupported::Drop,
+                    provider: Some(ProviderName::OPENAI),
+                    fallback,
+                    ..Common::new("a fox")
+                },
+                width: Some(64),
+                height: Some(64),
+                ..ImageSpec::default()
+            })
+        };
+        let flux = Fallback {
+            provider: ProviderName::REPLICATE,
+            model: None,
+        };
+
+        let (own, is_refused) = shown_with(&[], fallback(vec![flux])).await;
+        let (operators, is_refused_too) =
+            shown_with(&[("IMAGE_FALLBACK", "replicate")], fallback(Vec::new())).await;
+
+        let model = "replicate black-forest-labs/flux-schnell (schema from genflow's copy)";
+        assert!(
+            own.contains(&format!(
+                "order-7: fallback[0] {model}\n  refused   width is 64x64"
+            )),
+            "{own}"
+        );
+        let line = format!("order-7: the operator's fallback {model}\n  skipped   width is 64x64");
+        assert!(operators.contains(&line), "{operators}");
+        assert_eq!((is_refused, is_refused_too), (true, false), "{own}");
     }
 
     #[tokio::test]

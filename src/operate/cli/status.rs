@@ -86,6 +86,14 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
     let mut facts: Vec<_> = known
         .filter_map(|(name, text)| Some((name, plain(&text?))))
         .collect();
+    if let Some(result) = &status.result {
+        let model = result.model.as_deref().unwrap_or_default();
+        let text = format!("{} {model}", result.provider);
+        facts.push(("made by", plain(text.trim_end())));
+    }
+    for tried in &status.tried {
+        facts.push(("tried", plain(&tried.to_string())));
+    }
     for output in status.result.iter().flat_map(|result| &result.outputs) {
         facts.push(("output", plain(&output.uri)));
     }
@@ -116,6 +124,7 @@ mod tests {
             updated_at: None,
             error: Some(EventError::new(ErrorCode::ProviderFailed, "boom", true)),
             batch: None,
+            tried: Vec::new(),
             result: None,
             source,
         }

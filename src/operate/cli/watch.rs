@@ -145,6 +145,9 @@ fn line(event: &Event) -> String {
     if let Some(error) = &event.error {
         say(format!("{}: {}", error.code.as_str(), error.message));
     }
+    for tried in &event.tried {
+        say(format!("[{tried}]"));
+    }
     for output in event.result.iter().flat_map(|result| &result.outputs) {
         say(output.uri.clone());
     }
@@ -198,6 +201,12 @@ mod tests {
                 serde_json::json!({"type": "FAILED",
                     "error": {"code": "provider_failed", "message": "boom", "retryable": false}}),
                 "FAILED     provider_failed: boom",
+            ),
+            (
+                serde_json::json!({"type": "COMPLETED", "tried": [{"provider": "fal", "model": "fal-ai/x",
+                    "code": "provider_auth", "message": "no key"}], "result": {"provider": "replicate",
+                    "provider_job_id": "j", "elapsed_ms": 1, "outputs": []}}),
+                "COMPLETED  [fal fal-ai/x: provider_auth: no key]",
             ),
             (
                 serde_json::json!({"type": "COMPLETED", "result": {"provider": "replicate",

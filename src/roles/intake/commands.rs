@@ -75,6 +75,7 @@ impl Commands {
             fetch_queue: &fetch_queue(&config.temporal.task_queue),
             providers: config.worker.default_providers(),
             submit_queues: &submit_queues(config),
+            fallbacks: &config.worker.fallbacks(),
         };
         // A retry costs as much as a request, so the same limits apply.
         let admit = |start: Start| async move {

@@ -54,6 +54,10 @@ impl Intake {
             user: request.user.clone(),
             spec: spec.clone(),
             provider,
+            fallback: config
+                .worker
+                .fallbacks()
+                .of(spec, provider, &submit_queues(config)),
             fingerprint: fingerprint.to_owned(),
             metadata: request.metadata.clone(),
             notify: self
@@ -94,6 +98,7 @@ impl Intake {
             fetch_queue: fetch_queue(&config.temporal.task_queue),
             providers: config.worker.default_providers(),
             submit_queues: submit_queues(config),
+            fallbacks: config.worker.fallbacks(),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             counts: ItemCounts {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),

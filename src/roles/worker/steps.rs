@@ -174,13 +174,19 @@ impl Work {
     ) -> anyhow::Result<Option<Job>> {
         let provider = self.providers.of(lookup.kind, lookup.provider);
         if provider.can_find() {
-            return Ok(provider.find(workflow, lookup.since).await?);
+            return Ok(provider.find(&lookup.key(workflow), lookup.since).await?);
         }
-        let record = self.store.job_record(workflow, &lookup.run_id).await;
+        let JobLookup {
+            run_id, candidate, ..
+        } = lookup;
+        let record = self.store.job_record(workflow, run_id, *candidate).await;
         let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
             Some(SubmitAnswer::Job(job)) => Some(job),
-            Some(SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted) | None => None,
+            Some(
+                SubmitAnswer::Refused(_) | SubmitAnswer::Declined(_) | SubmitAnswer::NotAccepted,
+            )
+            | None => None,
         })
     }
 }

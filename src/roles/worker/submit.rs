@@ -13,12 +13,16 @@
 //! a job that cannot be looked up is first kept in the result store. A refusal is kept there only if the server does not
 //! confirm the attempt.
 //!
+//! The same holds for each candidate that the run falls back to: it has a `submit`, a record, a key and a kept answer of
+//! its own, and its `submit` begins only when that of the candidate before it has returned as declined ([`decline`]).
+//!
 //! An attempt that may not send looks for the result, the answer or the job of earlier attempts, as long as one of them
 //! may still be waiting for its answer. If nothing is found and a job may have been sent, the run ends as ambiguous. If
 //! the record says that no attempt has sent (one in between was lost on its way to a worker), this attempt takes over
 //! the record, and the next one may send.
 
 mod before;
+mod decline;
 mod record;
 mod search;
 mod unwanted;
@@ -128,6 +132,9 @@ impl This<'_> {
             return Err(failure(Aborted::Waits(FOR_MEMORY)));
         };
         failpoint::hit("submit.fencing").await;
+        if self.input.candidate > 0 {
+            failpoint::hit("submit.fencing_fallback").await;
+        }
         // Set by a cancel, a time-out or the end of the grace period. The SDK may not report such an attempt's result.
         if ctx.is_cancelled() {
             return Err(cancelled(cleared));
@@ -153,16 +160,16 @@ impl This<'_> {
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
-        let Submit { pending, spec, .. } = self.input;
+        let spec = &self.input.spec;
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
-        let sent = SentInput::of(&bound);
+        let sent = SentInput::of(&bound, self.provider.model(spec));
         let left = self.deadline.saturating_duration_since(asked);
-        let submitting = self
-            .provider
-            .submit(&pending.workflow, spec, bound.input, left, go);
+        let key = self.input.key();
+        let submitting = self.provider.submit(&key, spec, bound.input, left, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
-        if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
+        let is_first = mine.sends == 0 && self.input.candidate == 0;
+        if is_first && !matches!(submission, Submission::Withheld(_)) {
             let kind = spec.media().into();
             let waited = span(self.input.started_at, at);
             events::run_began(kind, waited);
@@ -210,8 +217,9 @@ impl This<'_> {
                 })
             }
             Submission::Refused(error) => self.refused(fence, error).await,
+            Submission::Declined(error) => self.declined(fence, error).await,
             Submission::NotAccepted { error, .. } if fence.sends >= self.input.attempts => {
-                self.refused(fence, error).await
+                self.declined(fence, error).await
             }
             Submission::NotAccepted { error, after } => {
                 self.confirm(fence.cleared(), SubmitAnswer::NotAccepted)
@@ -278,14 +286,16 @@ impl This<'_> {
         // A power failure may lose this record, but not the provider's list of jobs.
         let durability = match answer {
             SubmitAnswer::Job(_) if self.provider.can_find() => Durability::Unsynced,
-            SubmitAnswer::Job(_) | SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted => {
-                Durability::Synced
-            }
+            SubmitAnswer::Job(_)
+            | SubmitAnswer::Refused(_)
+            | SubmitAnswer::Declined(_)
+            | SubmitAnswer::NotAccepted => Durability::Synced,
         };
         let record = JobRecord {
             workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
             provider: record.provider,
+            candidate: self.input.candidate,
             send: record.sends,
             answer,
             input,
@@ -337,6 +347,7 @@ impl This<'_> {
                 let why = anyhow!("the provider did not accept the job: the next attempt may send");
                 clear(self.ctx, record.cleared(), why).await
             }
+            Found::Declined(error) => Ok(self.decline(error)),
             Found::Nothing => self.unknown(record).await,
         }
     }
@@ -357,7 +368,11 @@ impl This<'_> {
                 });
             }
         };
-        clear(self.ctx, record.cleared(), anyhow!(again)).await
+        let cleared = AttemptRecord {
+            doubtful: record.doubtful || record.state == Sent::Maybe,
+            ..record.cleared()
+        };
+        clear(self.ctx, cleared, anyhow!(again)).await
     }
 }
 

@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::RespondActivi
 use super::{OFTEN, terminate};
 use crate::money::{borrowed, served_at};
 use crate::support::cutter::{Cut, Cutter};
-use crate::support::requests::{at, image, script};
+use crate::support::requests::{at, falling_back, image, script};
 use crate::support::{Space, Watched, eventually};
 
 use crate::support::requests::{FAL, REPLICATE};
@@ -23,8 +23,12 @@ fn stuck(provider: ProviderName) -> Request {
 }
 
 async fn is_canceled(space: &Space, request: &Request) {
+    is_canceled_by_key(space, request.id.as_str()).await;
+}
+
+async fn is_canceled_by_key(space: &Space, key: &str) {
     eventually("the job is canceled", async || {
-        let bill = space.bill(request.id.as_str()).await;
+        let bill = space.bill(key).await;
         (bill.statuses == ["canceled"]).then_some(())
     })
     .await;
@@ -153,5 +157,58 @@ async fn a_job_that_is_accepted_when_its_run_is_over_is_canceled_by_the_attempt_
     for (request, _) in &requests {
         is_canceled(&space, request).await;
         assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+}
+
+/// The first provider has no key, so the run falls back to the others.
+#[tokio::test]
+async fn a_run_that_is_terminated_while_its_fallback_runs_leaves_no_job() {
+    for next in [FAL, REPLICATE] {
+        let settings = [OFTEN, ("OPENAI_API_KEY", "")];
+        let space = Space::with(&settings).await;
+        let _all = space.start(&["all"]);
+        let stuck = at(
+            ProviderName::OPENAI,
+            script(image("closed"), &json!({"stuck": true})),
+        );
+        let request = falling_back(stuck, &[next]);
+        let key = format!("{}/1", request.id);
+        space.send(&request).await;
+        space.job_runs(&key).await;
+
+        terminate(&space.client().await, &request).await;
+
+        let events = space.story(request.id.as_str()).await;
+        is_canceled_by_key(&space, &key).await;
+        let tried = &events.last().unwrap().tried;
+        let tried: Vec<_> = tried.iter().map(|it| it.provider.as_str()).collect();
+        assert_eq!(tried, ["openai"]);
+    }
+}
+
+/// The worker that sent the job is dead, so the run's `end.v1` looks it up by the fallback's own key or record.
+#[tokio::test]
+async fn a_run_that_is_terminated_while_its_fallback_is_submitted_leaves_no_job() {
+    for (next, point) in [(REPLICATE, "submit.sent"), (FAL, "submit.kept")] {
+        let space = Space::with(&[OFTEN]).await;
+        let _intake = space.start(&["intake"]);
+        let failpoint = format!("{point}=kill");
+        let settings = [
+            ("GENFLOW_FAILPOINT", failpoint.as_str()),
+            ("OPENAI_API_KEY", ""),
+        ];
+        let mut worker = space.start_with(&["worker"], &settings);
+        let stuck = at(
+            ProviderName::OPENAI,
+            script(image("closed"), &json!({"stuck": true})),
+        );
+        let request = falling_back(stuck, &[next]);
+        space.send(&request).await;
+        worker.ended().await;
+        terminate(&space.client().await, &request).await;
+
+        let _next = space.start(&["worker"]);
+
+        is_canceled_by_key(&space, &format!("{}/1", request.id)).await;
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn completed() -> Event {
         record: None,
         notify: None,
         metadata: Default::default(),
+        tried: Vec::new(),
     }
 }
 

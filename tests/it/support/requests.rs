@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use genflow::domain::{
-    Common, EventType, ImageSpec, Priority, ProviderName, Request, Single, Spec, Targets, VideoSpec,
+    Common, EventType, Fallback, ImageSpec, Priority, ProviderName, Request, Single, Spec, Targets,
+    VideoSpec,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -86,6 +87,23 @@ pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     common.provider = Some(provider);
     common.model = Some(model.to_owned());
     request
+}
+
+/// Returns the same request with these providers to fall back to, each with one of its models.
+pub(crate) fn falling_back(request: Request, providers: &[ProviderName]) -> Request {
+    let own = single(&request).common().clone();
+    let mut there = request;
+    let mut fallback = Vec::new();
+    for provider in providers {
+        // A video of OpenAI has a length and a size of its own; the other models take any.
+        there = at(*provider, there);
+        fallback.push(Fallback {
+            provider: *provider,
+            model: single(&there).common().model.clone(),
+        });
+    }
+    *common(&mut there) = Common { fallback, ..own };
+    there
 }
 
 /// Returns the same request with its prompt only, for a provider that publishes no schemas.

@@ -76,6 +76,7 @@ fn generated(outputs: Vec<Output>) -> Generated {
         cost_usd: Some(f64::MAX),
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }
 

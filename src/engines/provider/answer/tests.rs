@@ -12,6 +12,7 @@ fn judged(status: u16, code: Option<ErrorCode>) -> (&'static str, Option<ErrorCo
     };
     match not_taken(StatusCode::from_u16(status).unwrap(), None, &said) {
         Submission::Refused(error) => ("refused", Some(error.code)),
+        Submission::Declined(error) => ("declined", Some(error.code)),
         Submission::NotAccepted { error, .. } => ("again", Some(error.code)),
         Submission::Unknown(_) => ("unknown", None),
         taken @ (Submission::Accepted(_) | Submission::Made(_) | Submission::Withheld(_)) => {
@@ -25,10 +26,13 @@ fn a_submit_is_unknown_unless_the_status_rules_a_job_out() {
     use ErrorCode::{InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused};
     for (status, outcome, code) in [
         (400, "refused", Some(InvalidRequest)),
-        (401, "refused", Some(ProviderAuth)),
-        (402, "refused", Some(ProviderQuota)),
-        (403, "refused", Some(ProviderAuth)),
-        (404, "refused", Some(ProviderRefused)),
+        (401, "declined", Some(ProviderAuth)),
+        (402, "declined", Some(ProviderQuota)),
+        (403, "declined", Some(ProviderAuth)),
+        (404, "declined", Some(ProviderRefused)),
+        (405, "refused", Some(ProviderRefused)),
+        (409, "refused", Some(ProviderRefused)),
+        (410, "declined", Some(ProviderRefused)),
         (408, "again", Some(ProviderFailed)),
         (422, "refused", Some(InvalidRequest)),
         (429, "again", Some(ProviderQuota)),
@@ -67,8 +71,13 @@ fn the_text_of_an_answer_can_refine_its_status() {
     let quota = Some(ErrorCode::ProviderQuota);
 
     assert_eq!(judged(400, policy), ("refused", policy));
-    assert_eq!(judged(403, quota), ("refused", quota));
-    assert_eq!(judged(429, quota), ("refused", quota));
+    assert_eq!(judged(403, quota), ("declined", quota));
+    assert_eq!(judged(429, quota), ("declined", quota));
+    // OpenAI's answer for an account without money.
+    assert_eq!(judged(400, quota), ("declined", quota));
+    for status in [401, 402, 403, 404, 410] {
+        assert_eq!(judged(status, policy), ("refused", policy), "{status}");
+    }
     assert_eq!(judged(429, policy), ("again", quota));
 }
 
@@ -101,7 +110,9 @@ fn message(status: u16, words: &str, code: Option<ErrorCode>) -> String {
             problems: Vec::new(),
         },
     ) {
-        Submission::Refused(error) | Submission::NotAccepted { error, .. } => error.message,
+        Submission::Refused(error)
+        | Submission::Declined(error)
+        | Submission::NotAccepted { error, .. } => error.message,
         other @ (Submission::Accepted(_)
         | Submission::Made(_)
         | Submission::Unknown(_)

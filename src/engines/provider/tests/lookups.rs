@@ -3,7 +3,7 @@
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use super::{asked, providers, read_until, workflow};
+use super::{KEY, asked, providers, read_until};
 use crate::contract::run::Job;
 use crate::domain::{Media, ProviderName};
 use crate::engines::provider::Error;
@@ -16,7 +16,7 @@ async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
     let found = async |since: &str| {
         let since = chrono::DateTime::parse_from_rfc3339(since).unwrap();
         asked(ProviderName::REPLICATE, answer, async |provider, _| {
-            provider.find(&workflow(), since.timestamp_millis()).await
+            provider.find(KEY, since.timestamp_millis()).await
         })
         .await
         .unwrap()
@@ -47,9 +47,8 @@ async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
         }
         std::future::pending::<()>().await
     };
-    let workflow = workflow();
     let found = tokio::select! {
-        found = replicate.find(&workflow, 0) => found,
+        found = replicate.find(KEY, 0) => found,
         () = serving => unreachable!(),
     };
     (found, asked)

@@ -144,6 +144,7 @@ fn with_image() -> Event {
         cost_usd: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     };
     Event {
         result: Some(result),

@@ -53,6 +53,7 @@ fn empty_sent(data: &mut Value, _: usize) {
         ("/result/sent", Value::Null),
         ("/result/notes", json!([])),
         ("/error/problems", json!([])),
+        ("/tried", json!([])),
     ] {
         if let Some(value) = data.pointer_mut(path) {
             *value = nothing;
@@ -118,6 +119,7 @@ mod tests {
             cost_usd: None,
             sent: None,
             notes: Vec::new(),
+            model: None,
         };
         Event {
             result: Some(result),

@@ -52,6 +52,7 @@ impl Work {
             cost_usd: made.cost_usd,
             sent: sent.sent,
             notes: sent.notes,
+            model: sent.model,
         };
         let manifest = Manifest {
             workflow_id: pending.workflow.clone(),

@@ -1,13 +1,14 @@
 //! The work of an attempt that may send, before its fence.
 
 use anyhow::anyhow;
+use futures::future::join_all;
 use temporalio_sdk::activities::ActivityError;
 
 use super::This;
 use super::search::Found;
-use crate::contract::run::{AttemptRecord, Submitted};
+use crate::contract::run::{AttemptRecord, Submit, Submitted};
 use crate::domain::model::Bound;
-use crate::domain::{ErrorCode, EventError};
+use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::temporal::activity::{Aborted, every, failure};
 
 /// What the work before the fence leads to.
@@ -22,7 +23,42 @@ impl This<'_> {
     /// Binds the request to its model's input.
     pub(super) async fn bind(&self) -> Result<Bound, EventError> {
         // A part of the time that is left before the fence.
-        self.provider.bind(&self.input.spec, every(self.ctx)).await
+        let within = every(self.ctx);
+        let bound = self.provider.bind(&self.input.spec, within).await;
+        bound.map_err(|error| match self.input.candidate.checked_sub(1) {
+            Some(index) if self.names_fallbacks() => of_fallback(index as usize, error),
+            Some(_) | None => error,
+        })
+    }
+
+    /// Like [`Self::bind`]. Before the run sends anything, also binds the request to the models that it names as
+    /// fallbacks: what one of them cannot make is a problem of the request.
+    async fn bind_all(&self, mine: AttemptRecord) -> Result<Bound, EventError> {
+        let Submit {
+            spec,
+            others,
+            candidate,
+            ..
+        } = self.input;
+        if *candidate > 0 || mine.sends > 0 || !self.names_fallbacks() {
+            return self.bind().await;
+        }
+        let within = every(self.ctx);
+        let others = others.iter().enumerate().map(|(index, other)| async move {
+            let provider = self.work.providers.of(spec.media(), other.provider);
+            let spec = spec.at(other.provider, &other.model);
+            let bound = provider.bind(&spec, within).await;
+            // One without a key or a schema is refused or read when its turn comes.
+            let problem = bound.err()?;
+            let is_at_fault = problem.code == ErrorCode::InvalidRequest;
+            is_at_fault.then(|| of_fallback(index, problem))
+        });
+        let (bound, others) = tokio::join!(self.bind(), join_all(others));
+        let others = others.into_iter().flatten();
+        match bound {
+            Err(error) if error.code == ErrorCode::InvalidRequest => Err(others.fold(error, both)),
+            bound => others.reduce(both).map_or(bound, Err),
+        }
     }
 
     /// The work before the fence: publishes the events, and binds the request to its model's input. Ends the submit with
@@ -44,7 +80,8 @@ impl This<'_> {
             };
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
-                Found::NotAccepted | Found::Nothing => match self.bind().await {
+                Found::Declined(error) => Before::Ended(self.decline(error)),
+                Found::NotAccepted | Found::Nothing => match self.bind_all(mine).await {
                     Ok(bound) => Before::Ready(bound),
                     // The provider may answer the next attempt.
                     Err(error)
@@ -58,7 +95,7 @@ impl This<'_> {
                         error,
                         lookup: self.job_lookup(mine),
                     }),
-                    Err(error) => Before::Ended(Submitted::Refused(error)),
+                    Err(error) => Before::Ended(self.unfit(error)),
                 },
             })
         };
@@ -70,5 +107,30 @@ impl This<'_> {
         tokio::time::timeout(limit, before)
             .await
             .map_err(too_long)?
+    }
+}
+
+/// Limit on the problems of an error.
+const MOST_PROBLEMS: usize = 50;
+
+/// Returns the error of a request that the fallback with this index cannot make.
+fn of_fallback(index: usize, error: EventError) -> EventError {
+    let problems = error.problems.into_iter().map(|problem| Problem {
+        field: format!("fallback[{index}].{}", problem.field),
+        ..problem
+    });
+    EventError {
+        problems: problems.collect(),
+        ..error
+    }
+}
+
+/// Returns one error with the problems of both.
+fn both(first: EventError, second: EventError) -> EventError {
+    let message = format!("{}; {}", first.message, second.message);
+    let problems = first.problems.into_iter().chain(second.problems);
+    EventError {
+        problems: problems.take(MOST_PROBLEMS).collect(),
+        ..EventError::new(first.code, &message, first.retryable)
     }
 }

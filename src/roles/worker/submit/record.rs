@@ -77,6 +77,7 @@ pub(super) fn take_over(
         sends: 0,
         first_at: None,
         waiting_since: dropped.then(now),
+        doubtful: false,
     };
     previous.map_or(fresh, |record| AttemptRecord { number, ..record })
 }
@@ -119,6 +120,7 @@ mod tests {
             sends: 1,
             first_at: Some(7),
             waiting_since: Some(8),
+            doubtful: false,
         })
     }
 

@@ -9,6 +9,7 @@ use super::This;
 use crate::contract::run::{
     AttemptRecord, JobLookup, JobRecord, PendingEvents, SentInput, SubmitAnswer, Submitted,
 };
+use crate::domain::EventError;
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::Aborted;
@@ -27,6 +28,8 @@ pub(super) enum Found {
     Result(Submitted),
     /// The provider answered that it did not accept the job.
     NotAccepted,
+    /// The provider refused the job, for a reason of its own.
+    Declined(EventError),
     Nothing,
 }
 
@@ -51,8 +54,11 @@ impl This<'_> {
             return Ok(Found::Result(adopted));
         }
         let workflow = &self.input.pending.workflow;
-        let kept = self.work.store.job_record(workflow, self.run_id).await;
-        let kept = kept.context("cannot read the result store");
+        let kept = self
+            .work
+            .store
+            .job_record(workflow, self.run_id, self.input.candidate);
+        let kept = kept.await.context("cannot read the result store");
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
             return Ok(Found::Nothing);
         };
@@ -68,7 +74,7 @@ impl This<'_> {
         loop {
             let found = match self.stored(record).await? {
                 Found::Nothing => self.find(record).await?,
-                found @ (Found::Result(_) | Found::NotAccepted) => found,
+                found @ (Found::Result(_) | Found::Declined(_) | Found::NotAccepted) => found,
             };
             if !matches!(found, Found::Nothing) {
                 return Ok(found);
@@ -103,13 +109,16 @@ impl This<'_> {
         };
         // The lost attempt has most likely sent the same.
         let bound = self.bind().await;
-        let input = bound.map_or_else(|_| SentInput::default(), |bound| SentInput::of(&bound));
+        let model = self.provider.model(&self.input.spec);
+        let input = bound.map_or_else(
+            |_| SentInput::default(),
+            |bound| SentInput::of(&bound, model),
+        );
         Ok(Found::Result(record.accepted(job, input)))
     }
 
     pub(super) fn job_lookup(&self, record: AttemptRecord) -> JobLookup {
-        let kind = self.input.spec.media();
-        record.job_lookup(kind, self.run_id, self.input.started_at)
+        record.narrowed(self.input.job_lookup(self.run_id, self.input.started_at))
     }
 }
 
@@ -122,8 +131,11 @@ fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
     match kept.answer {
         SubmitAnswer::Job(job) => Found::Result(record.accepted(job, kept.input)),
         SubmitAnswer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
+        SubmitAnswer::Declined(error) if is_last => Found::Declined(error),
         SubmitAnswer::NotAccepted if is_last => Found::NotAccepted,
-        SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted => Found::Nothing,
+        SubmitAnswer::Refused(_) | SubmitAnswer::Declined(_) | SubmitAnswer::NotAccepted => {
+            Found::Nothing
+        }
     }
 }
 
@@ -131,7 +143,7 @@ fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
 mod tests {
     use super::*;
     use crate::contract::run::{Job, Sent};
-    use crate::domain::{ErrorCode, EventError, Media, ProviderName, RequestId};
+    use crate::domain::{ErrorCode, Media, ProviderName, RequestId};
 
     /// Returns what the attempt of the second send finds in the store: an answer to the send number `send`.
     fn found(answer: SubmitAnswer, send: u32) -> Found {
@@ -139,6 +151,7 @@ mod tests {
             workflow_id: RequestId::try_from("r".to_owned()).unwrap().run(0),
             run_id: "run".to_owned(),
             provider: ProviderName::FAL,
+            candidate: 0,
             send,
             answer,
             input: SentInput::default(),
@@ -150,6 +163,7 @@ mod tests {
             sends: 2,
             first_at: None,
             waiting_since: None,
+            doubtful: false,
         };
         adopted(kept, record)
     }
@@ -171,6 +185,9 @@ mod tests {
         assert_eq!(found(SubmitAnswer::Refused(refused()), 1), Found::Nothing);
         let result = Found::Result(Submitted::Refused(refused()));
         assert_eq!(found(SubmitAnswer::Refused(refused()), 2), result);
+        let declined = || SubmitAnswer::Declined(refused());
+        assert_eq!(found(declined(), 1), Found::Nothing);
+        assert_eq!(found(declined(), 2), Found::Declined(refused()));
         for send in [1, 2] {
             let Found::Result(Submitted::Accepted { job: adopted, .. }) =
                 found(SubmitAnswer::Job(job()), send)

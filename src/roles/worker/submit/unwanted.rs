@@ -66,7 +66,8 @@ impl This<'_> {
         loop {
             let client = self.ctx.client();
             let workflow = &self.input.pending.workflow;
-            match is_used(&client, workflow, self.run_id, job).await {
+            let activity = &self.ctx.info().activity_id;
+            match is_used(&client, workflow, self.run_id, activity, job).await {
                 Ok(Some(wanted)) => return !wanted,
                 Ok(None) | Err(_) => sleep(PAUSE).await,
             }

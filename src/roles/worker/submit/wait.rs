@@ -71,6 +71,7 @@ impl This<'_> {
             cost_usd,
             sent: sent.sent.clone(),
             notes: sent.notes.clone(),
+            model: sent.model.clone(),
         })
     }
 

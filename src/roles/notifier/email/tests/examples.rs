@@ -147,6 +147,7 @@ fn images() -> Generated {
         cost_usd: Some(0.04),
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }
 

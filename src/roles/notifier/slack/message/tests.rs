@@ -31,6 +31,7 @@ fn completed(outputs: Vec<Output>) -> Event {
         cost_usd: Some(0.04),
         sent: None,
         notes: Vec::new(),
+        model: None,
     };
     Event {
         result: Some(result),
@@ -227,6 +228,7 @@ prop_compose! {
                 cost_usd,
                 sent: None,
                 notes: Vec::new(),
+                model: None,
             }),
             progress: progress.map(|(percent, stage, message)| Progress { percent, stage, message }),
             error: problem.map(|(message, retryable)| EventError {

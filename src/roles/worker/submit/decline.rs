@@ -1,0 +1,57 @@
+//! When a run may fall back to its next candidate: only after an answer which proves that this one has accepted nothing,
+//! for a reason that has nothing to do with the request (contract, 6.12).
+
+use temporalio_sdk::activities::ActivityError;
+
+use super::This;
+use crate::contract::run::{AttemptRecord, SubmitAnswer, Submitted};
+use crate::domain::{ErrorCode, EventError};
+use crate::engines::telemetry::events;
+
+impl This<'_> {
+    /// Ends a submit that the provider did not accept, for a reason of its own.
+    pub(super) async fn declined(
+        &self,
+        fence: AttemptRecord,
+        error: EventError,
+    ) -> Result<Submitted, ActivityError> {
+        // After a send whose outcome is unknown, the answer to a later one proves nothing.
+        if self.input.others.is_empty() || fence.doubtful {
+            return self.refused(fence, error).await;
+        }
+        self.confirm(fence, SubmitAnswer::Declined(error.clone()))
+            .await;
+        Ok(self.decline(error))
+    }
+
+    /// Ends a submit that has sent nothing, because the model cannot make the request, or is not known to.
+    pub(super) fn unfit(&self, error: EventError) -> Submitted {
+        let of_operator = self.input.candidate > 0 && !self.names_fallbacks();
+        match error.code {
+            // The request did not ask for this model, so it is not at fault.
+            ErrorCode::InvalidRequest if of_operator => self.decline_as(error, true),
+            ErrorCode::InvalidRequest => Submitted::Refused(error),
+            // No key, or no schema.
+            _ if self.input.others.is_empty() => Submitted::Refused(error),
+            _ => self.decline(error),
+        }
+    }
+
+    pub(super) fn decline(&self, error: EventError) -> Submitted {
+        self.decline_as(error, false)
+    }
+
+    fn decline_as(&self, error: EventError, skipped: bool) -> Submitted {
+        events::run_declined(self.provider.name(), error.code);
+        Submitted::Declined {
+            model: self.provider.model(&self.input.spec).to_owned(),
+            error,
+            skipped,
+        }
+    }
+
+    /// Returns whether the request itself names what it falls back to.
+    pub(super) fn names_fallbacks(&self) -> bool {
+        !self.input.spec.common().fallback.is_empty()
+    }
+}
