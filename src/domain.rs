@@ -27,8 +27,8 @@ pub(crate) mod token_buckets;
 
 pub use error_code::ErrorCode;
 pub use event::{
-    BatchSummary, Event, EventError, EventType, Generated, Kind, Note, Notify, Output, Problem,
-    Progress, RecordPosition,
+    BatchSummary, CostSource, Event, EventError, EventType, Generated, Kind, Note, Notify, Output,
+    Problem, Progress, RecordPosition,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};

@@ -19,9 +19,10 @@ pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{
     AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
+use crate::domain::model::Quote;
 use crate::domain::{
-    BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
-    Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
+    BatchSummary, CostSource, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify,
+    Output, Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: everything that a run needs.
@@ -190,6 +191,9 @@ pub struct Fetch {
     #[serde(rename = "handed")]
     pub pending: PendingEvents,
     pub job: Job,
+    /// What the job may cost; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Quote::is_empty")]
+    pub quote: Quote,
     #[serde(rename = "told")]
     pub last_progress: Option<LastProgress>,
     /// False once the run has reported `PROGRESS_MAX` milestones.
@@ -248,8 +252,11 @@ pub enum Fetched {
     Stored {
         /// The files, in the provider's order.
         outputs: Vec<Output>,
-        /// The cost, if the provider reports it.
+        /// The best number for the cost, in US dollars.
         cost_usd: Option<f64>,
+        /// Where it is from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_source: Option<CostSource>,
     },
     /// The job or its outputs failed: there is no result.
     Failed(EventError),

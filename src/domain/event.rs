@@ -95,15 +95,36 @@ pub struct Generated {
     /// The stored files, in the provider's order.
     pub outputs: Vec<Output>,
     pub provider: String,
+    /// The model that made it.
+    #[serde(default)]
+    pub model: Option<String>,
     pub provider_job_id: String,
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
+    /// The best number for what the job cost.
     pub cost_usd: Option<f64>,
+    /// Where `cost_usd` is from; `None` without one.
+    #[serde(default)]
+    pub cost_source: Option<CostSource>,
     /// The input sent to the model, as JSON text without the prompt and without secrets.
     pub sent: Option<String>,
     /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
+}
+
+/// Where the cost of a job is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CostSource {
+    /// A source of a later version.
+    Unknown,
+    /// The provider's API, or a gateway in front of it, reported the price.
+    Provider,
+    /// The provider's API reported quantities, which genflow multiplied by prices of its own.
+    Metered,
+    /// Price rules, applied to the input before it was sent.
+    Estimate,
 }
 
 /// A difference between a request and the input sent to the model.
@@ -257,6 +278,18 @@ impl EventType {
     /// Returns the type that CloudEvents and webhooks use, such as `genflow.request.completed`.
     pub fn cloud_type(self) -> String {
         format!("genflow.request.{}", self.as_str().to_ascii_lowercase())
+    }
+}
+
+impl CostSource {
+    /// Returns the source as Avro and JSON spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Provider => "PROVIDER",
+            Self::Metered => "METERED",
+            Self::Estimate => "ESTIMATE",
+        }
     }
 }
 

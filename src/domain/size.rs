@@ -83,7 +83,7 @@ impl Generated {
     fn weight(&self) -> usize {
         let outputs = self.outputs.iter();
         let outputs = outputs.map(|output| output.weight() + length(output.url.as_ref()));
-        let ids = self.provider.len() + self.provider_job_id.len();
+        let ids = self.provider.len() + self.provider_job_id.len() + length(self.model.as_ref());
         let notes = self
             .notes
             .iter()

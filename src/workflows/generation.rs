@@ -23,7 +23,7 @@ use crate::contract::run::{
     Submit, Submitted,
 };
 use crate::contract::search_attributes::cancelling;
-use crate::domain::{ErrorCode, Generated, Outcome, Output};
+use crate::domain::{CostSource, ErrorCode, Generated, Outcome, Output};
 use crate::workflows::run_core::{Ending, HasStatus, RunCore, not_started_in_time, show};
 use crate::workflows::support::{failed, is_expired, last_record, now, options, readable};
 
@@ -137,6 +137,7 @@ impl GenerationRun {
         let fetch = Fetch {
             pending: self.core.pending(),
             job: job.clone(),
+            quote: self.sent.quote.clone(),
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,
             progress_every_ms: steps.progress_every_ms,
@@ -159,14 +160,16 @@ impl GenerationRun {
         ctx: &Context,
         outputs: Vec<Output>,
         job: &Job,
-        cost_usd: Option<f64>,
+        (cost_usd, cost_source): (Option<f64>, Option<CostSource>),
     ) -> Ending {
         let generated = Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
+            model: self.sent.model(),
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.core.started_at,
             cost_usd,
+            cost_source,
             sent: self.sent.sent.clone(),
             notes: self.sent.notes.clone(),
         };
@@ -275,8 +278,12 @@ async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) ->
                 last_progress = Some(LastProgress { progress, at });
                 reported += 1;
             }
-            Ok(Fetched::Stored { outputs, cost_usd }) => {
-                return run.completed(ctx, outputs, &job, cost_usd);
+            Ok(Fetched::Stored {
+                outputs,
+                cost_usd,
+                cost_source,
+            }) => {
+                return run.completed(ctx, outputs, &job, (cost_usd, cost_source));
             }
             // A job that cannot be polled any more may still run; cancelling a job that has ended does no harm.
             Ok(Fetched::Failed(error)) => {

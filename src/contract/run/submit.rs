@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Job;
-use crate::domain::model::Bound;
+use crate::domain::model::{Bound, Quote};
 use crate::domain::{EventError, Media, Note, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
@@ -74,14 +74,16 @@ pub struct JobRecord {
     pub input: SentInput,
 }
 
-/// The input that a model was sent, as the result reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The input that a model was sent, as the result reports it, and what it may cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SentInput {
     /// JSON text, without the prompt and without secrets.
     pub sent: Option<String>,
     /// How it differs from the request.
     pub notes: Vec<Note>,
+    #[serde(skip_serializing_if = "Quote::is_empty")]
+    pub quote: Quote,
 }
 
 impl SentInput {
@@ -89,11 +91,17 @@ impl SentInput {
         Self {
             sent: bound.sent(),
             notes: bound.notes.clone(),
+            quote: bound.quote.clone(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sent.is_none() && self.notes.is_empty()
+        *self == Self::default()
+    }
+
+    /// Returns the model's name; `None` in records of earlier versions.
+    pub fn model(&self) -> Option<String> {
+        Some(self.quote.model.clone()).filter(|model| !model.is_empty())
     }
 }
 

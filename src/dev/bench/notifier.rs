@@ -139,6 +139,8 @@ fn generated(request: &str) -> Generated {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 4_200,
         cost_usd: None,
+        cost_source: None,
+        model: None,
         sent: None,
         notes: Vec::new(),
     }

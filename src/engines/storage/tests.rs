@@ -67,6 +67,8 @@ fn manifest(output: Output) -> Manifest {
             provider_job_id: "j".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            cost_source: None,
+            model: None,
             sent: None,
             notes: Vec::new(),
         },

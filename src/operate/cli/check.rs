@@ -171,7 +171,7 @@ impl<'c> Sources<'c> {
         };
         match worker.spending.bind(&profile, single) {
             Ok(bound) => {
-                checked.estimate_usd = worker.spending.prices.estimate(&profile, &bound.input);
+                checked.estimate_usd = bound.quote.estimate_usd;
                 checked.notes = bound.notes;
                 checked.input = Some(bound.input);
             }

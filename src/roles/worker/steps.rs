@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
+use crate::domain::model::{Cost, Quote};
 use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
@@ -195,9 +196,9 @@ async fn in_time(
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 /// It is not counted if a cancel ends the run while they are stored.
-pub(crate) fn priced(provider: &Provider, cost_usd: Option<f64>) {
-    if let Some(usd) = cost_usd {
-        events::generation_priced(provider.name(), usd);
+pub(crate) fn priced(provider: &Provider, quote: &Quote, cost: Option<Cost>) {
+    if let Some(cost) = cost {
+        provider.count_cost(quote, cost);
     }
 }
 

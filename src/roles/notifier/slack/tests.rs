@@ -142,6 +142,8 @@ fn with_image() -> Event {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 1,
         cost_usd: None,
+        cost_source: None,
+        model: None,
         sent: None,
         notes: Vec::new(),
     };

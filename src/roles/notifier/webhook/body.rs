@@ -116,6 +116,8 @@ mod tests {
             provider_job_id: "job".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            cost_source: None,
+            model: None,
             sent: None,
             notes: Vec::new(),
         };

@@ -13,6 +13,7 @@ use super::shares::Slot;
 use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
+use crate::domain::model::Cost;
 use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
@@ -105,14 +106,15 @@ impl Work {
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
                 outputs,
-                cost_usd,
+                charge,
                 held: _held,
             }) => {
-                let done = (&*outputs, cost_usd);
+                let cost = input.quote.settle(charge.as_ref());
+                let done = (&*outputs, cost);
                 let stored = self.store(input, &provider, turn, done, ended);
                 let stored = stored.await?;
                 if stored.is_break() {
-                    priced(&provider, cost_usd);
+                    priced(&provider, &input.quote, cost);
                 }
                 Ok(stored)
             }
@@ -156,7 +158,7 @@ impl Work {
         input: &Fetch,
         provider: &Provider,
         turn: &Turn<'_>,
-        (sources, cost_usd): (&[Source], Option<f64>),
+        (sources, cost): (&[Source], Option<Cost>),
         ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let failures = turn.count(Failures::polled);
@@ -168,7 +170,11 @@ impl Work {
         let error = match self.in_grace(storing, ended).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
-                return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
+                return Ok(ControlFlow::Break(Fetched::Stored {
+                    outputs,
+                    cost_usd: cost.map(|cost| cost.usd),
+                    cost_source: cost.map(|cost| cost.source),
+                }));
             }
             Err(error) => error,
         };

@@ -41,15 +41,18 @@ impl Work {
         sent: SentInput,
     ) -> Result<Generated, EventError> {
         let pending = &submit.pending;
-        priced(provider, made.cost_usd);
+        let cost = sent.quote.settle(made.charge.as_ref());
+        priced(provider, &sent.quote, cost);
         let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {
             outputs,
             provider: provider.name().as_str().to_owned(),
+            model: sent.model(),
             provider_job_id: made.id,
             elapsed_ms: now() - submit.started_at,
-            cost_usd: made.cost_usd,
+            cost_usd: cost.map(|cost| cost.usd),
+            cost_source: cost.map(|cost| cost.source),
             sent: sent.sent,
             notes: sent.notes,
         };

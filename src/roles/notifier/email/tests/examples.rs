@@ -145,6 +145,8 @@ fn images() -> Generated {
         provider_job_id: "ufawqhfynnddngldkgtslldrkq".to_owned(),
         elapsed_ms: 8_400,
         cost_usd: Some(0.04),
+        cost_source: None,
+        model: None,
         sent: None,
         notes: Vec::new(),
     }
@@ -163,6 +165,8 @@ fn clip() -> Generated {
             duration_seconds: Some(10.0),
         }],
         cost_usd: None,
+        cost_source: None,
+        model: None,
         elapsed_ms: 192_000,
         ..images()
     }

@@ -29,6 +29,8 @@ fn completed(outputs: Vec<Output>) -> Event {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 12_345,
         cost_usd: Some(0.04),
+        cost_source: None,
+        model: None,
         sent: None,
         notes: Vec::new(),
     };
@@ -225,6 +227,8 @@ prop_compose! {
                 provider_job_id: "job".to_owned(),
                 elapsed_ms,
                 cost_usd,
+                cost_source: None,
+                model: None,
                 sent: None,
                 notes: Vec::new(),
             }),
