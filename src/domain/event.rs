@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
-use super::{ErrorCode, Sealed, WorkflowId};
+use super::{CostSource, ErrorCode, Sealed, WorkflowId};
 
 /// The namespace of all event ids (contract, section 3, rule 4).
 const EVENT_IDS: Uuid = uuid!("79fee3e2-b561-5e54-a0e3-7636f829fc32");
@@ -111,20 +111,6 @@ pub struct Generated {
     /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
-}
-
-/// Where the cost of a job is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum CostSource {
-    /// A source of a later version.
-    Unknown,
-    /// The provider's API, or a gateway in front of it, reported the price.
-    Provider,
-    /// The provider's API reported quantities, which genflow multiplied by prices of its own.
-    Metered,
-    /// Price rules, applied to the input before it was sent.
-    Estimate,
 }
 
 /// A difference between a request and the input sent to the model.
@@ -278,18 +264,6 @@ impl EventType {
     /// Returns the type that CloudEvents and webhooks use, such as `genflow.request.completed`.
     pub fn cloud_type(self) -> String {
         format!("genflow.request.{}", self.as_str().to_ascii_lowercase())
-    }
-}
-
-impl CostSource {
-    /// Returns the source as Avro and JSON spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "UNKNOWN",
-            Self::Provider => "PROVIDER",
-            Self::Metered => "METERED",
-            Self::Estimate => "ESTIMATE",
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use self::binder::Binder;
 pub use self::limits::Limits;
-pub use self::price::{Charge, Cost, Prices, Quote, Unit};
+pub use self::price::{Charge, Prices, Quote, Unit};
 pub use self::profile::{ModelInput, Origin, Profile};
 pub use self::schema::Schema;
 use self::value::hide;

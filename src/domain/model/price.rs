@@ -4,6 +4,7 @@
 //! what the provider charged into the best number there is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use super::names;
 use super::profile::{Profile, full_name, without_version};
 use super::value::as_number;
 use crate::domain::glob::is_like;
-use crate::domain::{CostSource, ProviderName};
+use crate::domain::{Cost, CostSource, ProviderName};
 
 /// The prices of models.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -89,13 +90,6 @@ pub enum Charge {
     Metered(Vec<(Unit, f64)>),
 }
 
-/// What a job cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cost {
-    pub usd: f64,
-    pub source: CostSource,
-}
-
 const BUNDLED: &str = include_str!("../../../schemas/models/prices.toml");
 
 impl Prices {
@@ -124,6 +118,13 @@ impl Prices {
             estimate_usd: estimate_usd.map(rounded),
             meters: metered.map(|rule| (rule.per, rule.usd)).collect(),
         }
+    }
+
+    /// Returns the rules for a model, one line each.
+    pub fn lines(&self, profile: &Profile) -> impl Iterator<Item = String> {
+        let name = profile.full_name();
+        let of_model = move |rule: &&Rule| rule.models.iter().any(|glob| is_like(glob, &name));
+        self.price.iter().filter(of_model).map(Rule::to_string)
     }
 
     /// Returns the name, or the pattern of names, by which genflow's schemas or these prices know a model.
@@ -158,6 +159,34 @@ impl Rule {
             | Unit::MillionOutputTokens => return None,
         };
         Some(self.usd * quantity)
+    }
+}
+
+/// The price, its conditions and its source.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} US dollars per {}", self.usd, self.per)?;
+        for (name, value) in &self.when {
+            write!(f, ", {name} {value}")?;
+        }
+        match &self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Second => "second",
+            Self::Run => "run",
+            Self::BillableUnit => "billable unit",
+            Self::MillionTextTokens => "million tokens of text",
+            Self::MillionImageTokens => "million tokens of input images",
+            Self::MillionOutputTokens => "million tokens of output",
+        })
     }
 }
 

@@ -18,8 +18,9 @@ use tracing::{debug, info, warn};
 pub use self::consumer::*;
 pub use self::notifications::*;
 use super::metrics as catalogue;
-use crate::domain::model::Cost;
-use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{
+    Action, Cost, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
+};
 
 /// Returns whether the `tries`-th time is logged: the first one, and then powers of two.
 fn worth_a_line(tries: u32) -> bool {

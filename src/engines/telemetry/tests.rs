@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::events::*;
 use super::metrics::{CATALOGUE, MetricKind};
 use super::*;
-use crate::domain::model::Cost;
 use crate::domain::{
-    Action, CostSource, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
+    Action, Cost, CostSource, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
 };
 
 mod grafana;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::text::plain;
-use crate::domain::model::{Origin, Profile, bundle};
+use crate::domain::model::{Origin, Prices, Profile, bundle};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
@@ -130,6 +130,10 @@ impl<'c> Sources<'c> {
             }
         };
         Ok(Self { config, providers })
+    }
+
+    pub(super) fn prices(&self) -> &Prices {
+        &self.config.worker.spending.prices
     }
 
     pub(super) async fn profile(

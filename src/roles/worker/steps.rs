@@ -18,9 +18,9 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
-use crate::domain::model::{Cost, Quote};
+use crate::domain::model::Quote;
 use crate::domain::time::span;
-use crate::domain::{Event, WorkflowId};
+use crate::domain::{Cost, Event, WorkflowId};
 use crate::engines::config;
 use crate::engines::failpoint;
 use crate::engines::provider::{Provider, Providers};
