@@ -126,9 +126,9 @@ fn generated() -> Generated {
         elapsed_ms: 4_200,
         cost_usd: None,
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }
 

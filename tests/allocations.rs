@@ -71,9 +71,9 @@ fn outcome() -> Outcome {
         elapsed_ms: 1000,
         cost_usd: None,
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     })
 }
 

@@ -191,6 +191,9 @@ pub struct Fetch {
     #[serde(rename = "handed")]
     pub pending: PendingEvents,
     pub job: Job,
+    /// The model that makes it; `None` in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What the job may cost; empty in records of earlier versions.
     #[serde(default, skip_serializing_if = "Quote::is_empty")]
     pub quote: Quote,

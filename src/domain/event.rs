@@ -95,9 +95,6 @@ pub struct Generated {
     /// The stored files, in the provider's order.
     pub outputs: Vec<Output>,
     pub provider: String,
-    /// The model that made it.
-    #[serde(default)]
-    pub model: Option<String>,
     pub provider_job_id: String,
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
@@ -111,6 +108,9 @@ pub struct Generated {
     /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
+    /// The provider's model that made it; `None` in results of earlier versions.
+    #[serde(default)]
+    pub model: Option<String>,
 }
 
 /// A difference between a request and the input sent to the model.

@@ -83,12 +83,12 @@ impl Generated {
     fn weight(&self) -> usize {
         let outputs = self.outputs.iter();
         let outputs = outputs.map(|output| output.weight() + length(output.url.as_ref()));
-        let ids = self.provider.len() + self.provider_job_id.len() + length(self.model.as_ref());
+        let ids = self.provider.len() + self.provider_job_id.len();
         let notes = self
             .notes
             .iter()
             .map(|note| ENTRY_FRAME * 2 + note.field.len() + note.kind.len() + note.details.len());
-        let sent = length(self.sent.as_ref());
+        let sent = length(self.sent.as_ref()) + length(self.model.as_ref());
         ids + outputs.sum::<usize>() + sent + notes.sum::<usize>()
     }
 }

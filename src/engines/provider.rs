@@ -30,7 +30,7 @@ use self::memory::MemoryBudget;
 use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
-use crate::domain::model::{Charge, Quote};
+use crate::domain::model::Charge;
 use crate::domain::{Cost, ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
 use crate::engines::config;
 use crate::engines::http;
@@ -211,15 +211,13 @@ impl Provider {
         self.call("find", finding).await
     }
 
-    /// Counts what a generation cost.
-    pub fn count_cost(&self, quote: &Quote, cost: Cost) {
+    /// Counts what a generation by a model cost.
+    pub fn count_cost(&self, model: &str, cost: Cost) {
         let prices = &self.clients.models.spending.prices;
-        let model = match quote.model == self.config.model {
+        let model = match model == self.config.model {
             true => &self.config.model,
             // Tenants choose the names of models: metrics have only those that genflow or the operator knows.
-            false => prices
-                .known_as(self.config.name, &quote.model)
-                .unwrap_or("other"),
+            false => prices.known_as(self.config.name, model).unwrap_or("other"),
         };
         events::generation_priced(self.config.name, model, cost);
     }

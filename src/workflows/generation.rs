@@ -137,6 +137,7 @@ impl GenerationRun {
         let fetch = Fetch {
             pending: self.core.pending(),
             job: job.clone(),
+            model: self.sent.model.clone(),
             quote: self.sent.quote.clone(),
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,
@@ -165,13 +166,13 @@ impl GenerationRun {
         let generated = Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
-            model: self.sent.model(),
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.core.started_at,
             cost_usd,
             cost_source,
             sent: self.sent.sent.clone(),
             notes: self.sent.notes.clone(),
+            model: self.sent.model.clone(),
         };
         Outcome::Completed(generated).into()
     }

@@ -297,13 +297,13 @@ fn full_result() -> Generated {
         elapsed_ms: 12_345,
         cost_usd: Some(0.02),
         cost_source: Some(CostSource::Metered),
-        model: Some("flux".to_owned()),
         sent: Some("{}".to_owned()),
         notes: vec![Note {
             field: "resolution".to_owned(),
             kind: "adapted".to_owned(),
             details: "720p".to_owned(),
         }],
+        model: Some("flux".to_owned()),
     }
 }
 

@@ -82,26 +82,25 @@ pub struct SentInput {
     pub sent: Option<String>,
     /// How it differs from the request.
     pub notes: Vec<Note>,
+    /// The model that it was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     #[serde(skip_serializing_if = "Quote::is_empty")]
     pub quote: Quote,
 }
 
 impl SentInput {
-    pub fn of(bound: &Bound) -> Self {
+    pub fn of(bound: &Bound, model: &str) -> Self {
         Self {
             sent: bound.sent(),
             notes: bound.notes.clone(),
+            model: Some(model.to_owned()),
             quote: bound.quote.clone(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Returns the model's name; `None` in records of earlier versions.
-    pub fn model(&self) -> Option<String> {
-        Some(self.quote.model.clone()).filter(|model| !model.is_empty())
     }
 }
 

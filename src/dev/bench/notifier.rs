@@ -140,8 +140,8 @@ fn generated(request: &str) -> Generated {
         elapsed_ms: 4_200,
         cost_usd: None,
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }

@@ -72,7 +72,6 @@ impl Unit {
 /// do not change it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
-    pub model: String,
     /// By the rules, in US dollars; `None` if no rule fits, or the quantity is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate_usd: Option<f64>,
@@ -114,7 +113,6 @@ impl Prices {
         // The first rule of a unit counts, so the last in reverse order.
         let metered = fitting().rev().filter(|rule| rule.per.is_metered());
         Quote {
-            model: profile.model.clone(),
             estimate_usd: estimate_usd.map(rounded),
             meters: metered.map(|rule| (rule.per, rule.usd)).collect(),
         }

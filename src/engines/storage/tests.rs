@@ -68,9 +68,9 @@ fn manifest(output: Output) -> Manifest {
             elapsed_ms: 1,
             cost_usd: None,
             cost_source: None,
-            model: None,
             sent: None,
             notes: Vec::new(),
+            model: None,
         },
     }
 }

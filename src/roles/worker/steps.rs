@@ -18,7 +18,6 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
-use crate::domain::model::Quote;
 use crate::domain::time::span;
 use crate::domain::{Cost, Event, WorkflowId};
 use crate::engines::config;
@@ -196,9 +195,9 @@ async fn in_time(
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 /// It is not counted if a cancel ends the run while they are stored.
-pub(crate) fn priced(provider: &Provider, quote: &Quote, cost: Option<Cost>) {
+pub(crate) fn priced(provider: &Provider, model: Option<&str>, cost: Option<Cost>) {
     if let Some(cost) = cost {
-        provider.count_cost(quote, cost);
+        provider.count_cost(model.unwrap_or_default(), cost);
     }
 }
 

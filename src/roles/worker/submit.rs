@@ -155,7 +155,7 @@ impl This<'_> {
         }
         let Submit { pending, spec, .. } = self.input;
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
-        let sent = SentInput::of(&bound);
+        let sent = SentInput::of(&bound, self.provider.model(spec));
         let left = self.deadline.saturating_duration_since(asked);
         let submitting = self
             .provider

@@ -122,7 +122,7 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
         (Replicate, "simulated/image", "0.25"),
         // Neither genflow nor its settings know the model.
         (Fal, "other", "0.375"),
-        (OpenAi, "sora-2", "0.25"),
+        (OpenAi, "sora-2*", "0.25"),
         (OpenAi, "gpt-image-2", "0.25"),
     ] {
         let provider = provider.as_str();

@@ -75,9 +75,9 @@ fn generated(outputs: Vec<Output>) -> Generated {
         elapsed_ms: i64::MAX,
         cost_usd: Some(f64::MAX),
         cost_source: Some(CostSource::Estimate),
-        model: Some(WIDE.repeat(256)),
         sent: None,
         notes: Vec::new(),
+        model: Some(WIDE.repeat(256)),
     }
 }
 

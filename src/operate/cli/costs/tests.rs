@@ -9,13 +9,13 @@ fn run(user: &str, retry: i32, cost: Option<(f64, CostSource)>) -> Event {
     let result = Generated {
         outputs: Vec::new(),
         provider: "fal".to_owned(),
-        model: Some("a/b".to_owned()),
         provider_job_id: "j".to_owned(),
         elapsed_ms: 1,
         cost_usd: cost.map(|(usd, _)| usd),
         cost_source: cost.map(|(_, source)| source),
         sent: None,
         notes: Vec::new(),
+        model: Some("a/b".to_owned()),
     };
     let id = uuid::Uuid::new_v5(
         &uuid::Uuid::NAMESPACE_OID,

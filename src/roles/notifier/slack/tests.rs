@@ -143,9 +143,9 @@ fn with_image() -> Event {
         elapsed_ms: 1,
         cost_usd: None,
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     };
     Event {
         result: Some(result),

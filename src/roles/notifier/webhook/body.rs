@@ -117,9 +117,9 @@ mod tests {
             elapsed_ms: 1,
             cost_usd: None,
             cost_source: None,
-            model: None,
             sent: None,
             notes: Vec::new(),
+            model: None,
         };
         Event {
             result: Some(result),

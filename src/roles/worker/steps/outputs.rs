@@ -42,19 +42,19 @@ impl Work {
     ) -> Result<Generated, EventError> {
         let pending = &submit.pending;
         let cost = sent.quote.settle(made.charge.as_ref());
-        priced(provider, &sent.quote, cost);
+        priced(provider, sent.model.as_deref(), cost);
         let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {
             outputs,
             provider: provider.name().as_str().to_owned(),
-            model: sent.model(),
             provider_job_id: made.id,
             elapsed_ms: now() - submit.started_at,
             cost_usd: cost.map(|cost| cost.usd),
             cost_source: cost.map(|cost| cost.source),
             sent: sent.sent,
             notes: sent.notes,
+            model: sent.model,
         };
         let manifest = Manifest {
             workflow_id: pending.workflow.clone(),

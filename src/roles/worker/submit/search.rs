@@ -102,7 +102,11 @@ impl This<'_> {
         };
         // The lost attempt has most likely sent the same.
         let bound = self.bind().await;
-        let input = bound.map_or_else(|_| SentInput::default(), |bound| SentInput::of(&bound));
+        let model = self.provider.model(&self.input.spec);
+        let input = bound.map_or_else(
+            |_| SentInput::default(),
+            |bound| SentInput::of(&bound, model),
+        );
         Ok(Found::Result(record.accepted(job, input)))
     }
 

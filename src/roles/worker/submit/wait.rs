@@ -63,17 +63,17 @@ impl This<'_> {
         waits.learn(model, outputs.is_some());
         let outputs = outputs?;
         let cost = sent.quote.settle(charge.as_ref());
-        priced(&self.provider, &sent.quote, cost);
+        priced(&self.provider, sent.model.as_deref(), cost);
         Some(Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
-            model: sent.model(),
             provider_job_id: job.id.clone(),
             elapsed_ms: (now() - self.input.started_at).max(0),
             cost_usd: cost.map(|cost| cost.usd),
             cost_source: cost.map(|cost| cost.source),
             sent: sent.sent.clone(),
             notes: sent.notes.clone(),
+            model: sent.model.clone(),
         })
     }
 

@@ -146,9 +146,9 @@ fn images() -> Generated {
         elapsed_ms: 8_400,
         cost_usd: Some(0.04),
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     }
 }
 
@@ -166,7 +166,6 @@ fn clip() -> Generated {
         }],
         cost_usd: None,
         cost_source: None,
-        model: None,
         elapsed_ms: 192_000,
         ..images()
     }

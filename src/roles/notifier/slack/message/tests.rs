@@ -30,9 +30,9 @@ fn completed(outputs: Vec<Output>) -> Event {
         elapsed_ms: 12_345,
         cost_usd: Some(0.04),
         cost_source: None,
-        model: None,
         sent: None,
         notes: Vec::new(),
+        model: None,
     };
     Event {
         result: Some(result),
@@ -228,9 +228,9 @@ prop_compose! {
                 elapsed_ms,
                 cost_usd,
                 cost_source: None,
-                model: None,
                 sent: None,
                 notes: Vec::new(),
+                model: None,
             }),
             progress: progress.map(|(percent, stage, message)| Progress { percent, stage, message }),
             error: problem.map(|(message, retryable)| EventError {

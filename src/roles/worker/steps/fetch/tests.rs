@@ -18,6 +18,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             events: Vec::new(),
             traceparent: None,
         },
+        model: None,
         quote: Quote::default(),
         job: Job {
             provider: ProviderName::Replicate,
