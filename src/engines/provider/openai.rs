@@ -150,11 +150,11 @@ fn made(answer: &HttpAnswer) -> Result<Made, serde_json::Error> {
     Ok(Made {
         id: id.chars().take(MAX_ID).collect(),
         outputs: images.data.into_iter().filter_map(source).collect(),
-        charge: price(&answer.headers).or(images.usage.map(charge)),
+        charge: price(&answer.headers).or_else(|| images.usage.as_ref().map(charge)),
     })
 }
 
-fn charge(usage: Usage) -> Charge {
+fn charge(usage: &Usage) -> Charge {
     let images = usage.input_tokens_details.image_tokens;
     let millions = |tokens: u32| f64::from(tokens) / 1e6;
     Charge::Metered(vec![

@@ -75,7 +75,7 @@ fn the_providers_price_is_better_than_its_quantities_and_these_than_an_estimate(
     };
     let unpriced = Quote {
         meters: BTreeMap::new(),
-        ..quote.clone()
+        ..quote
     };
     let units = |quantity| Charge::Metered(vec![(Unit::BillableUnit, quantity)]);
     let tokens = Charge::Metered(vec![

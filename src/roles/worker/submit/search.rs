@@ -22,6 +22,7 @@ const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Found {
     Result(Submitted),
     /// The provider answered that it did not accept the job.
