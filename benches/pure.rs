@@ -125,6 +125,7 @@ fn generated() -> Generated {
         provider_job_id: "k3y9x2".to_owned(),
         elapsed_ms: 4_200,
         cost_usd: None,
+        cost_source: None,
         sent: None,
         notes: Vec::new(),
         model: None,

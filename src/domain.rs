@@ -3,6 +3,7 @@
 //! The contract fixes names and rules. A type is either parsed, so that each of its values is valid, or plain
 //! data that workflow inputs and events carry unchanged.
 
+mod cost;
 pub(crate) mod email_address;
 pub(crate) mod error_chain;
 mod error_code;
@@ -26,6 +27,7 @@ mod spec;
 pub(crate) mod time;
 pub(crate) mod token_buckets;
 
+pub use cost::{Cost, CostSource};
 pub use error_code::ErrorCode;
 pub use event::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Note, Notify, Output, Problem,

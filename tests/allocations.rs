@@ -70,6 +70,7 @@ fn outcome() -> Outcome {
         provider_job_id: "0123456789abcdefghijklmnop".to_owned(),
         elapsed_ms: 1000,
         cost_usd: None,
+        cost_source: None,
         sent: None,
         notes: Vec::new(),
         model: None,

@@ -22,9 +22,10 @@ pub(crate) use self::submit::submit_key;
 pub use self::submit::{
     AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
+use crate::domain::model::Quote;
 use crate::domain::{
-    BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
-    Progress, ProviderName, RequestId, Single, Tried, UserId, WorkflowId,
+    BatchSummary, CostSource, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify,
+    Output, Progress, ProviderName, RequestId, Single, Tried, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: everything that a run needs.
@@ -220,6 +221,12 @@ pub struct Fetch {
     #[serde(rename = "handed")]
     pub pending: PendingEvents,
     pub job: Job,
+    /// The model that makes it; `None` in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What the job may cost; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Quote::is_empty")]
+    pub quote: Quote,
     #[serde(rename = "told")]
     pub last_progress: Option<LastProgress>,
     /// False once the run has reported `PROGRESS_MAX` milestones.
@@ -278,8 +285,11 @@ pub enum Fetched {
     Stored {
         /// The files, in the provider's order.
         outputs: Vec<Output>,
-        /// The cost, if the provider reports it.
+        /// The best number for the cost, in US dollars.
         cost_usd: Option<f64>,
+        /// Where it is from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_source: Option<CostSource>,
     },
     /// The job or its outputs failed: there is no result.
     Failed(EventError),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
-use super::{ErrorCode, Sealed, WorkflowId};
+use super::{CostSource, ErrorCode, Sealed, WorkflowId};
 
 /// The namespace of all event ids (contract, section 3, rule 4).
 const EVENT_IDS: Uuid = uuid!("79fee3e2-b561-5e54-a0e3-7636f829fc32");
@@ -101,7 +101,11 @@ pub struct Generated {
     pub provider_job_id: String,
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
+    /// The best number for what the job cost.
     pub cost_usd: Option<f64>,
+    /// Where `cost_usd` is from; `None` without one.
+    #[serde(default)]
+    pub cost_source: Option<CostSource>,
     /// The input sent to the model, as JSON text without the prompt and without secrets.
     pub sent: Option<String>,
     /// Fields whose values were adapted, dropped or overridden.

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use self::binder::Binder;
 pub use self::limits::Limits;
-pub use self::price::Prices;
+pub use self::price::{Charge, Prices, Quote, Unit};
 pub use self::profile::{ModelInput, Origin, Profile};
 pub use self::schema::Schema;
 use self::value::hide;
@@ -35,6 +35,8 @@ pub struct Bound {
     pub input: Map<String, Value>,
     /// What was adapted, dropped or overridden.
     pub notes: Vec<Note>,
+    /// What it may cost; empty until prices were looked up.
+    pub quote: Quote,
     /// The property that holds the prompt.
     prompt: Option<String>,
 }

@@ -30,7 +30,8 @@ use self::memory::MemoryBudget;
 use self::models::Models;
 pub use self::submission::{Made, NotCurrent, Submission};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single};
+use crate::domain::model::Charge;
+use crate::domain::{Cost, ErrorCode, EventError, Media, ProviderName, Single};
 use crate::engines::config::{self, Protocol};
 use crate::engines::http;
 use crate::engines::storage::Source;
@@ -75,8 +76,8 @@ pub enum Poll {
     },
     Succeeded {
         outputs: Vec<Source>,
-        /// Cost in US dollars, if the answer contains it.
-        cost_usd: Option<f64>,
+        /// What the answer says about the price.
+        charge: Option<Charge>,
         /// The memory reserved for outputs that the answer contains.
         held: Held,
     },
@@ -215,6 +216,17 @@ impl Provider {
             }
         };
         self.call("find", finding).await
+    }
+
+    /// Counts what a generation by a model cost.
+    pub fn count_cost(&self, model: &str, cost: Cost) {
+        let prices = &self.clients.models.spending.prices;
+        let model = match model == self.config.model {
+            true => &self.config.model,
+            // Tenants choose the names of models: metrics have only those that genflow or the operator knows.
+            false => prices.known_as(self.config.name, model).unwrap_or("other"),
+        };
+        events::generation_priced(self.config.name, model, cost);
     }
 
     /// Makes a call and counts it. If the provider requires a key and there is none, makes no call and counts that as

@@ -4,6 +4,7 @@
 //! `launch` starts the roles.
 
 mod check;
+mod costs;
 pub mod dlq;
 pub mod doctor;
 mod follow;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use self::costs::Costs;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
 pub use self::list::List;
@@ -119,6 +121,8 @@ pub enum Operator {
     Get(Get),
     /// List runs from Temporal, the newest first
     List(List),
+    /// Add up what completed runs cost, by model, user, day, kind or provider, from the results topic
+    Costs(Costs),
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Show what models accept, and what genflow would send them for a request

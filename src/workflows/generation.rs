@@ -22,7 +22,7 @@ use crate::contract::run::{
     StatusAnswer, Submit, Submitted,
 };
 use crate::contract::search_attributes::cancelling;
-use crate::domain::{ErrorCode, EventError, Generated, Outcome, Output, Tried};
+use crate::domain::{CostSource, ErrorCode, EventError, Generated, Outcome, Output, Tried};
 use crate::workflows::run_core::{Ending, HasStatus, RunCore, not_started_in_time, show};
 use crate::workflows::support::{failed, is_expired, last_record, now, options, readable};
 
@@ -163,6 +163,8 @@ impl GenerationRun {
         let fetch = Fetch {
             pending: self.core.pending(),
             job: job.clone(),
+            model: self.sent.model.clone(),
+            quote: self.sent.quote.clone(),
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,
             progress_every_ms: steps.progress_every_ms,
@@ -185,7 +187,7 @@ impl GenerationRun {
         ctx: &Context,
         outputs: Vec<Output>,
         job: &Job,
-        cost_usd: Option<f64>,
+        (cost_usd, cost_source): (Option<f64>, Option<CostSource>),
     ) -> Ending {
         let generated = Generated {
             outputs,
@@ -193,6 +195,7 @@ impl GenerationRun {
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.core.started_at,
             cost_usd,
+            cost_source,
             sent: self.sent.sent.clone(),
             notes: self.sent.notes.clone(),
             model: self.sent.model.clone(),
@@ -356,8 +359,12 @@ async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) ->
                 last_progress = Some(LastProgress { progress, at });
                 reported += 1;
             }
-            Ok(Fetched::Stored { outputs, cost_usd }) => {
-                return run.completed(ctx, outputs, &job, cost_usd);
+            Ok(Fetched::Stored {
+                outputs,
+                cost_usd,
+                cost_source,
+            }) => {
+                return run.completed(ctx, outputs, &job, (cost_usd, cost_source));
             }
             // A job that cannot be polled any more may still run; cancelling a job that has ended does no harm.
             Ok(Fetched::Failed(error)) => {

@@ -21,6 +21,7 @@ mod builds;
 mod closed;
 mod command_line;
 mod compose;
+mod costs;
 mod counts;
 mod crashes;
 mod dev;

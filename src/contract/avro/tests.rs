@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    Action, BatchItem, BatchSpec, BatchSummary, Common, ErrorCode, EventError, Fallback, Generated,
-    ImageSpec, Input, Note, Notify, OnFailure, OnUnsupported, Output, Priority, Problem, Progress,
-    ProviderName, RecordPosition, Role, Sealed, Single, Spec, Strategy, VideoSpec,
+    Action, BatchItem, BatchSpec, BatchSummary, Common, CostSource, ErrorCode, EventError,
+    Fallback, Generated, ImageSpec, Input, Note, Notify, OnFailure, OnUnsupported, Output,
+    Priority, Problem, Progress, ProviderName, RecordPosition, Role, Sealed, Single, Spec,
+    Strategy, VideoSpec,
 };
 
 fn id<T: TryFrom<String>>(text: &str) -> T
@@ -295,13 +296,14 @@ fn full_result() -> Generated {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 12_345,
         cost_usd: Some(0.02),
+        cost_source: Some(CostSource::Metered),
         sent: Some("{}".to_owned()),
         notes: vec![Note {
             field: "resolution".to_owned(),
             kind: "adapted".to_owned(),
             details: "720p".to_owned(),
         }],
-        model: None,
+        model: Some("flux".to_owned()),
     }
 }
 

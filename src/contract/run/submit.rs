@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Job;
-use crate::domain::model::Bound;
+use crate::domain::model::{Bound, Quote};
 use crate::domain::{EventError, Media, Note, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
@@ -80,8 +80,8 @@ pub struct JobRecord {
     pub input: SentInput,
 }
 
-/// The input that a model was sent, as the result reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The input that a model was sent, as the result reports it, and what it may cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SentInput {
     /// JSON text, without the prompt and without secrets.
@@ -91,6 +91,8 @@ pub struct SentInput {
     /// The model that it was sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    #[serde(skip_serializing_if = "Quote::is_empty")]
+    pub quote: Quote,
 }
 
 impl SentInput {
@@ -99,6 +101,7 @@ impl SentInput {
             sent: bound.sent(),
             notes: bound.notes.clone(),
             model: Some(model.to_owned()),
+            quote: bound.quote.clone(),
         }
     }
 

@@ -140,6 +140,7 @@ fn generated(request: &str) -> Generated {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 4_200,
         cost_usd: None,
+        cost_source: None,
         sent: None,
         notes: Vec::new(),
         model: None,

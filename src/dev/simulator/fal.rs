@@ -172,7 +172,8 @@ fn result(shared: &SimulatorState, id: &str, base: &str) -> Response {
                 JobOutput::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
                 JobOutput::Video { .. } => json!({"video": files.first()}),
             };
-            with_price(job, Json(output).into_response())
+            let units = job.units().map(|units| [("x-fal-billable-units", units)]);
+            with_price(job, (units, Json(output)).into_response())
         }
     }
 }

@@ -5,9 +5,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::{Value, json};
+
 use super::{
     media,
-    order::Order,
+    order::{JobOutput, Order},
     script::{PollFault, Refusal},
 };
 
@@ -141,6 +143,30 @@ impl SimulatedJob {
             .into_iter()
             .map(address)
             .collect()
+    }
+
+    /// Returns the quantity that fal bills, in its header's form: images, or seconds of a video.
+    pub(super) fn units(&self) -> Option<String> {
+        let script = &self.order.script;
+        let made = || match &self.order.media {
+            JobOutput::Images { count, .. } => count.to_string(),
+            JobOutput::Video { seconds, .. } => seconds.to_string(),
+        };
+        (!script.unmetered).then(|| script.units.clone().unwrap_or_else(made))
+    }
+
+    /// Returns the tokens that OpenAI bills: one for each word, and a thousand for each image.
+    pub(super) fn usage(&self) -> Option<Value> {
+        let input = self.order.prompt.split_whitespace().count();
+        let JobOutput::Images { count, .. } = &self.order.media else {
+            return None;
+        };
+        let usage = json!({
+            "input_tokens": input,
+            "input_tokens_details": {"text_tokens": input, "image_tokens": 0},
+            "output_tokens": 1000 * count,
+        });
+        (!self.order.script.unmetered).then_some(usage)
     }
 
     fn age(&self, now: Instant) -> Duration {

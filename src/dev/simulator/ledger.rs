@@ -98,6 +98,8 @@ fn shown(job: &SimulatedJob, now: Instant) -> Value {
         "reads": job.calls.reads,
         "accepted_at": since_epoch(job.created.0),
         "issues": job.calls.issues,
+        "units": job.units(),
+        "usage": job.usage(),
         "read_pauses_ms": pauses_ms(&job.calls.read_at),
     })
 }

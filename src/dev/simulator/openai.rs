@@ -97,7 +97,11 @@ async fn images(
         };
         let data: Vec<Value> = texts.iter().map(|text| json!({name: text})).collect();
         let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
-        let answer = Json(json!({"created": created, "data": data}));
+        let mut answer = json!({"created": created, "data": data});
+        if let Some(usage) = job.usage() {
+            answer["usage"] = usage;
+        }
+        let answer = Json(answer);
         let id = [("x-request-id", format!("req_{}", job.id))];
         with_price(job, (id, answer).into_response())
     };

@@ -49,6 +49,10 @@ pub(super) struct Script {
     pub(super) output_at: Option<String>,
     /// The price in its answers, verbatim, as from a gateway in front of the real API.
     pub(super) price: Option<String>,
+    /// The quantity that fal's answers bill, verbatim, instead of the number of images or seconds.
+    pub(super) units: Option<String>,
+    /// Leaves out the quantities that fal and OpenAI report.
+    pub(super) unmetered: bool,
 }
 
 impl Script {

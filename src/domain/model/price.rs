@@ -1,15 +1,21 @@
 //! What a request costs, by rules: `schemas/models/prices.toml`, or the operator's own file.
+//!
+//! A [`Quote`] is made before a job is submitted and stays with it. When the job is done, [`Quote::settle`] turns it and
+//! what the provider charged into the best number there is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::bundle;
 use super::names;
-use super::profile::Profile;
+use super::profile::{Profile, full_name, without_version};
 use super::value::as_number;
 use crate::domain::glob::is_like;
+use crate::domain::{Cost, CostSource, ProviderName};
 
 /// The prices of models.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -29,14 +35,58 @@ struct Rule {
     /// Values that the model's inputs must have.
     #[serde(default)]
     when: BTreeMap<String, Value>,
+    /// Where the price is from, and of when.
+    #[serde(default)]
+    source: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Unit {
+/// What a price is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
     Image,
     Second,
     Run,
+    /// What the provider's API counts when the job is done: fal's billable units.
+    BillableUnit,
+    MillionTextTokens,
+    MillionImageTokens,
+    MillionOutputTokens,
+}
+
+impl Unit {
+    /// All units of which the provider reports a quantity only when the job is done.
+    const METERED: [Self; 4] = [
+        Self::BillableUnit,
+        Self::MillionTextTokens,
+        Self::MillionImageTokens,
+        Self::MillionOutputTokens,
+    ];
+
+    fn is_metered(self) -> bool {
+        Self::METERED.contains(&self)
+    }
+}
+
+/// What a job is expected to cost, and the prices by which it is settled. Fixed when the job is submitted: later prices
+/// do not change it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quote {
+    /// By the rules, in US dollars; `None` if no rule fits, or the quantity is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_usd: Option<f64>,
+    /// The prices of what the provider meters, in US dollars.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meters: BTreeMap<Unit, f64>,
+}
+
+/// What a provider says about the price of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Charge {
+    /// US dollars.
+    Usd(f64),
+    /// Quantities of metered units.
+    Metered(Vec<(Unit, f64)>),
 }
 
 const BUNDLED: &str = include_str!("../../../schemas/models/prices.toml");
@@ -47,23 +97,52 @@ impl Prices {
         BUNDLED.parse().unwrap_or_default()
     }
 
-    /// Returns what an input costs in US dollars; `None` if no rule fits, or the quantity is not known.
-    pub fn estimate(&self, profile: &Profile, input: &Map<String, Value>) -> Option<f64> {
+    /// Returns what an input costs, as far as the rules say.
+    pub fn quote(&self, profile: &Profile, input: &Map<String, Value>) -> Quote {
         let of = |name: &str| profile.effective(input, name);
+        let name = profile.full_name();
         let fits = |rule: &&Rule| {
-            let is_it = rule
-                .models
-                .iter()
-                .any(|glob| is_like(glob, &profile.full_name()));
-            is_it
-                && rule
-                    .when
-                    .iter()
-                    .all(|(name, value)| of(name).as_ref() == Some(value))
+            let mut globs = rule.models.iter();
+            let mut when = rule.when.iter();
+            globs.any(|glob| is_like(glob, &name))
+                && when.all(|(name, value)| of(name).as_ref() == Some(value))
         };
-        let rule = self.price.iter().find(fits)?;
+        let fitting = || self.price.iter().filter(fits);
+        let estimated = fitting().find(|rule| !rule.per.is_metered());
+        let estimate_usd = estimated.and_then(|rule| rule.estimate(profile, of));
+        // The first rule of a unit counts, so the last in reverse order.
+        let metered = fitting().rev().filter(|rule| rule.per.is_metered());
+        Quote {
+            estimate_usd: estimate_usd.map(rounded),
+            meters: metered.map(|rule| (rule.per, rule.usd)).collect(),
+        }
+    }
+
+    /// Returns the rules for a model, one line each.
+    pub fn lines(&self, profile: &Profile) -> impl Iterator<Item = String> {
+        let name = profile.full_name();
+        let of_model = move |rule: &&Rule| rule.models.iter().any(|glob| is_like(glob, &name));
+        self.price.iter().filter(of_model).map(Rule::to_string)
+    }
+
+    /// Returns the name, or the pattern of names, by which genflow's schemas or these prices know a model.
+    pub fn known_as(&self, provider: ProviderName, model: &str) -> Option<&str> {
+        let bundled = bundle::names(provider).find(|name| is_like(name, without_version(model)));
+        let full = full_name(provider, model);
+        let priced = || {
+            let mut globs = self.price.iter().flat_map(|rule| &rule.models);
+            let glob = globs.find(|glob| is_like(glob, &full))?;
+            Some(glob.split_once(':').map_or(glob.as_str(), |(_, name)| name))
+        };
+        bundled.or_else(priced)
+    }
+}
+
+impl Rule {
+    /// Returns the price of an input, whose values `of` returns.
+    fn estimate(&self, profile: &Profile, of: impl Fn(&str) -> Option<Value>) -> Option<f64> {
         let number = |all: &[&str]| all.iter().find_map(|name| as_number(&of(name)?));
-        let quantity = match rule.per {
+        let quantity = match self.per {
             Unit::Run => 1.0,
             Unit::Image => number(names::COUNT).unwrap_or(1.0),
             Unit::Second => {
@@ -72,9 +151,77 @@ impl Prices {
                     || Some(number(names::FRAMES)? / number(names::FPS).filter(|fps| *fps > 0.0)?);
                 number(names::DURATION).or(fixed).or_else(frames)?
             }
+            Unit::BillableUnit
+            | Unit::MillionTextTokens
+            | Unit::MillionImageTokens
+            | Unit::MillionOutputTokens => return None,
         };
-        Some(rule.usd * quantity)
+        Some(self.usd * quantity)
     }
+}
+
+/// The price, its conditions and its source.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} US dollars per {}", self.usd, self.per)?;
+        for (name, value) in &self.when {
+            write!(f, ", {name} {value}")?;
+        }
+        match &self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Second => "second",
+            Self::Run => "run",
+            Self::BillableUnit => "billable unit",
+            Self::MillionTextTokens => "million tokens of text",
+            Self::MillionImageTokens => "million tokens of input images",
+            Self::MillionOutputTokens => "million tokens of output",
+        })
+    }
+}
+
+impl Quote {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the best number for a job that is done: the provider's own price, else its quantities at our prices,
+    /// else the estimate.
+    pub fn settle(&self, charge: Option<&Charge>) -> Option<Cost> {
+        let cost = |source| move |usd| Cost { usd, source };
+        let estimate = || self.estimate_usd.map(cost(CostSource::Estimate));
+        match charge {
+            Some(Charge::Usd(usd)) => Some(cost(CostSource::Provider)(*usd)),
+            Some(Charge::Metered(quantities)) => {
+                let metered = self.metered(quantities).map(cost(CostSource::Metered));
+                metered.or_else(estimate)
+            }
+            None => estimate(),
+        }
+    }
+
+    /// Returns the price of these quantities, if the prices of all of them are known. Nothing costs nothing.
+    fn metered(&self, quantities: &[(Unit, f64)]) -> Option<f64> {
+        let price = |(unit, quantity): &(Unit, f64)| match *quantity {
+            0.0 => Some(0.0),
+            quantity => Some(self.meters.get(unit)? * quantity),
+        };
+        let sum = quantities.iter().map(price).sum::<Option<f64>>()?;
+        sum.is_finite().then(|| rounded(sum))
+    }
+}
+
+/// Rounds to a billionth of a dollar, so that a sum of cents prints as one.
+fn rounded(usd: f64) -> f64 {
+    (usd * 1e9).round() / 1e9
 }
 
 impl FromStr for Prices {
@@ -98,62 +245,4 @@ impl FromStr for Prices {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::bundle;
-    use super::*;
-    use crate::domain::ProviderName;
-
-    fn estimate(model: &str, input: &Value) -> Option<f64> {
-        let profile = bundle::profile(ProviderName::REPLICATE, model, None);
-        Prices::bundled().estimate(&profile, input.as_object().unwrap())
-    }
-
-    #[test]
-    fn a_price_follows_from_count_length_and_the_models_own_defaults() {
-        for (model, input, expected) in [
-            (
-                "black-forest-labs/flux-schnell",
-                json!({"num_outputs": 4}),
-                Some(0.012),
-            ),
-            ("black-forest-labs/flux-schnell", json!({}), Some(0.003)),
-            (
-                "kwaivgi/kling-v2.6",
-                json!({"duration": 10, "generate_audio": false}),
-                Some(0.7),
-            ),
-            // Sound and five seconds are the model's defaults.
-            ("kwaivgi/kling-v2.6", json!({}), Some(0.7)),
-            ("me/mine", json!({}), None),
-        ] {
-            let found = estimate(model, &input);
-
-            assert!(
-                found
-                    .zip(expected)
-                    .map_or(found == expected, |(one, other)| (one - other).abs() < 1e-9),
-                "{model} {input} {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_file_of_prices_is_checked() {
-        let of = |text: &str| text.parse::<Prices>();
-
-        assert!(of("[[price]]\nmodels = [\"replicate:a/b\"]\nper = \"run\"\nusd = 0.5\n").is_ok());
-        assert!(
-            of("[[price]]\nmodels = []\nper = \"hour\"\nusd = 0.5\n")
-                .unwrap_err()
-                .contains("hour")
-        );
-        assert!(
-            of("[[price]]\nmodels = [\"a\"]\nper = \"run\"\nusd = -1.0\n")
-                .unwrap_err()
-                .contains("expected 0 or more")
-        );
-        assert!(Prices::bundled() != Prices::default());
-    }
-}
+mod tests;

@@ -250,7 +250,7 @@ impl Profile {
 }
 
 /// Returns a model's name after its provider, such as `fal:fal-ai/flux/dev`, as limits and prices have it.
-fn full_name(provider: ProviderName, model: &str) -> String {
+pub(super) fn full_name(provider: ProviderName, model: &str) -> String {
     format!("{}:{}", provider.as_str(), without_version(model))
 }
 

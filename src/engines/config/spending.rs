@@ -36,6 +36,34 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Spending {
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+    use crate::domain::model::{Prices, bundle};
+    use crate::domain::{Media, ProviderName};
+
+    #[test]
+    fn the_prices_of_the_default_models_are_documented() {
+        let config = Config::of(&[]).unwrap();
+        let mut table = String::new();
+        for provider in ProviderName::NATIVE {
+            for (kind, media) in [("videos", Media::Video), ("images", Media::Image)] {
+                let model = config.worker.provider(media, provider).model;
+                if model.is_empty() {
+                    continue;
+                }
+                let profile = bundle::profile(provider, &model, None);
+                let prices: Vec<_> = Prices::bundled().lines(&profile).collect();
+                let prices = match prices.is_empty() {
+                    true => "no price is known".to_owned(),
+                    false => prices.join("<br>").replace(" US dollars per", " per"),
+                };
+                let name = provider.as_str();
+                table += &format!("| `{name}` | {kind} | `{model}` | {prices} |\n");
+            }
+        }
+
+        let docs = include_str!("../../../docs/models.md");
+
+        assert!(docs.contains(&table), "docs/models.md lacks:\n{table}");
+    }
 
     #[test]
     fn a_file_of_prices_that_cannot_be_used_is_a_fault_of_its_variable() {

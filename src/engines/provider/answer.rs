@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::memory::{Held, MemoryBudget};
 use super::submission::Submission;
 use super::{Error, Provider};
+use crate::domain::model::Charge;
 use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::http;
 
@@ -195,14 +196,18 @@ fn poll_after(headers: &HeaderMap) -> Option<Duration> {
     http::capped(Duration::from_millis(text.trim().parse().ok()?))
 }
 
-/// Returns the cost of the job in US dollars.
+/// Returns the price that an answer reports for the job, in US dollars.
 ///
 /// No provider reports it, but a gateway in between may, in the header that LiteLLM introduced
 /// (<https://docs.litellm.ai/docs/proxy/response_headers>).
-pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
-    let text = headers.get("x-litellm-response-cost")?.to_str().ok()?;
-    let usd: f64 = text.trim().parse().ok()?;
-    (usd.is_finite() && usd >= 0.0).then_some(usd)
+pub(super) fn price(headers: &HeaderMap) -> Option<Charge> {
+    quantity(headers, "x-litellm-response-cost").map(Charge::Usd)
+}
+
+/// Returns the number in a header, if it is finite and not negative.
+pub(super) fn quantity(headers: &HeaderMap, name: &str) -> Option<f64> {
+    let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+    (number.is_finite() && number >= 0.0).then_some(number)
 }
 
 /// Classifies the answer to a submit: `taken` parses a 2xx of up to `max_bytes` bytes, `said` the body of any other.

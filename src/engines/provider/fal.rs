@@ -5,17 +5,19 @@
 //! lists no requests, so an interrupted submit cannot be looked up. A failed request is `COMPLETED`
 //! too: its result URL then answers with the failure.
 
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price, problems};
+use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price, problems, quantity};
 use super::model_name::is_model;
 use super::published::Published;
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, MAX_SCHEMA, Poll, Provider};
 use crate::contract::run::Job;
+use crate::domain::model::{Charge, Unit};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
@@ -121,7 +123,7 @@ async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
         collect(&output, &mut outputs);
         return Ok(Poll::Succeeded {
             outputs: outputs.into_iter().map(Source::Open).collect(),
-            cost_usd: price(&answer.headers),
+            charge: price(&answer.headers).or_else(|| units(&answer.headers)),
             held: answer.held,
         });
     }
@@ -132,6 +134,12 @@ async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
         }
         Ok(_) | Err(_) => Err(Error::Status(status, answer.after)),
     }
+}
+
+/// Returns the quantity that fal bills, in the model's own unit (<https://fal.ai/docs/documentation/model-apis/pricing>).
+fn units(headers: &HeaderMap) -> Option<Charge> {
+    let units = quantity(headers, "x-fal-billable-units")?;
+    Some(Charge::Metered(vec![(Unit::BillableUnit, units)]))
 }
 
 /// Returns whether an answer other than 2xx says that the request failed. Otherwise only the call failed.

@@ -55,7 +55,7 @@ fn misnamed(protocol: &Protocol, model: &str) -> Option<Problem> {
 pub(super) struct Models {
     /// Where schemas are kept; `None`: nowhere.
     folder: Option<PathBuf>,
-    spending: Spending,
+    pub(super) spending: Spending,
     known: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
@@ -297,7 +297,7 @@ fn parsed(published: &Published) -> Option<Schema> {
 
 impl Spending {
     /// Binds a request by what is known about its model, if the model's name is one and the request costs no more than
-    /// it may.
+    /// it may. The result has a quote.
     ///
     /// # Errors
     /// All problems of the request.
@@ -310,17 +310,18 @@ impl Spending {
         if let Some(problem) = misnamed(protocol, &profile.model) {
             return Err(vec![problem]);
         }
-        let bound = bind(profile, single)?;
-        match self.problem(profile, &bound) {
+        let mut bound = bind(profile, single)?;
+        bound.quote = self.prices.quote(profile, &bound.input);
+        match self.problem(bound.quote.estimate_usd) {
             Some(problem) => Err(vec![problem]),
             None => Ok(bound),
         }
     }
 
     /// Returns why an input may not be sent, if it costs too much or its price is not known.
-    fn problem(&self, profile: &Profile, bound: &Bound) -> Option<Problem> {
+    fn problem(&self, estimate_usd: Option<f64>) -> Option<Problem> {
         let most = self.max_cost_usd?;
-        let (asked, hint) = match self.prices.estimate(profile, &bound.input) {
+        let (asked, hint) = match estimate_usd {
             Some(cost) if cost <= most => return None,
             Some(cost) => (
                 Some(format!("{cost:.4} US dollars")),

@@ -12,6 +12,7 @@ use super::answer::{HttpAnswer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, p
 use super::submission::{Draft, Made, Submission};
 use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
+use crate::domain::model::{Charge, Unit};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
@@ -23,6 +24,26 @@ struct Images {
     #[serde(default)]
     created: i64,
     data: Vec<Image>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+/// The tokens that an answer is billed by.
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    input_tokens: u32,
+    #[serde(default)]
+    output_tokens: u32,
+    #[serde(default)]
+    input_tokens_details: InputTokens,
+}
+
+/// The tokens of images among those of the input; the others are text.
+#[derive(Default, Deserialize)]
+struct InputTokens {
+    #[serde(default)]
+    image_tokens: u32,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +118,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .map_err(|error| Error::Unreadable(error.to_string()))?;
             Ok(Poll::Succeeded {
                 outputs: vec![Source::Keyed(content, provider.authorization())],
-                cost_usd: price(&answer.headers),
+                charge: price(&answer.headers),
                 held: answer.held,
             })
         }
@@ -129,8 +150,21 @@ fn made(answer: &HttpAnswer) -> Result<Made, serde_json::Error> {
     Ok(Made {
         id: id.chars().take(MAX_ID).collect(),
         outputs: images.data.into_iter().filter_map(source).collect(),
-        cost_usd: price(&answer.headers),
+        charge: price(&answer.headers).or_else(|| images.usage.as_ref().map(charge)),
     })
+}
+
+fn charge(usage: &Usage) -> Charge {
+    let images = usage.input_tokens_details.image_tokens;
+    let millions = |tokens: u32| f64::from(tokens) / 1e6;
+    Charge::Metered(vec![
+        (
+            Unit::MillionTextTokens,
+            millions(usage.input_tokens.saturating_sub(images)),
+        ),
+        (Unit::MillionImageTokens, millions(images)),
+        (Unit::MillionOutputTokens, millions(usage.output_tokens)),
+    ])
 }
 
 /// Returns the URL of `path` in version 1 of the API, whether or not the base URL ends with `/v1`.

@@ -214,7 +214,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .into_iter()
                 .map(Source::Open)
                 .collect(),
-            cost_usd: price(&answer.headers),
+            charge: price(&answer.headers),
             held: answer.held,
         }),
         "failed" => {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::MAX_ANSWER;
 use crate::contract::run::Job;
 use crate::domain::EventError;
+use crate::domain::model::Charge;
 use crate::engines::storage::Source;
 
 /// What is known about a submit.
@@ -44,8 +45,8 @@ pub struct Made {
     /// The provider's id of the request.
     pub id: String,
     pub outputs: Vec<Source>,
-    /// Cost in US dollars, if the answer contains it.
-    pub cost_usd: Option<f64>,
+    /// What the answer says about the price.
+    pub charge: Option<Charge>,
 }
 
 /// Why a body was not written: the attempt may not send any more, or Temporal did not confirm that it may.

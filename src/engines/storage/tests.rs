@@ -67,6 +67,7 @@ fn manifest(output: Output) -> Manifest {
             provider_job_id: "j".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            cost_source: None,
             sent: None,
             notes: Vec::new(),
             model: None,

@@ -18,7 +18,9 @@ use tracing::{debug, info, warn};
 pub use self::consumer::*;
 pub use self::notifications::*;
 use super::metrics as catalogue;
-use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{
+    Action, Cost, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
+};
 
 /// Returns whether the `tries`-th time is logged: the first one, and then powers of two.
 fn worth_a_line(tries: u32) -> bool {
@@ -91,12 +93,12 @@ pub fn run_declined(provider: ProviderName, code: ErrorCode) {
     catalogue::FALLBACKS.add(1, &[provider, code]);
 }
 
-/// A provider reported the price of a generation, in US dollars.
-pub fn generation_priced(provider: ProviderName, usd: f64) {
-    let provider = provider.as_str();
-    debug!(provider, usd, "generation priced");
+/// A generation is paid for. `model`: of a closed set.
+pub fn generation_priced(provider: ProviderName, model: &str, cost: Cost) {
+    let (provider, source) = (provider.as_str(), cost.source.as_str());
+    debug!(provider, model, cost.usd, source, "generation priced");
     // Counters of this library hold whole numbers only; the sum of a histogram holds cents.
-    catalogue::PROVIDER_COST.record(usd, &[provider]);
+    catalogue::PROVIDER_COST.record(cost.usd, &[provider, model, source]);
 }
 
 /// A run's job was sent to its provider for the first time. `waited`: since the run started.

@@ -164,9 +164,9 @@ pub(super) const PROVIDER_UNKNOWN_STATES: Metric =
 pub(super) const FALLBACKS: Metric = counter("genflow_fallbacks_total", &["provider", "code"])
     .help("Runs that a provider declined so that they fell back to another model, by error code.");
 pub(super) const PROVIDER_COST: Metric =
-    histogram(DOLLARS, "genflow_provider_cost_usd", &["provider"]).help(
-        "Price of a generation as the provider reports it, in US dollars; the sum is the \
-money spent.",
+    histogram(DOLLARS, "genflow_provider_cost_usd", &["provider", "model", "source"]).help(
+        "Price of a generation in US dollars, by where it is from: PROVIDER, METERED or ESTIMATE; the sum is the \
+money spent. Models that genflow does not know are \"other\".",
     );
 pub(super) const RUN_SECONDS: Metric = histogram(RUN, "genflow_run_seconds", &["kind", "outcome"])
     .help("Time from the start of a run to its outcome.");

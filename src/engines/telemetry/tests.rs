@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::events::*;
 use super::metrics::{CATALOGUE, MetricKind};
 use super::*;
-use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{
+    Action, Cost, CostSource, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
+};
 
 mod grafana;
 
@@ -62,7 +64,11 @@ fn emit_all() {
     sweep_whole("runs", std::time::SystemTime::now());
     output_stored(1024);
     store_failed("disk", "full", error);
-    generation_priced(provider, 0.25);
+    let cost = Cost {
+        usd: 0.25,
+        source: CostSource::Metered,
+    };
+    generation_priced(provider, "flux", cost);
     slot_taken("main");
     slot_taken("fetch");
     slot_freed("fetch");
@@ -172,7 +178,7 @@ fn values_are_in_base_units() {
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"2.5\"} 1",
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"1\"} 0",
         "genflow_runs_failed_total{kind=\"VIDEO\",code=\"provider_failed\"} 1",
-        "genflow_provider_cost_usd_sum{provider=\"replicate\"} 0.25",
+        "genflow_provider_cost_usd_sum{provider=\"replicate\",model=\"flux\",source=\"METERED\"} 0.25",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",
         "genflow_requests_total{outcome=\"duplicate\",kind=\"IMAGE\"} 1",

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Error;
 use super::text::plain;
 use crate::contract::run::SubmitQueues;
-use crate::domain::model::{Origin, Profile, bundle};
+use crate::domain::model::{Origin, Prices, Profile, bundle};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
@@ -155,6 +155,10 @@ impl<'c> Sources<'c> {
         Ok(Self { config, providers })
     }
 
+    pub(super) fn prices(&self) -> &Prices {
+        &self.config.worker.spending.prices
+    }
+
     pub(super) async fn profile(
         &self,
         media: Media,
@@ -222,7 +226,7 @@ impl<'c> Sources<'c> {
         let protocol = worker.provider(single.media(), provider).protocol;
         match worker.spending.bind(&protocol, &profile, single) {
             Ok(bound) => {
-                checked.estimate_usd = worker.spending.prices.estimate(&profile, &bound.input);
+                checked.estimate_usd = bound.quote.estimate_usd;
                 checked.notes = bound.notes;
                 checked.input = Some(bound.input);
             }

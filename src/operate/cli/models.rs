@@ -103,6 +103,7 @@ async fn show(
         .profile(sources.media_with_key(provider), provider, model)
         .await;
     let inputs = profile.inputs();
+    let prices: Vec<_> = sources.prices().lines(&profile).collect();
     if as_json {
         let shown = inputs.map(|input| {
             json!({
@@ -117,6 +118,7 @@ async fn show(
             "model": model,
             "schema": profile.origin,
             "inputs": shown.collect::<Vec<_>>(),
+            "prices": prices,
         });
         writeln!(out, "{answer}")?;
         return Ok(());
@@ -142,6 +144,9 @@ async fn show(
             default.unwrap_or_default()
         );
         writeln!(out, "{}", plain(&line))?;
+    }
+    for price in prices {
+        writeln!(out, "  costs {}", plain(&price))?;
     }
     Ok(())
 }

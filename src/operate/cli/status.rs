@@ -53,6 +53,7 @@ fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<
 /// Returns what is known, in the order in which it is printed.
 fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
     let error = status.error.as_ref();
+    let result = status.result.as_ref();
     let note = match status.source {
         StatusSource::Worker | StatusSource::History => None,
         StatusSource::Server => Some(NO_WORKER.to_owned()),
@@ -81,6 +82,8 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
             "error",
             error.map(|error| format!("{}: {}", error.code.as_str(), error.message)),
         ),
+        ("model", result.and_then(|result| result.model.clone())),
+        ("cost", result.and_then(watch::cost)),
     ];
     let known = all.into_iter();
     let mut facts: Vec<_> = known

@@ -10,7 +10,7 @@ use super::follow::Follow;
 use super::text::plain;
 use crate::contract::avro;
 use crate::domain::time::rfc3339;
-use crate::domain::{BatchSummary, Event, EventType};
+use crate::domain::{BatchSummary, CostSource, Event, EventType, Generated};
 use crate::engines::config::Config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
@@ -74,7 +74,7 @@ pub(super) async fn show(
 }
 
 /// Reads the event of a record; writes to `notes` why one cannot be read, and skips it.
-async fn read(
+pub(super) async fn read(
     registry: &Registry,
     record: &Record,
     notes: &mut dyn Write,
@@ -114,6 +114,18 @@ fn print(event: &Event, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns what a result cost, and where that number is from.
+pub(super) fn cost(result: &Generated) -> Option<String> {
+    let usd = result.cost_usd?;
+    let source = match result.cost_source {
+        Some(CostSource::Provider) => " (the provider's price)",
+        Some(CostSource::Metered) => " (the provider's quantities at genflow's prices)",
+        Some(CostSource::Estimate) => " (estimated)",
+        Some(CostSource::Unknown) | None => "",
+    };
+    Some(format!("{usd:.4} US dollars{source}"))
+}
+
 /// Formats an event as one line: time, request, type, details.
 fn line(event: &Event) -> String {
     let mut line = format!(
@@ -147,6 +159,9 @@ fn line(event: &Event) -> String {
     }
     for tried in &event.tried {
         say(format!("[{tried}]"));
+    }
+    if let Some(cost) = event.result.as_ref().and_then(cost) {
+        say(cost);
     }
     for output in event.result.iter().flat_map(|result| &result.outputs) {
         say(output.uri.clone());

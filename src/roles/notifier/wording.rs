@@ -2,6 +2,8 @@
 
 use chrono::DateTime;
 
+use crate::domain::{CostSource, Generated};
+
 /// Returns untrusted text as one line of at most `longest` characters, without invisible characters and those that
 /// change the writing direction.
 pub(super) fn line(text: &str, longest: usize) -> String {
@@ -28,6 +30,20 @@ pub(super) fn moment(milliseconds: i64) -> String {
         .to_string()
 }
 
+/// Returns what a result cost in US dollars, with cents and what is needed of the next two digits.
+pub(super) fn dollars(result: &Generated) -> Option<String> {
+    let usd = format!("{:.4}", result.cost_usd?);
+    let usd = ["0", "0"].iter().fold(usd.as_str(), |usd, zero| {
+        usd.strip_suffix(zero).unwrap_or(usd)
+    });
+    Some(match result.cost_source {
+        Some(CostSource::Estimate) => format!("{usd} (estimated)"),
+        Some(CostSource::Provider | CostSource::Metered | CostSource::Unknown) | None => {
+            usd.to_owned()
+        }
+    })
+}
+
 /// Returns a size in decimal units, as disks are labelled.
 pub(super) fn size(bytes: i64) -> String {
     let tenths = |unit: i64| {
@@ -52,6 +68,38 @@ mod tests {
         assert_eq!(line("äöü", 3), "äöü");
         assert_eq!(line("äöüß", 3), "äö…");
         assert_eq!(line("\u{2028}", 3), "");
+    }
+
+    #[test]
+    fn small_amounts_are_not_rounded_away_and_estimates_say_so() {
+        let cost = |usd, source| {
+            dollars(&Generated {
+                outputs: Vec::new(),
+                provider: String::new(),
+                provider_job_id: String::new(),
+                elapsed_ms: 0,
+                cost_usd: usd,
+                cost_source: source,
+                sent: None,
+                notes: Vec::new(),
+                model: None,
+            })
+        };
+
+        assert_eq!(cost(Some(0.04), None).unwrap(), "0.04");
+        assert_eq!(
+            cost(Some(12.0), Some(CostSource::Provider)).unwrap(),
+            "12.00"
+        );
+        assert_eq!(
+            cost(Some(0.075), Some(CostSource::Metered)).unwrap(),
+            "0.075"
+        );
+        assert_eq!(
+            cost(Some(0.003), Some(CostSource::Estimate)).unwrap(),
+            "0.003 (estimated)"
+        );
+        assert_eq!(cost(None, None), None);
     }
 
     #[test]

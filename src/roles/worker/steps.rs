@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
 use crate::domain::time::span;
-use crate::domain::{Event, WorkflowId};
+use crate::domain::{Cost, Event, WorkflowId};
 use crate::engines::config;
 use crate::engines::failpoint;
 use crate::engines::provider::{Provider, Providers};
@@ -201,9 +201,9 @@ async fn in_time(
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 /// It is not counted if a cancel ends the run while they are stored.
-pub(crate) fn priced(provider: &Provider, cost_usd: Option<f64>) {
-    if let Some(usd) = cost_usd {
-        events::generation_priced(provider.name(), usd);
+pub(crate) fn priced(provider: &Provider, model: Option<&str>, cost: Option<Cost>) {
+    if let Some(cost) = cost {
+        provider.count_cost(model.unwrap_or_default(), cost);
     }
 }
 

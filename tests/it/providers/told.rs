@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
+use genflow::domain::{CostSource, ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::{Value, json};
 
 use super::Taker;
@@ -112,15 +112,22 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
         .iter()
         .map(|events| {
             let result = events.last().unwrap().result.as_ref();
-            result.map(|result| result.cost_usd)
+            result.map(|result| (result.cost_usd, result.cost_source))
         })
         .collect();
-    let known = Some(Some(0.25));
-    let unknown = Some(None);
+    let known = Some((Some(0.25), Some(CostSource::Provider)));
+    let unknown = Some((None, None));
     assert_eq!(costs, [known, known, known, known, None, unknown, unknown]);
-    for (provider, sum) in [(REPLICATE, "0.25"), (FAL, "0.375"), (OPENAI, "0.5")] {
+    for (provider, model, sum) in [
+        (REPLICATE, "simulated/image", "0.25"),
+        // Neither genflow nor its settings know the model.
+        (FAL, "other", "0.375"),
+        (OPENAI, "sora-2*", "0.25"),
+        (OPENAI, "gpt-image-2", "0.25"),
+    ] {
         let provider = provider.as_str();
-        let line = format!("genflow_provider_cost_usd_sum{{provider=\"{provider}\"}} {sum}\n");
+        let labels = format!("provider=\"{provider}\",model=\"{model}\",source=\"PROVIDER\"");
+        let line = format!("genflow_provider_cost_usd_sum{{{labels}}} {sum}\n");
         all.says("metrics", &line).await;
     }
 }

@@ -74,9 +74,10 @@ fn generated(outputs: Vec<Output>) -> Generated {
         provider_job_id: WIDE.repeat(256),
         elapsed_ms: i64::MAX,
         cost_usd: Some(f64::MAX),
+        cost_source: Some(CostSource::Estimate),
         sent: None,
         notes: Vec::new(),
-        model: None,
+        model: Some(WIDE.repeat(256)),
     }
 }
 

@@ -57,8 +57,8 @@ fn a_price_is_a_number_of_dollars_or_none() {
         )]))
     };
 
-    assert_eq!(priced("0.0425"), Some(0.0425));
-    assert_eq!(priced("1e-05"), Some(0.00001));
+    assert_eq!(priced("0.0425"), Some(Charge::Usd(0.0425)));
+    assert_eq!(priced("1e-05"), Some(Charge::Usd(0.00001)));
     for none in ["None", "", "-1", "NaN", "inf"] {
         assert_eq!(priced(none), None, "{none}");
     }

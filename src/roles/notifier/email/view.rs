@@ -11,7 +11,7 @@ use url::Url;
 
 use super::advice::advice;
 use crate::domain::{BatchSummary, ErrorCode, Event, EventType, Kind, Output};
-use crate::roles::notifier::wording::{line, moment, size};
+use crate::roles::notifier::wording::{dollars, line, moment, size};
 
 /// An event, for templates. `docs/notifications.md` describes these fields for authors of templates.
 #[derive(Debug, Default, Serialize)]
@@ -176,9 +176,7 @@ impl View {
             more: count.saturating_sub(LISTED),
             elapsed: result.map(|result| elapsed(result.elapsed_ms)),
             provider: result.map(|result| short(&result.provider)),
-            cost_usd: result
-                .and_then(|result| result.cost_usd)
-                .map(|usd| format!("{usd:.2}")),
+            cost_usd: result.and_then(dollars),
             batch: event.batch,
             error: event.error.as_ref().map(|error| Trouble {
                 code: error.code.as_str(),

@@ -14,7 +14,7 @@ use crate::domain::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Output, Progress,
 };
 use crate::roles::notifier::digest_text::{ADVICE, DigestText};
-use crate::roles::notifier::wording::size;
+use crate::roles::notifier::wording::{dollars, size};
 
 // Slack's limits (docs.slack.dev/reference/block-kit), and how much of them we use.
 const HEADER: usize = 150;
@@ -178,11 +178,7 @@ fn made(result: &Generated) -> Vec<Value> {
         field("Made by", &result.provider),
         field("Took", &format!("{seconds:.1} s")),
     ];
-    fields.extend(
-        result
-            .cost_usd
-            .map(|cost| field("Cost", &format!("{cost:.2} USD"))),
-    );
+    fields.extend(dollars(result).map(|cost| field("Cost", &format!("USD {cost}"))));
     fields
 }
 

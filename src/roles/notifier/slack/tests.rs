@@ -142,6 +142,7 @@ fn with_image() -> Event {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 1,
         cost_usd: None,
+        cost_source: None,
         sent: None,
         notes: Vec::new(),
         model: None,

@@ -117,6 +117,7 @@ mod tests {
             provider_job_id: "job".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            cost_source: None,
             sent: None,
             notes: Vec::new(),
             model: None,
@@ -176,7 +177,7 @@ mod tests {
             (big(1, 100), true, true, 1),
             (big(10, 1500), false, true, 10),
             (big(10, 2500), false, false, 10),
-            (big(100, 100), false, false, 66),
+            (big(100, 100), false, false, 65),
         ] {
             let (length, body) = parsed(&event);
 

@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
 use crate::domain::time::span;
-use crate::domain::{ErrorCode, EventError, Progress};
+use crate::domain::{Cost, ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider;
@@ -105,14 +105,15 @@ impl Work {
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
                 outputs,
-                cost_usd,
+                charge,
                 held: _held,
             }) => {
-                let done = (&*outputs, cost_usd);
+                let cost = input.quote.settle(charge.as_ref());
+                let done = (&*outputs, cost);
                 let stored = self.store(input, &provider, turn, done, ended);
                 let stored = stored.await?;
                 if stored.is_break() {
-                    priced(&provider, cost_usd);
+                    priced(&provider, input.model.as_deref(), cost);
                 }
                 Ok(stored)
             }
@@ -156,7 +157,7 @@ impl Work {
         input: &Fetch,
         provider: &Provider,
         turn: &Turn<'_>,
-        (sources, cost_usd): (&[Source], Option<f64>),
+        (sources, cost): (&[Source], Option<Cost>),
         ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let failures = turn.count(Failures::polled);
@@ -168,7 +169,11 @@ impl Work {
         let error = match self.in_grace(storing, ended).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
-                return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
+                return Ok(ControlFlow::Break(Fetched::Stored {
+                    outputs,
+                    cost_usd: cost.map(|cost| cost.usd),
+                    cost_source: cost.map(|cost| cost.source),
+                }));
             }
             Err(error) => error,
         };

@@ -41,7 +41,8 @@ impl Work {
         sent: SentInput,
     ) -> Result<Generated, EventError> {
         let pending = &submit.pending;
-        priced(provider, made.cost_usd);
+        let cost = sent.quote.settle(made.charge.as_ref());
+        priced(provider, sent.model.as_deref(), cost);
         let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {
@@ -49,7 +50,8 @@ impl Work {
             provider: provider.name().as_str().to_owned(),
             provider_job_id: made.id,
             elapsed_ms: now() - submit.started_at,
-            cost_usd: made.cost_usd,
+            cost_usd: cost.map(|cost| cost.usd),
+            cost_source: cost.map(|cost| cost.source),
             sent: sent.sent,
             notes: sent.notes,
             model: sent.model,

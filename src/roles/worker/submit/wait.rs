@@ -52,7 +52,7 @@ impl This<'_> {
         };
         let Poll::Succeeded {
             outputs,
-            cost_usd,
+            charge,
             held: _held,
         } = polled?
         else {
@@ -62,13 +62,15 @@ impl This<'_> {
         let outputs = self.store_in_time(&outputs).await;
         waits.learn(model, outputs.is_some());
         let outputs = outputs?;
-        priced(&self.provider, cost_usd);
+        let cost = sent.quote.settle(charge.as_ref());
+        priced(&self.provider, sent.model.as_deref(), cost);
         Some(Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
             provider_job_id: job.id.clone(),
             elapsed_ms: (now() - self.input.started_at).max(0),
-            cost_usd,
+            cost_usd: cost.map(|cost| cost.usd),
+            cost_source: cost.map(|cost| cost.source),
             sent: sent.sent.clone(),
             notes: sent.notes.clone(),
             model: sent.model.clone(),

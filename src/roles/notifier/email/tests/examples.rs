@@ -145,6 +145,7 @@ fn images() -> Generated {
         provider_job_id: "ufawqhfynnddngldkgtslldrkq".to_owned(),
         elapsed_ms: 8_400,
         cost_usd: Some(0.04),
+        cost_source: None,
         sent: None,
         notes: Vec::new(),
         model: None,
@@ -164,6 +165,7 @@ fn clip() -> Generated {
             duration_seconds: Some(10.0),
         }],
         cost_usd: None,
+        cost_source: None,
         elapsed_ms: 192_000,
         ..images()
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contract::run::{Job, PendingEvents};
+use crate::domain::model::Quote;
 use crate::domain::{Media, ProviderName, RequestId};
 
 fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
@@ -17,6 +18,8 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             events: Vec::new(),
             traceparent: None,
         },
+        model: None,
+        quote: Quote::default(),
         job: Job {
             provider: ProviderName::REPLICATE,
             kind: Media::Image,
