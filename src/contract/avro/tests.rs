@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::{
     Action, BatchItem, BatchSpec, BatchSummary, Common, ErrorCode, EventError, Fallback, Generated,
     ImageSpec, Input, Note, Notify, OnFailure, OnUnsupported, Output, Priority, Problem, Progress,
-    ProviderName, RecordPosition, Role, Sealed, Single, Spec, Strategy, VideoSpec,
+    ProviderName, RecordPosition, Role, Sealed, Single, Spec, Strategy, Tried, VideoSpec,
 };
 
 fn id<T: TryFrom<String>>(text: &str) -> T
@@ -46,7 +46,7 @@ fn common(prompt: &str) -> Common {
         fallback: vec![
             Fallback {
                 provider: ProviderName::OpenAi,
-                model: None,
+                model: Some("google/veo-3.1".to_owned()),
             },
             Fallback {
                 provider: ProviderName::Fal,
@@ -346,6 +346,11 @@ fn full_event() -> Event {
             sealed: Sealed(vec![0, 1, 254, 255]),
         }),
         metadata: names(&[("order", "7")]),
+        tried: vec![Tried::of(
+            "fal",
+            "fal-ai/x",
+            &EventError::new(ErrorCode::ProviderAuth, "no key", true),
+        )],
         ..bare_event()
     }
 }

@@ -101,7 +101,11 @@ impl Checked {
         let mut lines = vec![format!(
             "{request_id}:{place} {provider} {model} ({schema})"
         )];
-        let word = if self.by_operator { "skipped" } else { "refused" };
+        let word = if self.by_operator {
+            "skipped"
+        } else {
+            "refused"
+        };
         lines.extend(
             self.problems
                 .iter()
@@ -272,7 +276,9 @@ mod tests {
 
         let model = "replicate black-forest-labs/flux-schnell (schema from genflow's copy)";
         assert!(
-            own.contains(&format!("order-7: fallback[0] {model}\n  refused   width is 64x64")),
+            own.contains(&format!(
+                "order-7: fallback[0] {model}\n  refused   width is 64x64"
+            )),
             "{own}"
         );
         let line = format!("order-7: the operator's fallback {model}\n  skipped   width is 64x64");
