@@ -23,7 +23,7 @@ const ENTRY_FRAME: usize = 8;
 
 impl Event {
     /// Trims an event above 256 kB: first `outputs[].url`, then `result.sent` and `result.notes`, then
-    /// `tried[].message`, then `metadata`.
+    /// `tried`, then `metadata`.
     ///
     /// Texts are bounded where they enter. The ids, the notification targets and the stored outputs are never
     /// trimmed; [`Generated::fits`] bounds the outputs.
@@ -42,8 +42,7 @@ impl Event {
             result.notes.clear();
         }
         if self.weight() > LARGEST_EVENT {
-            let tried = self.tried.iter_mut();
-            tried.for_each(|tried| tried.message.clear());
+            self.tried.clear();
         }
         if self.weight() > LARGEST_EVENT {
             self.metadata.clear();

@@ -12,7 +12,7 @@ use crate::domain::{
     Action, BatchItem, BatchSpec, BatchSummary, Common, CostSource, ErrorCode, EventError,
     Fallback, Generated, ImageSpec, Input, Note, Notify, OnFailure, OnUnsupported, Output,
     Priority, Problem, Progress, ProviderName, RecordPosition, Role, Sealed, Single, Spec,
-    Strategy, VideoSpec,
+    Strategy, Tried, VideoSpec,
 };
 
 fn id<T: TryFrom<String>>(text: &str) -> T
@@ -47,7 +47,7 @@ fn common(prompt: &str) -> Common {
         fallback: vec![
             Fallback {
                 provider: ProviderName::OPENAI,
-                model: None,
+                model: Some("google/veo-3.1".to_owned()),
             },
             Fallback {
                 provider: ProviderName::FAL,
@@ -348,6 +348,11 @@ fn full_event() -> Event {
             sealed: Sealed(vec![0, 1, 254, 255]),
         }),
         metadata: names(&[("order", "7")]),
+        tried: vec![Tried::of(
+            "fal",
+            "fal-ai/x",
+            &EventError::new(ErrorCode::ProviderAuth, "no key", true),
+        )],
         ..bare_event()
     }
 }

@@ -81,8 +81,22 @@ fn generated(outputs: Vec<Output>) -> Generated {
     }
 }
 
+/// Returns the most models that a run may have tried, with the longest texts.
+fn all_tried() -> Vec<Tried> {
+    let long = WIDE.repeat(100_000);
+    let error = EventError::new(ErrorCode::CancelledBeforeStart, &long, true);
+    vec![Tried::of("replicate", &long, &error); 6]
+}
+
 fn closed(identity: &Identity, outcome: Outcome) -> Event {
-    let mut journal = Journal::default();
+    closed_after(identity, outcome, Vec::new())
+}
+
+fn closed_after(identity: &Identity, outcome: Outcome, tried: Vec<Tried>) -> Event {
+    let mut journal = Journal {
+        tried,
+        ..Journal::default()
+    };
     journal.close(identity, i64::MAX, outcome, None);
     journal.unconfirmed.remove(0)
 }
@@ -116,12 +130,14 @@ fn no_event_of_the_largest_request_exceeds_256_kb() {
         ..EventError::new(ErrorCode::CancelledBeforeStart, &long, true)
     };
     let mut events = journal.unconfirmed;
-    events.push(closed(&identity, Outcome::Failed(error)));
-    events.push(closed(&identity, Outcome::Cancelled));
-    events.push(closed(
-        &identity,
+    let outcomes = [
+        Outcome::Failed(error),
+        Outcome::Cancelled,
         Outcome::Completed(generated(longest_outputs())),
-    ));
+    ];
+    for outcome in outcomes {
+        events.push(closed_after(&identity, outcome, all_tried()));
+    }
 
     for event in &events {
         let bytes = size(event);
@@ -172,6 +188,20 @@ fn too_large_an_event_loses_output_urls_first_then_what_was_sent_then_metadata()
         stored(&all)
     );
     assert_eq!(without_metadata.notify, identity.notify);
+}
+
+#[test]
+fn the_models_tried_are_left_out_before_the_metadata() {
+    let identity = identity(&at_all_bounds());
+    let outputs = longest_outputs()[..14].to_vec();
+    let made = Outcome::Completed(generated(outputs));
+
+    let tried = vec![all_tried().remove(0); 60];
+    let event = closed_after(&identity, made, tried);
+
+    assert!(size(&event) <= LARGEST_EVENT);
+    assert_eq!(event.tried, []);
+    assert_eq!(event.metadata, identity.metadata);
 }
 
 #[test]
