@@ -182,6 +182,9 @@ pub struct Job {
     /// URL of the result, for a provider that serves it separately.
     pub result_url: String,
     pub cancel_url: String,
+    /// Whether the provider was asked to call back when the job ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_back: bool,
 }
 
 /// The input of `fetch.v1`.

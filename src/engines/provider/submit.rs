@@ -15,19 +15,23 @@ use super::{Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 
 impl Provider {
-    /// Sends a job with this input at most once, and counts it; `left` is the time until its deadline. Awaits `go`
-    /// when the body is due, and writes the body only if `go` is Ok.
+    /// Sends a job with this input at most once, and counts it; `left` is the time until its deadline, `callback` the URL
+    /// to call when it has ended. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
     pub async fn submit(
         &self,
         workflow: &WorkflowId,
         spec: &Single,
         input: Map<String, Value>,
         left: Duration,
+        callback: Option<&str>,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         let began = Instant::now();
-        let submission = match self.draft(workflow, spec, input, left) {
-            Ok(draft) => {
+        let mut submission = match self.draft(workflow, spec, input, left) {
+            Ok(mut draft) => {
+                if let Some(url) = callback {
+                    self.ask_to_call(url, &mut draft);
+                }
                 let max_bytes = draft.max_answer;
                 match self.send(workflow, draft, go).await {
                     Ok(response) => {
@@ -39,6 +43,9 @@ impl Provider {
             }
             Err(refused) => Submission::Refused(refused),
         };
+        if let Submission::Accepted(job) = &mut submission {
+            job.called_back = callback.is_some();
+        }
         let outcome = match &submission {
             Submission::Accepted(_) | Submission::Made(_) => "ok",
             Submission::Refused(_) => "refused",
@@ -64,6 +71,16 @@ impl Provider {
             ProviderName::Fal => fal::draft(self, spec, input),
         };
         draft.map_err(|problem| EventError::new(ErrorCode::InvalidRequest, &problem, false))
+    }
+
+    /// Adds the URL that the provider is to call when the job has ended.
+    fn ask_to_call(&self, url: &str, draft: &mut Draft) {
+        match self.config.name {
+            ProviderName::Replicate => replicate::ask_to_call(url, draft),
+            ProviderName::Fal => fal::ask_to_call(url, draft),
+            // It sends no callbacks.
+            ProviderName::OpenAi => {}
+        }
     }
 
     /// Sends a draft and waits for the head of the answer; otherwise returns what is known without one.

@@ -69,7 +69,7 @@ async fn submit<F: Future<Output = ()> + Send>(
     };
     let workflow = workflow();
     let provider = providers.of(spec.media(), name);
-    let submitting = provider.submit(&workflow, &spec, input(), HOUR, async move { go });
+    let submitting = provider.submit(&workflow, &spec, input(), HOUR, None, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
 }
@@ -130,7 +130,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unkno
         let ending = async { drop(listener.accept().await.unwrap()) };
         let workflow = workflow();
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(&workflow, &spec, input(), HOUR, go);
+        let submitting = provider.submit(&workflow, &spec, input(), HOUR, None, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -167,7 +167,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
         };
         let workflow = workflow();
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(&workflow, &spec, input(), HOUR, async { Ok(()) });
+        let submitting = provider.submit(&workflow, &spec, input(), HOUR, None, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -182,7 +182,7 @@ async fn without_a_server_no_job_was_accepted() {
 
         let known = providers
             .of(spec.media(), name)
-            .submit(&workflow(), &spec, input(), HOUR, async { Ok(()) })
+            .submit(&workflow(), &spec, input(), HOUR, None, async { Ok(()) })
             .await;
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -216,6 +216,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
         status_url: "http://elsewhere.example/status".to_owned(),
         result_url: String::new(),
         cancel_url: String::new(),
+        called_back: false,
     };
 
     let fal = providers.that_has(&job);
@@ -241,6 +242,7 @@ async fn asked<T>(
         status_url: format!("{base}/status"),
         result_url: format!("{base}/result"),
         cancel_url: format!("{base}/cancel"),
+        called_back: false,
     };
     let answering = async {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -295,6 +297,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
         status_url: String::new(),
         result_url: String::new(),
         cancel_url: String::new(),
+        called_back: false,
     };
 
     let polled = fal.poll(&job).await.map(|_| ());

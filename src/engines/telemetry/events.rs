@@ -84,6 +84,21 @@ pub fn provider_state_unknown(provider: ProviderName, state: &str) {
     catalogue::PROVIDER_UNKNOWN_STATES.add(1, &[provider]);
 }
 
+/// A callback came. `outcome`: `woken`, `signalled`, `ended`, `repeated`, `forged`, `stale`, `malformed`, `unread` or
+/// `failed`.
+pub fn callback_taken(provider: ProviderName, outcome: &'static str) {
+    let provider = provider.as_str();
+    debug!(provider, outcome, "callback taken");
+    catalogue::CALLBACKS.add(1, &[provider, outcome]);
+}
+
+/// A poll found a job ended, and its provider had not called back.
+pub fn callback_missed(provider: ProviderName) {
+    let provider = provider.as_str();
+    debug!(provider, "callback missed");
+    catalogue::CALLBACKS_MISSED.add(1, &[provider]);
+}
+
 /// A provider reported the price of a generation, in US dollars.
 pub fn generation_priced(provider: ProviderName, usd: f64) {
     let provider = provider.as_str();

@@ -161,6 +161,15 @@ pub(super) const PROVIDER_CALL_SECONDS: Metric = histogram(
 pub(super) const PROVIDER_UNKNOWN_STATES: Metric =
     counter("genflow_provider_unknown_states_total", &["provider"])
         .help("Times a job entered a state that this version does not know.");
+pub(super) const CALLBACKS: Metric =
+    counter("genflow_callbacks_total", &["provider", "outcome"]).help(
+        "Callbacks of providers: woken (here), signalled (to another worker), ended, repeated, or why they were \
+refused.",
+    );
+pub(super) const CALLBACKS_MISSED: Metric =
+    counter("genflow_callbacks_missed_total", &["provider"]).help(
+        "Jobs that a poll found ended although their provider should have called back.",
+    );
 pub(super) const PROVIDER_COST: Metric =
     histogram(DOLLARS, "genflow_provider_cost_usd", &["provider"]).help(
         "Price of a generation as the provider reports it, in US dollars; the sum is the \
@@ -262,6 +271,8 @@ pub(super) const CATALOGUE: &[Metric] = &[
     EVENTS_PUBLISHED,
     PROVIDER_CALL_SECONDS,
     PROVIDER_UNKNOWN_STATES,
+    CALLBACKS,
+    CALLBACKS_MISSED,
     PROVIDER_COST,
     RUN_SECONDS,
     RUNS_FAILED,

@@ -46,6 +46,8 @@ fn emit_all() {
     event_published(EventType::Completed);
     provider_called(provider, "submit", "ok", elapsed);
     provider_state_unknown(provider, "pondering");
+    callback_taken(provider, "woken");
+    callback_missed(provider);
     run_began(Kind::Video, elapsed);
     let code = Some(ErrorCode::ProviderFailed);
     let outcome = EventType::Completed;

@@ -119,9 +119,9 @@ impl This<'_> {
             // As in `clear`.
             ctx.record_heartbeat(cleared).await?;
         }
-        let bound = match before? {
+        let (bound, callback) = match before? {
             Before::Ended(end) => return Ok(end),
-            Before::Ready(bound) => bound,
+            Before::Ready(bound, callback) => (bound, callback),
         };
         let Some(_held) = self.provider.hold(&self.input.spec) else {
             ctx.record_heartbeat(cleared).await?;
@@ -159,7 +159,7 @@ impl This<'_> {
         let left = self.deadline.saturating_duration_since(asked);
         let submitting = self
             .provider
-            .submit(&pending.workflow, spec, bound.input, left, go);
+            .submit(&pending.workflow, spec, bound.input, left, callback.as_deref(), go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {

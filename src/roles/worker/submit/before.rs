@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use temporalio_sdk::activities::ActivityError;
+use tokio::time::timeout;
 
 use super::This;
 use super::search::Found;
@@ -14,8 +15,8 @@ use crate::engines::temporal::activity::{Aborted, every, failure};
 pub(super) enum Before {
     /// The submit ends without a send.
     Ended(Submitted),
-    /// This input can be sent.
-    Ready(Bound),
+    /// This input can be sent, with the URL that the provider is to call when the job has ended.
+    Ready(Bound, Option<String>),
 }
 
 impl This<'_> {
@@ -23,6 +24,12 @@ impl This<'_> {
     pub(super) async fn bind(&self) -> Result<Bound, EventError> {
         // A part of the time that is left before the fence.
         self.provider.bind(&self.input.spec, every(self.ctx)).await
+    }
+
+    /// Returns the URL that the provider is to call, if it is known in time.
+    async fn callback(&self) -> Option<String> {
+        let callback = self.provider.callback(&self.input.pending.workflow);
+        timeout(every(self.ctx), callback).await.ok().flatten()
     }
 
     /// The work before the fence: publishes the events, and binds the request to its model's input. Ends the submit with
@@ -39,21 +46,21 @@ impl This<'_> {
             };
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
-                Found::NotAccepted | Found::Nothing => match self.bind().await {
-                    Ok(bound) => Before::Ready(bound),
+                Found::NotAccepted | Found::Nothing => match tokio::join!(self.bind(), self.callback()) {
+                    (Ok(bound), callback) => Before::Ready(bound, callback),
                     // The provider may answer the next attempt.
-                    Err(error)
+                    (Err(error), _)
                         if error.code == ErrorCode::ProviderFailed
                             && mine.number < self.input.attempts =>
                     {
                         return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
                     }
                     // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                    Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                    (Err(error), _) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
                         error,
                         lookup: self.job_lookup(mine),
                     }),
-                    Err(error) => Before::Ended(Submitted::Refused(error)),
+                    (Err(error), _) => Before::Ended(Submitted::Refused(error)),
                 },
             })
         };
@@ -62,7 +69,7 @@ impl This<'_> {
                 "the events, the result store or the model's schema took too long"
             )))
         };
-        tokio::time::timeout(limit, before)
+        timeout(limit, before)
             .await
             .map_err(too_long)?
     }
