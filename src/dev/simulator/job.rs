@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
+    callback::Callback,
     media,
     order::Order,
     script::{PollFault, Refusal},
@@ -32,6 +33,8 @@ pub(super) struct SimulatedJob {
     /// Running time, unless the job is stuck.
     pub(super) run_time: Duration,
     pub(super) calls: Calls,
+    /// Whom to call when it has ended.
+    pub(super) callback: Option<Callback>,
 }
 
 /// Calls for a job since it was accepted.
@@ -45,6 +48,8 @@ pub(super) struct Calls {
     pub(super) read_at: Vec<Instant>,
     /// How often the URLs of its files were issued, or its file was requested if the protocol issues no URL.
     pub(super) issues: usize,
+    /// The status of each answer to its callback; 0 if there was no answer.
+    pub(super) callbacks: Vec<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +146,11 @@ impl SimulatedJob {
             .into_iter()
             .map(address)
             .collect()
+    }
+
+    /// Returns how long it still runs, unless something else ends it.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.run_time.saturating_sub(self.age(now))
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -97,6 +97,8 @@ fn shown(job: &SimulatedJob, now: Instant) -> Value {
         "accepted_at": since_epoch(job.created.0),
         "issues": job.calls.issues,
         "read_pauses_ms": pauses_ms(&job.calls.read_at),
+        "callback": job.callback.as_ref().map(|callback| &callback.url),
+        "callbacks": job.calls.callbacks,
     })
 }
 
@@ -138,6 +140,7 @@ mod tests {
             created: (SystemTime::now(), now),
             run_time,
             calls: Calls::default(),
+            callback: None,
         });
         now
     }

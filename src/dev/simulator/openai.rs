@@ -179,6 +179,7 @@ fn arrive(
         earlier,
         model,
         order,
+        callback: None,
     };
     Ok((arrival, as_urls))
 }
