@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_signed() {
-        let fits = |key: &[u8], id, at, body, signatures: &str| is_signed(key, id, at, body, signatures);
+        let fits =
+            |key: &[u8], id, at, body, signatures: &str| is_signed(key, id, at, body, signatures);
         let key = key();
 
         assert!(!fits(b"another key", ID, TIMESTAMP, BODY, SIGNATURE));

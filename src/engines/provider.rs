@@ -26,8 +26,8 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
-pub use self::callback::{Refused, SignedHead};
 use self::callback::Callbacks;
+pub use self::callback::{Refused, SignedHead};
 pub use self::memory::Held;
 use self::memory::MemoryBudget;
 use self::models::Models;

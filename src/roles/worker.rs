@@ -5,7 +5,7 @@
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
-mod callbacks;
+pub(crate) mod callbacks;
 pub(crate) mod heartbeat;
 pub(crate) mod listed;
 pub mod steps;

@@ -87,7 +87,11 @@ pub(super) async fn send_all(
 
 /// Calls back once a job has ended.
 async fn call(shared: Arc<SimulatorState>, client: Client, id: String) {
-    let Some(script) = shared.ledger().job(&id).map(|job| job.order.script.callback) else {
+    let Some(script) = shared
+        .ledger()
+        .job(&id)
+        .map(|job| job.order.script.callback)
+    else {
         return;
     };
     if script.never {
@@ -118,9 +122,15 @@ async fn until_ended(shared: &SimulatorState, id: &str) {
 /// Sends a callback until it is answered with 2xx.
 async fn send(shared: &SimulatorState, client: &Client, id: &str, callback_id: &str) {
     for number in 0..MOST_SENDS {
-        let request = shared.ledger().job(id).and_then(|job| request(client, job, callback_id));
+        let request = shared
+            .ledger()
+            .job(id)
+            .and_then(|job| request(client, job, callback_id));
         let Some(request) = request else { return };
-        let status = request.send().await.map_or(0, |answer| answer.status().as_u16());
+        let status = request
+            .send()
+            .await
+            .map_or(0, |answer| answer.status().as_u16());
         if let Some(job) = shared.ledger().job(id) {
             job.calls.callbacks.push(status);
         }
@@ -132,7 +142,11 @@ async fn send(shared: &SimulatorState, client: &Client, id: &str, callback_id: &
 }
 
 fn request(client: &Client, job: &SimulatedJob, callback_id: &str) -> Option<RequestBuilder> {
-    let Callback { url, protocol, base } = job.callback.as_ref()?;
+    let Callback {
+        url,
+        protocol,
+        base,
+    } = job.callback.as_ref()?;
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let timestamp = since_epoch.unwrap_or_default().as_secs();
     let now = Instant::now();
@@ -156,7 +170,10 @@ fn request(client: &Client, job: &SimulatedJob, callback_id: &str) -> Option<Req
                 .header("x-fal-webhook-request-id", &job.id)
                 .header("x-fal-webhook-user-id", USER)
                 .header("x-fal-webhook-timestamp", timestamp)
-                .header("x-fal-webhook-signature", hex(pair().sign(text.as_bytes()).as_ref()))
+                .header(
+                    "x-fal-webhook-signature",
+                    hex(pair().sign(text.as_bytes()).as_ref()),
+                )
                 .body(body)
         }
     })

@@ -51,7 +51,9 @@ fn public(text: &str) -> Option<Url> {
 
 /// Its fault does not show the secrets.
 fn replicate_secrets(vars: &mut Vars<'_>, text: &str) -> Vec<Secret> {
-    let secrets = text.split(',').map(|part| Secret::new(part.trim().to_owned()));
+    let secrets = text
+        .split(',')
+        .map(|part| Secret::new(part.trim().to_owned()));
     let secrets: Vec<_> = secrets.collect();
     if secrets.iter().any(|secret| bytes_of(secret).is_none()) {
         vars.fault(
@@ -75,7 +77,11 @@ mod tests {
     #[test]
     fn callbacks_are_off_unless_their_url_is_set() {
         assert!(callbacks(&[]).unwrap().is_none());
-        assert!(callbacks(&[("CALLBACK_ADDR", "0.0.0.0:80")]).unwrap().is_none());
+        assert!(
+            callbacks(&[("CALLBACK_ADDR", "0.0.0.0:80")])
+                .unwrap()
+                .is_none()
+        );
         let given = callbacks(&[("CALLBACK_URL", "https://callbacks.example/genflow")]);
         let given = given.unwrap().unwrap();
         assert_eq!(given.url.as_str(), "https://callbacks.example/genflow");
@@ -84,7 +90,11 @@ mod tests {
 
     #[test]
     fn the_url_of_callbacks_is_encrypted_unless_it_is_this_machine() {
-        for good in ["https://a.example", "http://127.0.0.1:9465", "http://localhost"] {
+        for good in [
+            "https://a.example",
+            "http://127.0.0.1:9465",
+            "http://localhost",
+        ] {
             assert!(callbacks(&[("CALLBACK_URL", good)]).is_ok(), "{good}");
         }
         for wrong in [

@@ -123,7 +123,7 @@ impl Providers {
         let accounts = [Media::Video, Media::Image].map(|kind| self.of(kind, name));
         let fits = |account: &Provider| {
             let key = account.token_key();
-            key.is_some_and(|key| hmac::verify(&key, &signed_id(workflow), &tag).is_ok())
+            key.is_some_and(|key| hmac::verify(&key, &signed_text(name, workflow), &tag).is_ok())
         };
         accounts.into_iter().find(fits).ok_or(Refused::Forged)
     }
@@ -142,8 +142,9 @@ impl Provider {
 
     /// Returns the path of the callbacks of a workflow. An id has only characters that a path need not escape.
     pub(super) fn callback_path(&self, workflow: &WorkflowId) -> Option<String> {
-        let token = hmac::sign(&self.token_key()?, &signed_id(workflow));
-        let (name, token) = (self.config.name.as_str(), BASE64.encode(token));
+        let name = self.config.name;
+        let token = hmac::sign(&self.token_key()?, &signed_text(name, workflow));
+        let (name, token) = (name.as_str(), BASE64.encode(token));
         Some(format!("/callbacks/{name}/{token}/{workflow}"))
     }
 
@@ -253,7 +254,10 @@ impl Provider {
 
     fn report_no_keys(&self, error: Option<&Error>) {
         let provider = self.config.name.as_str();
-        let error = error.map_or_else(|| "no key, or no answer in time".to_owned(), |it| causes(it));
+        let error = error.map_or_else(
+            || "no key, or no answer in time".to_owned(),
+            |it| causes(it),
+        );
         tracing::warn!(
             provider,
             error,
@@ -285,23 +289,26 @@ impl Provider {
         // Another host than the queue, and it needs no key.
         let request = self.clients.asking.get(config.fal_keys.clone());
         let (Answer { keys }, _held) = self.ask(request, MAX_KEYS).await?;
-        let keys = keys.into_iter().filter(|key| key.crv.as_deref().is_none_or(|it| it == "Ed25519"));
+        let keys = keys
+            .into_iter()
+            .filter(|key| key.crv.as_deref().is_none_or(|it| it == "Ed25519"));
         let keys = keys.filter_map(|key| BASE64.decode(key.x.trim_end_matches('=')).ok());
         Ok(keys.filter(|key| key.len() == 32).take(MOST_KEYS).collect())
     }
 }
 
 /// What a token signs. The prefix keeps it apart from other uses of an API key.
-fn signed_id(workflow: &WorkflowId) -> Vec<u8> {
-    format!("genflow callback {workflow}").into_bytes()
+fn signed_text(name: ProviderName, workflow: &WorkflowId) -> Vec<u8> {
+    format!("genflow callback {} {workflow}", name.as_str()).into_bytes()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2).map(|pair| {
-        let pair = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|it| it.is_ascii_hexdigit());
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let pair = str::from_utf8(pair).ok()?;
         u8::from_str_radix(pair, 16).ok()
     });
-    digits.collect()
+    pairs.collect::<Option<_>>().filter(|_| is_hex)
 }
 
 #[cfg(test)]

@@ -167,9 +167,8 @@ pub(super) const CALLBACKS: Metric =
 refused.",
     );
 pub(super) const CALLBACKS_MISSED: Metric =
-    counter("genflow_callbacks_missed_total", &["provider"]).help(
-        "Jobs that a poll found ended although their provider should have called back.",
-    );
+    counter("genflow_callbacks_missed_total", &["provider"])
+        .help("Jobs that a poll found ended although their provider should have called back.");
 pub(super) const PROVIDER_COST: Metric =
     histogram(DOLLARS, "genflow_provider_cost_usd", &["provider"]).help(
         "Price of a generation as the provider reports it, in US dollars; the sum is the \

@@ -109,7 +109,9 @@ impl Temporal {
         workflow: &WorkflowId,
         callback: String,
     ) -> Result<bool, Error> {
-        let options = WorkflowSignalOptions::builder().request_id(callback).build();
+        let options = WorkflowSignalOptions::builder()
+            .request_id(callback)
+            .build();
         let handle = self.handle(workflow);
         let signalled = handle.signal(Generation::callback, (), options);
         match signalled.await {

@@ -49,7 +49,11 @@ impl Listed {
                     failures += 1;
                     if failures.is_power_of_two() {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, failures, "listing cancelled and called-back runs failed");
+                        tracing::warn!(
+                            error,
+                            failures,
+                            "listing cancelled and called-back runs failed"
+                        );
                     }
                 }
             }
@@ -83,7 +87,11 @@ impl Listed {
     pub(crate) async fn called_back(&self, workflow: &WorkflowId) {
         let mut listed = self.0.subscribe();
         while listed.changed().await.is_ok() {
-            if listed.borrow_and_update().called_back.contains(workflow.as_str()) {
+            if listed
+                .borrow_and_update()
+                .called_back
+                .contains(workflow.as_str())
+            {
                 return;
             }
         }

@@ -157,9 +157,14 @@ impl This<'_> {
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
         let sent = SentInput::of(&bound);
         let left = self.deadline.saturating_duration_since(asked);
-        let submitting = self
-            .provider
-            .submit(&pending.workflow, spec, bound.input, left, callback.as_deref(), go);
+        let submitting = self.provider.submit(
+            &pending.workflow,
+            spec,
+            bound.input,
+            left,
+            callback.as_deref(),
+            go,
+        );
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {

@@ -48,7 +48,10 @@ impl Wake<'_> {
 impl Drop for Wake<'_> {
     fn drop(&mut self) {
         let mut waiting = self.wakes.0.lock();
-        if waiting.get(&self.workflow).is_some_and(|it| Arc::ptr_eq(it, &self.called)) {
+        if waiting
+            .get(&self.workflow)
+            .is_some_and(|it| Arc::ptr_eq(it, &self.called))
+        {
             waiting.remove(&self.workflow);
         }
     }

@@ -46,22 +46,24 @@ impl This<'_> {
             };
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
-                Found::NotAccepted | Found::Nothing => match tokio::join!(self.bind(), self.callback()) {
-                    (Ok(bound), callback) => Before::Ready(bound, callback),
-                    // The provider may answer the next attempt.
-                    (Err(error), _)
-                        if error.code == ErrorCode::ProviderFailed
-                            && mine.number < self.input.attempts =>
-                    {
-                        return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                Found::NotAccepted | Found::Nothing => {
+                    match tokio::join!(self.bind(), self.callback()) {
+                        (Ok(bound), callback) => Before::Ready(bound, callback),
+                        // The provider may answer the next attempt.
+                        (Err(error), _)
+                            if error.code == ErrorCode::ProviderFailed
+                                && mine.number < self.input.attempts =>
+                        {
+                            return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                        }
+                        // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
+                        (Err(error), _) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                            error,
+                            lookup: self.job_lookup(mine),
+                        }),
+                        (Err(error), _) => Before::Ended(Submitted::Refused(error)),
                     }
-                    // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                    (Err(error), _) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
-                        error,
-                        lookup: self.job_lookup(mine),
-                    }),
-                    (Err(error), _) => Before::Ended(Submitted::Refused(error)),
-                },
+                }
             })
         };
         let too_long = |_| {
@@ -69,8 +71,6 @@ impl This<'_> {
                 "the events, the result store or the model's schema took too long"
             )))
         };
-        timeout(limit, before)
-            .await
-            .map_err(too_long)?
+        timeout(limit, before).await.map_err(too_long)?
     }
 }
