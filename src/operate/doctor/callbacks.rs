@@ -36,7 +36,10 @@ async fn reach(callbacks: &Callbacks) -> Finding {
             return Finding::ok(check, format!("a worker takes callbacks at {at}"));
         }
         Ok(_) => format!("what answers at {at} is not a worker"),
-        Err(error) => format!("no worker answers at {at}: {}", causes(&error.without_url())),
+        Err(error) => format!(
+            "no worker answers at {at}: {}",
+            causes(&error.without_url())
+        ),
     };
     // It may be reachable from elsewhere only; jobs are found in any case.
     Finding::warn(check, wrong).advise(
@@ -52,11 +55,11 @@ async fn verify(config: &Config) -> Vec<Finding> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    for (kind, name) in [
-        (Media::Video, config.worker.video.name),
-        (Media::Image, config.worker.image.name),
+    for (kind, of, name) in [
+        (Media::Video, "videos", config.worker.video.name),
+        (Media::Image, "images", config.worker.image.name),
     ] {
-        let check = format!("callbacks of {} ({})", name.as_str(), kind.as_str());
+        let check = format!("callbacks of {} for {of}", name.as_str());
         if name == ProviderName::OpenAi {
             continue;
         }
