@@ -79,7 +79,7 @@ mod tests {
         for wrong in ["", "v1,", "v1,*", bare, &format!("v2,{bare}")] {
             assert!(!fits(&key, ID, TIMESTAMP, BODY, wrong), "{wrong}");
         }
-        let many = format!("{} {SIGNATURE}", vec!["v1,AAAA"; 8].join(" "));
+        let many = format!("{} {SIGNATURE}", ["v1,AAAA"; 8].join(" "));
         assert!(!fits(&key, ID, TIMESTAMP, BODY, &many));
     }
 
