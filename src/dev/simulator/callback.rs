@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Json, extract::State};
+use axum::{Json, Router, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use reqwest::{Client, RequestBuilder};
 use ring::{
@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet, time::sleep};
 use uuid::Uuid;
 
-use super::{SimulatorState, fal, job::SimulatedJob, replicate};
+use super::{
+    SimulatorState, fal,
+    job::{Callback, Protocol, SimulatedJob},
+    play, replicate,
+};
 use crate::{
     domain::{
         Secret, hex,
@@ -37,28 +41,19 @@ const MOST_SENDS: u32 = 6;
 /// Pause after the first send that is not answered with 2xx; it doubles.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A call that a submit has asked for.
-#[derive(Clone, Debug)]
-pub(super) struct Callback {
-    pub(super) url: String,
-    pub(super) protocol: Protocol,
-    /// The base URL that the submit used.
-    pub(super) base: String,
+/// Returns the routes at which the providers publish what verifies their callbacks.
+pub(super) fn routes() -> Router<Arc<SimulatorState>> {
+    let secret = Router::new().route("/v1/webhooks/default/secret", get(secret));
+    play::keyed(secret, "Bearer ", replicate::problem).route("/.well-known/jwks.json", get(keys))
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Protocol {
-    Replicate,
-    Fal,
-}
-
-/// Returns the secret that verifies callbacks, as Replicate does.
-pub(super) async fn secret() -> Json<Value> {
+/// Returns Replicate's secret.
+async fn secret() -> Json<Value> {
     Json(json!({"key": SECRET}))
 }
 
-/// Returns the keys that verify callbacks, as fal does.
-pub(super) async fn keys(_: State<Arc<SimulatorState>>) -> Json<Value> {
+/// Returns fal's public keys.
+async fn keys() -> Json<Value> {
     let public = BASE64.encode(pair().public_key());
     Json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": public}]}))
 }

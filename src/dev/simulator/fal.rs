@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     SimulatorState,
-    callback::{Callback, Protocol},
-    job::{Phase, SimulatedJob},
+    job::{Callback, Phase, Protocol, SimulatedJob},
     line::Line,
     models,
     order::{JobOutput, Order},

@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    callback::Callback,
     media,
     order::Order,
     script::{PollFault, Refusal},
@@ -35,6 +34,22 @@ pub(super) struct SimulatedJob {
     pub(super) calls: Calls,
     /// Whom to call when it has ended.
     pub(super) callback: Option<Callback>,
+}
+
+/// A call that a submit has asked for, when its job has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Callback {
+    pub(super) url: String,
+    pub(super) protocol: Protocol,
+    /// The base URL that the submit used.
+    pub(super) base: String,
+}
+
+/// Whose callbacks have that form.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    Replicate,
+    Fal,
 }
 
 /// Calls for a job since it was accepted.

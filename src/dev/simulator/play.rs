@@ -20,8 +20,7 @@ use uuid::Uuid;
 
 use super::{
     SimulatorState,
-    callback::Callback,
-    job::{Calls, SimulatedJob},
+    job::{Callback, Calls, SimulatedJob},
     line::Line,
     order::Order,
     script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},

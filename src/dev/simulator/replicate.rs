@@ -24,8 +24,7 @@ use serde_json::{Value, json};
 
 use super::{
     SimulatorState,
-    callback::{self, Callback, Protocol},
-    job::{Phase, SimulatedJob},
+    job::{Callback, Phase, Protocol, SimulatedJob},
     ledger::status,
     line::Line,
     models,
@@ -46,7 +45,6 @@ pub(super) fn routes() -> Router<Arc<SimulatorState>> {
         .route("/v1/models/{owner}/{name}", get(model))
         .route("/v1/models/{owner}/{name}/versions/{version}", get(version))
         .route("/v1/predictions", post(submit_to_version).get(list))
-        .route("/v1/webhooks/default/secret", get(callback::secret))
         .route("/v1/predictions/{id}", get(read))
         .route("/v1/predictions/{id}/cancel", post(cancel));
     play::keyed(routes, "Bearer ", problem)
