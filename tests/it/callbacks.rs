@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use EventType::{Cancelled, Completed, Progress, Started};
 use ProviderName::{Fal, Replicate};
 
+use crate::doctor::doctor;
 use crate::replay;
 use crate::support::ledger::types;
 use crate::support::process::Process;
@@ -238,6 +239,34 @@ async fn without_what_verifies_callbacks_none_is_asked_for() {
     assert_eq!(called.job(&request).await["callback"], Value::Null);
     // Polled as usual: each 100 ms.
     assert!(called.reads(&request).await > 3);
+}
+
+#[tokio::test]
+async fn doctor_says_whether_callbacks_reach_a_worker_and_can_be_verified() {
+    let called = Called::new().await;
+
+    let before = doctor(&called.space, &[]).await;
+    let _worker = called.worker(&[]);
+    let reached = eventually("a worker answers", async || {
+        let report = doctor(&called.space, &[]).await;
+        (report.verdict("CALLBACK_URL") == "ok").then_some(report)
+    })
+    .await;
+    let nobody = format!("http://{}", nowhere());
+    let simulator = called.space.engines.simulator.clone();
+    let wrong = doctor(
+        &called.space,
+        &[
+            ("CALLBACK_URL", &simulator),
+            ("IMAGE_API_BASE_URL", &nobody),
+        ],
+    )
+    .await;
+
+    assert_eq!(before.verdict("CALLBACK_URL"), "warn");
+    assert_eq!(reached.verdict("callbacks of replicate for videos"), "ok");
+    assert!(wrong.found("CALLBACK_URL").contains("is not a worker"));
+    assert_eq!(wrong.verdict("callbacks of replicate for images"), "warn");
 }
 
 /// A callback that a test sends.

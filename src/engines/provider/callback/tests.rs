@@ -10,9 +10,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::domain::RequestId;
 use crate::domain::standard_webhooks::sign;
+use crate::domain::{Common, ImageSpec, RequestId, Single};
 use crate::engines::config::Config;
+use crate::engines::provider::Submission;
 
 const NOW: i64 = 1_796_046_707_505;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -116,6 +117,74 @@ async fn a_server_that_has_no_secret_is_asked_for_it_once_and_for_no_callback() 
     }
 
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+/// Returns the request line and the body of a submit that asks for a callback, and the job that it becomes.
+async fn submitted(
+    name: ProviderName,
+    callback: Option<&str>,
+) -> (String, serde_json::Value, bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&[("IMAGE_API_BASE_URL", &base), ("FAL_API_BASE_URL", &base)]);
+    let spec = Single::Image(ImageSpec {
+        common: Common::new("a fox"),
+        ..ImageSpec::default()
+    });
+    let answer = ok(r#"{"id": "j", "request_id": "j", "status": "starting"}"#);
+    let serving = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"}") {
+            tokio::io::AsyncReadExt::read_buf(&mut socket, &mut read)
+                .await
+                .unwrap();
+        }
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(read).unwrap()
+    };
+    let provider = providers.of(Media::Image, name);
+    let (run, input) = (run(0), serde_json::Map::new());
+    let left = Duration::from_secs(60);
+    let submitting = provider.submit(&run, &spec, input, left, callback, async { Ok(()) });
+    let (submission, request) = tokio::join!(submitting, serving);
+    let Submission::Accepted(job) = submission else {
+        panic!("{submission:?}");
+    };
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let line = head.lines().next().unwrap().to_owned();
+    (line, serde_json::from_str(body).unwrap(), job.called_back)
+}
+
+#[tokio::test]
+async fn a_submit_names_the_url_as_each_provider_expects_it_and_the_job_keeps_that() {
+    let url = "https://callbacks.example/callbacks/fal/a-b_/r-1~1?x=1&y";
+
+    let (line, body, called_back) = submitted(ProviderName::Replicate, Some(url)).await;
+    assert!(
+        line.ends_with("/predictions HTTP/1.1") && called_back,
+        "{line}"
+    );
+    assert_eq!(body["webhook"], url);
+    assert_eq!(
+        body["webhook_events_filter"],
+        serde_json::json!(["completed"])
+    );
+    assert!(body["input"].get("webhook").is_none());
+
+    let (line, body, called_back) = submitted(ProviderName::Fal, Some(url)).await;
+    let escaped = "https%3A%2F%2Fcallbacks.example%2Fcallbacks%2Ffal%2Fa-b_%2Fr-1%7E1%3Fx%3D1%26y";
+    assert!(
+        line.ends_with(&format!("?fal_webhook={escaped} HTTP/1.1")) && called_back,
+        "{line}"
+    );
+    assert_eq!(body, serde_json::json!({}));
+
+    for name in [ProviderName::Replicate, ProviderName::Fal] {
+        let (line, body, called_back) = submitted(name, None).await;
+        assert!(!called_back && !line.contains('?'), "{line}");
+        assert!(body.get("webhook").is_none() && body.get("webhook_events_filter").is_none());
+    }
 }
 
 fn head_of(pairs: &[(&'static str, &str)]) -> HeaderMap {
