@@ -326,7 +326,10 @@ async fn fetch(
         fetched = fetching => return fetched,
         () = cancelled => ctx.upsert_search_attributes(cancelling()),
         _ = called => {
-            ctx.upsert_search_attributes(called_back());
+            // A build without callbacks took no step at this signal.
+            if ctx.patched("callback") {
+                ctx.upsert_search_attributes(called_back());
+            }
             workflows::select! {
                 fetched = fetching => return fetched,
                 () = cancelled => ctx.upsert_search_attributes(cancelling()),
