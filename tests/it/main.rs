@@ -18,6 +18,7 @@ mod support;
 mod access;
 mod batch;
 mod builds;
+mod callbacks;
 mod closed;
 mod command_line;
 mod compose;

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use futures::future::join_all;
 use temporalio_sdk::activities::ActivityError;
+use tokio::time::timeout;
 
 use super::This;
 use super::search::Found;
@@ -15,8 +16,8 @@ use crate::engines::temporal::activity::{Aborted, every, failure};
 pub(super) enum Before {
     /// The submit ends without a send.
     Ended(Submitted),
-    /// This input can be sent.
-    Ready(Bound),
+    /// This input can be sent, with the URL that the provider is to call when the job has ended.
+    Ready(Bound, Option<String>),
 }
 
 impl This<'_> {
@@ -61,6 +62,12 @@ impl This<'_> {
         }
     }
 
+    /// Returns the URL that the provider is to call, if it is known in time.
+    async fn callback(&self) -> Option<String> {
+        let callback = self.provider.callback(&self.input.pending.workflow);
+        timeout(every(self.ctx), callback).await.ok().flatten()
+    }
+
     /// The work before the fence: publishes the events, and binds the request to its model's input. Ends the submit with
     /// the result of an earlier attempt or run, if there is one, or if the model cannot make the request.
     pub(super) async fn before(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
@@ -81,22 +88,24 @@ impl This<'_> {
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
                 Found::Declined(error) => Before::Ended(self.decline(error)),
-                Found::NotAccepted | Found::Nothing => match self.bind_all(mine).await {
-                    Ok(bound) => Before::Ready(bound),
-                    // The provider may answer the next attempt.
-                    Err(error)
-                        if error.code == ErrorCode::ProviderFailed
-                            && mine.number < self.input.attempts =>
-                    {
-                        return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                Found::NotAccepted | Found::Nothing => {
+                    match tokio::join!(self.bind_all(mine), self.callback()) {
+                        (Ok(bound), callback) => Before::Ready(bound, callback),
+                        // The provider may answer the next attempt.
+                        (Err(error), _)
+                            if error.code == ErrorCode::ProviderFailed
+                                && mine.number < self.input.attempts =>
+                        {
+                            return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                        }
+                        // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
+                        (Err(error), _) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                            error,
+                            lookup: self.job_lookup(mine),
+                        }),
+                        (Err(error), _) => Before::Ended(self.unfit(error)),
                     }
-                    // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                    Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
-                        error,
-                        lookup: self.job_lookup(mine),
-                    }),
-                    Err(error) => Before::Ended(self.unfit(error)),
-                },
+                }
             })
         };
         let too_long = |_| {
@@ -104,9 +113,7 @@ impl This<'_> {
                 "the events, the result store or the model's schema took too long"
             )))
         };
-        tokio::time::timeout(limit, before)
-            .await
-            .map_err(too_long)?
+        timeout(limit, before).await.map_err(too_long)?
     }
 }
 
