@@ -27,13 +27,15 @@ impl This<'_> {
     /// Ends a submit that has sent nothing, because the model cannot make the request, or is not known to.
     pub(super) fn unfit(&self, error: EventError) -> Submitted {
         let of_operator = self.input.candidate > 0 && !self.names_fallbacks();
-        match error.code {
+        let is_invalid = error.code == ErrorCode::InvalidRequest;
+        if is_invalid && of_operator {
             // The request did not ask for this model, so it is not at fault.
-            ErrorCode::InvalidRequest if of_operator => self.decline_as(error, true),
-            ErrorCode::InvalidRequest => Submitted::Refused(error),
-            // No key, or no schema.
-            _ if self.input.others.is_empty() => Submitted::Refused(error),
-            _ => self.decline(error),
+            return self.decline_as(error, true);
+        }
+        // Otherwise there is no key, or no schema.
+        match is_invalid || self.input.others.is_empty() {
+            true => Submitted::Refused(error),
+            false => self.decline(error),
         }
     }
 
