@@ -165,10 +165,6 @@ pub(crate) fn submit_key(workflow: &WorkflowId, candidate: u32) -> String {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
 pub(super) fn is_first(candidate: &u32) -> bool {
     *candidate == 0
 }
