@@ -157,14 +157,9 @@ impl This<'_> {
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
         let sent = SentInput::of(&bound);
         let left = self.deadline.saturating_duration_since(asked);
-        let submitting = self.provider.submit(
-            &pending.workflow,
-            spec,
-            bound.input,
-            left,
-            callback.as_deref(),
-            go,
-        );
+        let (workflow, input, callback) = (&pending.workflow, bound.input, callback.as_deref());
+        let provider = &self.provider;
+        let submitting = provider.submit(workflow, spec, input, left, callback, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
