@@ -35,6 +35,8 @@ pub struct Bound {
     pub input: Map<String, Value>,
     /// What was adapted, dropped or overridden.
     pub notes: Vec<Note>,
+    /// What it costs in US dollars; `None` until prices were looked up, or if the price is not known.
+    pub estimate_usd: Option<f64>,
     /// The property that holds the prompt.
     prompt: Option<String>,
 }

@@ -55,6 +55,7 @@ impl<'p> Binder<'p> {
         Ok(Bound {
             input: self.input,
             notes: self.notes,
+            estimate_usd: None,
             // One that a param replaced is reported like any other input.
             prompt: self.prompt.filter(|name| {
                 self.origins

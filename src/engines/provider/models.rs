@@ -302,31 +302,38 @@ impl Spending {
         if let Some(problem) = misnamed(profile.provider, &profile.model) {
             return Err(vec![problem]);
         }
-        let bound = bind(profile, single)?;
-        match self.problem(profile, &bound) {
+        let mut bound = bind(profile, single)?;
+        bound.estimate_usd = self.prices.estimate(profile, &bound.input);
+        match self.problem(&bound) {
             Some(problem) => Err(vec![problem]),
             None => Ok(bound),
         }
     }
 
     /// Returns why an input may not be sent, if it costs too much or its price is not known.
-    fn problem(&self, profile: &Profile, bound: &Bound) -> Option<Problem> {
-        let most = self.max_cost_usd?;
-        let (asked, hint) = match self.prices.estimate(profile, &bound.input) {
-            Some(cost) if cost <= most => return None,
+    fn problem(&self, bound: &Bound) -> Option<Problem> {
+        let most = self.max_cost_usd;
+        let (asked, hint) = match bound.estimate_usd {
+            Some(cost) if most.is_none_or(|most| cost <= most) => return None,
             Some(cost) => (
                 Some(format!("{cost:.4} US dollars")),
                 "above the operator's limit MAX_COST_USD; ask for fewer images or a shorter video",
             ),
+            None if most.is_none() && self.budgets.is_unlimited() => return None,
             None => (
                 None,
-                "the price of the model is not known: the operator can add it to PRICES_FILE, or unset MAX_COST_USD",
+                "the price of the model is not known: the operator can add it to PRICES_FILE, or unset MAX_COST_USD and \
+                 all budgets (BUDGET_…)",
             ),
+        };
+        let allowed = match most {
+            Some(most) => format!("at most {most} US dollars"),
+            None => "a known price, since there is a budget".to_owned(),
         };
         Some(Problem {
             field: "cost".to_owned(),
             asked,
-            allowed: Some(format!("at most {most} US dollars")),
+            allowed: Some(allowed),
             hint: Some(hint.to_owned()),
         })
     }
