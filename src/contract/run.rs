@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::batch::{BatchStart, ClosedItem};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{
-    AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
+    AttemptRecord, BudgetUse, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
@@ -148,6 +148,9 @@ pub enum Submitted {
         sent_at: Option<i64>,
         #[serde(default, skip_serializing_if = "SentInput::is_empty")]
         input: SentInput,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "submit::is_false")]
+        reserved: bool,
     },
     /// The provider answered with the outputs themselves, and they are stored.
     Stored {
@@ -157,6 +160,9 @@ pub enum Submitted {
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         sent_at: Option<i64>,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "submit::is_false")]
+        reserved: bool,
     },
     /// The result was already in the store.
     Adopted(Generated),
@@ -167,6 +173,9 @@ pub enum Submitted {
         error: EventError,
         #[serde(rename = "sought")]
         lookup: JobLookup,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "submit::is_false")]
+        reserved: bool,
     },
 }
 
@@ -265,6 +274,8 @@ pub struct Finish {
     pub started_at: i64,
     /// When the job was first sent, in milliseconds since the epoch, if the provider accepted it.
     pub sent_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "BudgetUse::is_default")]
+    pub budget: BudgetUse,
 }
 
 /// The input of `end.v1`: a run that was closed from outside.
@@ -294,6 +305,8 @@ pub struct RunHistory<S> {
     /// A batch has no job of its own.
     #[serde(default)]
     pub leftover: ProviderJobLeft,
+    #[serde(default, skip_serializing_if = "BudgetUse::is_default")]
+    pub budget: BudgetUse,
 }
 
 /// The answer to the query `status`. Times are in milliseconds since the epoch.

@@ -92,6 +92,7 @@ fn end<S>(
         leftover: history.leftover,
         started_at: history.started_at,
         sent_at: None,
+        budget: history.budget,
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::contract::run::{ProviderJobLeft, SubmitQueues};
+    use crate::contract::run::{BudgetUse, ProviderJobLeft, SubmitQueues};
     use crate::domain::{
         Event, Identity, Outcome, Progress, ProviderName, Single, VideoSpec, WorkflowId,
     };
@@ -143,6 +144,7 @@ mod tests {
             started_at: 10,
             events,
             leftover: ProviderJobLeft::None,
+            budget: BudgetUse::default(),
         };
         end_run(&closed(timed_out), history).pending.events
     }
@@ -205,6 +207,7 @@ mod tests {
             started_at: 10,
             events: Vec::new(),
             leftover: ProviderJobLeft::None,
+            budget: BudgetUse::default(),
         };
 
         let finish = end_batch(&closed(false), history);

@@ -19,8 +19,8 @@ use temporalio_sdk::{
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start, StatusAnswer,
-    Submit, Submitted,
+    BudgetUse, Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start,
+    StatusAnswer, Submit, Submitted,
 };
 use crate::contract::search_attributes::cancelling;
 use crate::domain::{ErrorCode, Generated, Outcome, Output};
@@ -221,7 +221,9 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
             attempts,
             sent_at,
             input,
+            reserved,
         }) => {
+            run.core.budget.set(BudgetUse::reserved(reserved));
             show(ctx, |status| status.state = RunState::Generating);
             run.accepted(ctx, &job.id, attempts, sent_at);
             run.sent = input;
@@ -231,20 +233,31 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> ControlFlow<Endin
             result,
             attempts,
             sent_at,
+            reserved,
         }) => {
+            run.core.budget.set(BudgetUse::reserved(reserved));
             run.accepted(ctx, &result.provider_job_id, attempts, sent_at);
             Outcome::Completed(result).into()
         }
         Ok(Submitted::Adopted(generated)) => Outcome::Completed(generated).into(),
         Ok(Submitted::Refused(error)) => Outcome::Failed(error).into(),
-        Ok(Submitted::Ambiguous { error, lookup }) => Ending {
-            outcome: Outcome::Failed(error),
-            leftover: ProviderJobLeft::Unknown(lookup),
-        },
+        Ok(Submitted::Ambiguous {
+            error,
+            lookup,
+            reserved,
+        }) => {
+            run.core.budget.set(BudgetUse::reserved(reserved));
+            Ending {
+                outcome: Outcome::Failed(error),
+                leftover: ProviderJobLeft::Unknown(lookup),
+            }
+        }
         Err(error) => {
             let run_id = &run.core.input.identity.run_id;
             let lookup = run.start.job_lookup(run_id, run.core.started_at);
-            let leftover = ProviderJobLeft::of(last_record(&error), lookup);
+            let record = last_record(&error);
+            run.core.budget.set(BudgetUse::of(record));
+            let leftover = ProviderJobLeft::of(record, lookup);
             run.expire_by(ctx, &error);
             run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
         }

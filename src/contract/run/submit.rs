@@ -23,6 +23,48 @@ pub struct AttemptRecord {
     /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time
     /// at which its record was found missing. `None` if no answer can arrive.
     pub waiting_since: Option<i64>,
+    /// Whether its cost is reserved on a budget.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reserved: bool,
+}
+
+/// What a run knows, when it ends, about its reservations on budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetUse {
+    /// Something is reserved. If not, something may be nevertheless: an attempt may be lost.
+    pub reserved: bool,
+    /// The provider has accepted no job.
+    pub not_accepted: bool,
+}
+
+impl BudgetUse {
+    /// Returns what the last record of a `submit` without a result says.
+    pub fn of(record: Option<AttemptRecord>) -> Self {
+        record.map_or_else(Self::default, |record| Self {
+            reserved: record.reserved,
+            not_accepted: record.state == Sent::NotAccepted,
+        })
+    }
+
+    pub(crate) fn reserved(reserved: bool) -> Self {
+        Self {
+            reserved,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What is known about a send.
@@ -164,6 +206,7 @@ mod tests {
             sends: 1,
             first_at,
             waiting_since: None,
+            reserved: false,
         };
 
         let unsent = ProviderJobLeft::of(Some(record(None)), lookup.clone());

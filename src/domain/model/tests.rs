@@ -192,6 +192,7 @@ fn the_report_of_what_was_sent_has_no_prompt_and_no_secret() {
     input.insert("images".to_owned(), json!(["data:image/png;base64,AAAA"]));
 
     let sent = Bound {
+        estimate_usd: None,
         input,
         notes: Vec::new(),
         prompt: Some("prompt".to_owned()),

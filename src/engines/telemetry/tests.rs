@@ -62,6 +62,7 @@ fn emit_all() {
     output_stored(1024);
     store_failed("disk", "full", error);
     generation_priced(provider, 0.25);
+    budget_asked("user", "refused");
     slot_taken("main");
     slot_taken("fetch");
     slot_freed("fetch");

@@ -27,11 +27,12 @@ impl Holder {
         Self::User(fairness_key(user))
     }
 
-    /// Returns the workflow id of its account. No run has an id with a slash.
-    pub fn workflow(&self) -> String {
+    /// Returns the workflow id of its account: deployments with task queues of their own have accounts of their own. No
+    /// run has an id with a slash.
+    pub fn workflow(&self, task_queue: &str) -> String {
         match self {
-            Self::User(key) => format!("budget/user/{key}"),
-            Self::All => "budget/all".to_owned(),
+            Self::User(key) => format!("budget/{task_queue}/user/{key}"),
+            Self::All => format!("budget/{task_queue}/all"),
         }
     }
 }
@@ -52,7 +53,7 @@ impl Temporal {
         priority.priority_key = Some(URGENT);
         let options = WorkflowUpdateWithStartOptions::new(
             self.task_queue(),
-            holder.workflow(),
+            holder.workflow(&self.task_queue()),
             WorkflowIdConflictPolicy::UseExisting,
         )
         .priority(priority)
@@ -78,7 +79,7 @@ impl Temporal {
     /// The server did not take it. The call may be repeated.
     pub async fn settle(&self, holder: &Holder, settled: Settle) -> Result<(), Error> {
         let client = self.client();
-        let account = client.get_workflow_handle::<Budget>(holder.workflow());
+        let account = client.get_workflow_handle::<Budget>(holder.workflow(&self.task_queue()));
         let options = WorkflowSignalOptions::default();
         match account.signal(Budget::settle, settled, options).await {
             Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
@@ -92,7 +93,7 @@ impl Temporal {
     /// # Errors
     /// The server, or a worker, does not answer.
     pub async fn statement(&self, holder: &Holder, at: i64) -> Result<Option<Statement>, Error> {
-        let workflow = holder.workflow();
+        let workflow = holder.workflow(&self.task_queue());
         let described = self.describe(&workflow).await?;
         if described.is_none_or(|it| it.status() != WorkflowExecutionStatus::Running) {
             return Ok(None);
@@ -114,11 +115,11 @@ mod tests {
 
     #[test]
     fn every_holder_has_an_account_of_its_own() {
-        let long = Holder::of(&"ä".repeat(64)).workflow();
+        let of = |user: &str| Holder::of(user).workflow("q");
 
-        assert_eq!(Holder::All.workflow(), "budget/all");
-        assert_eq!(Holder::of("all").workflow(), "budget/user/all");
-        assert_eq!(Holder::of("a/b c").workflow(), "budget/user/a/b c");
-        assert_eq!(long.len(), "budget/user/".len() + 32);
+        assert_eq!(Holder::All.workflow("q"), "budget/q/all");
+        assert_eq!(of("all"), "budget/q/user/all");
+        assert_eq!(of("a/b c"), "budget/q/user/a/b c");
+        assert_eq!(of(&"ä".repeat(64)).len(), "budget/q/user/".len() + 32);
     }
 }

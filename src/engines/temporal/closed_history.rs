@@ -18,7 +18,8 @@ use self::received::ReceivedEvents;
 use super::history::{input, read_all};
 use crate::contract::activities::{FETCH, FINISH, SUBMIT};
 use crate::contract::run::{
-    ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit, Submitted,
+    BudgetUse, ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit,
+    Submitted,
 };
 use crate::domain::Journal;
 
@@ -42,6 +43,7 @@ struct RunReader<'a> {
     run_id: &'a str,
     common: CommonEvents,
     leftover: ProviderJobLeft,
+    budget: BudgetUse,
     /// The history event that scheduled `submit`.
     submit: Option<i64>,
 }
@@ -76,6 +78,7 @@ impl RunReader<'_> {
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
                         self.leftover = finish.leftover;
+                        self.budget = finish.budget;
                         finish.pending
                     }
                     other => return Err(unknown(other)),
@@ -85,13 +88,20 @@ impl RunReader<'_> {
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
                 self.common.events.confirm(completed.scheduled_event_id);
                 if Some(completed.scheduled_event_id) == self.submit {
-                    self.leftover = match input(completed.result)? {
-                        Submitted::Accepted { job, .. } => ProviderJobLeft::Job(job),
-                        Submitted::Ambiguous { lookup, .. } => ProviderJobLeft::Unknown(lookup),
-                        Submitted::Stored { .. }
-                        | Submitted::Adopted(_)
-                        | Submitted::Refused(_) => ProviderJobLeft::None,
+                    let (leftover, reserved) = match input(completed.result)? {
+                        Submitted::Accepted { job, reserved, .. } => {
+                            (ProviderJobLeft::Job(job), reserved)
+                        }
+                        Submitted::Ambiguous {
+                            lookup, reserved, ..
+                        } => (ProviderJobLeft::Unknown(lookup), reserved),
+                        Submitted::Stored { reserved, .. } => (ProviderJobLeft::None, reserved),
+                        Submitted::Adopted(_) | Submitted::Refused(_) => {
+                            (ProviderJobLeft::None, false)
+                        }
                     };
+                    self.leftover = leftover;
+                    self.budget = BudgetUse::reserved(reserved);
                 }
             }
             Some(_) | None => {}
@@ -103,6 +113,7 @@ impl RunReader<'_> {
         let history = self.common.done(|start: &Start| &start.journal);
         Ok(RunHistory {
             leftover: self.leftover,
+            budget: self.budget,
             ..history?
         })
     }
@@ -130,6 +141,7 @@ impl CommonEvents {
             started_at,
             events: self.events.into_events(),
             leftover: ProviderJobLeft::None,
+            budget: BudgetUse::default(),
         })
     }
 }
@@ -234,6 +246,7 @@ mod tests {
             attempts: 1,
             sent_at: None,
             input: SentInput::default(),
+            reserved: true,
         };
         let error = EventError::new(ErrorCode::InvalidRequest, "no", false);
 

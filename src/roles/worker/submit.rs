@@ -141,6 +141,7 @@ impl This<'_> {
             sends: mine.sends + 1,
             first_at: mine.first_at.or(Some(at)),
             waiting_since: Some(at),
+            reserved: mine.reserved || self.work.accounts.are_limited(),
             ..mine
         };
         let asked = Instant::now();
@@ -354,9 +355,13 @@ impl This<'_> {
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
                     lookup: self.job_lookup(record),
+                    reserved: record.reserved,
                 });
             }
         };
+        if record.state == Sent::Maybe {
+            self.count_as_spent(record).await?;
+        }
         clear(self.ctx, record.cleared(), anyhow!(again)).await
     }
 }

@@ -1,14 +1,17 @@
 //! The work of an attempt that may send, before its fence.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use temporalio_sdk::activities::ActivityError;
 
 use super::This;
 use super::search::Found;
 use crate::contract::run::{AttemptRecord, Submitted};
+use crate::domain::budget::Spend;
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::temporal::activity::{Aborted, every, failure};
+use crate::engines::temporal::budgets::Holder;
+use crate::roles::worker::accounts::Unreserved;
 
 /// What the work before the fence leads to.
 pub(super) enum Before {
@@ -25,7 +28,43 @@ impl This<'_> {
         self.provider.bind(&self.input.spec, every(self.ctx)).await
     }
 
-    /// The work before the fence: publishes the events, and binds the request to its model's input. Ends the submit with
+    /// Binds the request, and reserves what it costs. The inner error ends the submit.
+    async fn affordable(&self) -> Result<Result<Bound, EventError>, ActivityError> {
+        let accounts = &self.work.accounts;
+        let bound = match self.bind().await {
+            Ok(bound) if accounts.are_limited() => bound,
+            bound => return Ok(bound),
+        };
+        // `bind` refuses an unknown price; one that came through would not fit into any budget.
+        let usd = bound.estimate_usd.unwrap_or(f64::INFINITY);
+        match accounts.reserve(&self.holder(), self.run_id, usd).await {
+            Ok(()) => Ok(Ok(bound)),
+            Err(Unreserved::Refused(error)) => Ok(Err(error)),
+            Err(error @ (Unreserved::Full | Unreserved::Unanswered(_))) => {
+                Err(failure(Aborted::Again(error.into())))
+            }
+        }
+    }
+
+    /// Returns the holder of the user's account. The fairness key of every run is its user's.
+    fn holder(&self) -> Holder {
+        let key = self.ctx.info().priority.fairness_key.clone();
+        Holder::User(key.unwrap_or_default())
+    }
+
+    /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own.
+    pub(super) async fn count_as_spent(&self, record: AttemptRecord) -> Result<(), ActivityError> {
+        let accounts = &self.work.accounts;
+        if !record.reserved {
+            return Ok(());
+        }
+        let holder = self.holder();
+        let settled = accounts.settle(&holder, self.run_id, Spend::Reserved).await;
+        let settled = settled.context("cannot settle the budgets");
+        settled.map_err(|error| failure(error.into()))
+    }
+
+    /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost. Ends the submit with
     /// the result of an earlier attempt or run, if there is one, or if the model cannot make the request.
     pub(super) async fn before(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
         // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
@@ -39,7 +78,7 @@ impl This<'_> {
             };
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
-                Found::NotAccepted | Found::Nothing => match self.bind().await {
+                Found::NotAccepted | Found::Nothing => match self.affordable().await? {
                     Ok(bound) => Before::Ready(bound),
                     // The provider may answer the next attempt.
                     Err(error)
@@ -52,6 +91,7 @@ impl This<'_> {
                     Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
                         error,
                         lookup: self.job_lookup(mine),
+                        reserved: mine.reserved,
                     }),
                     Err(error) => Before::Ended(Submitted::Refused(error)),
                 },
@@ -59,7 +99,7 @@ impl This<'_> {
         };
         let too_long = |_| {
             failure(Aborted::Again(anyhow!(
-                "the events, the result store or the model's schema took too long"
+                "the events, the result store, the model's schema or the budgets took too long"
             )))
         };
         tokio::time::timeout(limit, before)

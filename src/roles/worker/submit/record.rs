@@ -30,6 +30,7 @@ impl AttemptRecord {
             attempts: self.sends,
             sent_at: self.first_at,
             input,
+            reserved: self.reserved,
         }
     }
 
@@ -39,6 +40,7 @@ impl AttemptRecord {
             result,
             attempts: self.sends,
             sent_at: self.first_at,
+            reserved: self.reserved,
         }
     }
 
@@ -77,6 +79,7 @@ pub(super) fn take_over(
         sends: 0,
         first_at: None,
         waiting_since: dropped.then(now),
+        reserved: false,
     };
     previous.map_or(fresh, |record| AttemptRecord { number, ..record })
 }
@@ -119,6 +122,7 @@ mod tests {
             sends: 1,
             first_at: Some(7),
             waiting_since: Some(8),
+            reserved: false,
         })
     }
 

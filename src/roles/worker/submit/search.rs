@@ -149,6 +149,7 @@ mod tests {
             sends: 2,
             first_at: None,
             waiting_since: None,
+            reserved: false,
         };
         adopted(kept, record)
     }
