@@ -4,12 +4,10 @@ use genflow::contract::budget::{Reserve, Settle};
 use genflow::domain::budget::{Answer, Limits, Micros, Spend};
 use genflow::engines::temporal::budgets::Holder;
 use genflow::workflows::budget::Budget;
-use temporalio_client::{
-    NamespacedClient as _, WorkflowExecutionInfo, WorkflowHandle, WorkflowTerminateOptions,
-};
+use temporalio_client::WorkflowTerminateOptions;
 
 use super::{Budgeted, PRICE};
-use crate::replay::keep;
+use crate::replay::{history, keep, run_before};
 use crate::support::eventually;
 use crate::support::requests::image;
 use crate::support::stories::stories;
@@ -130,23 +128,10 @@ async fn the_history_of_an_account_replays() {
         }
     }
     let client = budgeted.space.client().await;
-    let workflow_id = account_of(&budgeted, &ann);
-    let account = client.get_workflow_handle::<Budget>(&workflow_id);
-    let described = account.describe(Default::default()).await.unwrap();
-    let described = described.into_raw().workflow_execution_info.unwrap();
-    let history = async |run_id: String| {
-        let run = WorkflowExecutionInfo {
-            namespace: client.namespace(),
-            workflow_id: workflow_id.clone(),
-            run_id: Some(run_id),
-            first_execution_run_id: None,
-        };
-        let run = WorkflowHandle::<_, Budget>::new(client.clone(), run);
-        let history = run.fetch_history(Default::default()).to_json();
-        history.await.unwrap()
-    };
+    let account = account_of(&budgeted, &ann);
 
-    let run_id = described.execution.unwrap().run_id;
-    keep("budget", &history(run_id).await).await;
-    keep("budget-continued", &history(described.first_run_id).await).await;
+    let newest = history(&client, &account, None).await;
+    let before = history(&client, &account, run_before(&newest)).await;
+    keep("budget", &newest).await;
+    keep("budget-continued", &before).await;
 }
