@@ -182,6 +182,17 @@ pub struct Usage {
     pub frees_at: i64,
 }
 
+impl Statement {
+    /// Returns the statement of an account on which nothing was ever reserved.
+    pub fn unused(limits: Limits, at: i64) -> Self {
+        let account = Account {
+            limits,
+            ..Account::default()
+        };
+        account.statement(at)
+    }
+}
+
 impl Usage {
     fn used(self) -> Micros {
         self.spent.plus(self.reserved)

@@ -3,6 +3,7 @@
 //! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
 //! `launch` starts the roles.
 
+mod budget;
 mod check;
 pub mod dlq;
 pub mod doctor;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use self::budget::Budget;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
 pub use self::list::List;
@@ -118,6 +120,8 @@ pub enum Operator {
     Get(Get),
     /// List runs from Temporal, the newest first
     List(List),
+    /// Show what is spent and reserved on the budget of a user, or of all users
+    Budget(Budget),
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Show what models accept, and what genflow would send them for a request

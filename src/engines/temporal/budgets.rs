@@ -17,7 +17,7 @@ const URGENT: u32 = 1;
 /// Whose account it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// A user, by its fairness key: the user id, or a hash of a long one.
+    /// A user: its id, or a hash of a long one, as for fairness keys.
     User(String),
     All,
 }

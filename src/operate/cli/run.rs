@@ -5,7 +5,9 @@ use std::io::Write;
 use uuid::Uuid;
 
 use super::sender::RecordSender;
-use super::{Ask, Error, Operator, doctor, get, list, models, replay, status, submit, watch};
+use super::{
+    Ask, Error, Operator, budget, doctor, get, list, models, replay, status, submit, watch,
+};
 use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
 use crate::engines::clock::now;
@@ -42,6 +44,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Status { id, json } => return status::show(config, id, *json, out).await,
         Operator::Get(asked) => return get::get(config, asked, out).await,
         Operator::List(list) => return list::list(config, list, out).await,
+        Operator::Budget(budget) => return budget::show(config, budget, out).await,
         Operator::Replay(replay) => return replay::replay(config, replay, out).await,
         Operator::Models(models) => return models::run(config, models, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,

@@ -6,14 +6,14 @@
 use std::fmt;
 
 use crate::contract::budget::{Reserve, Settle};
-use crate::contract::run::{Finish, ProviderJobLeft};
+use crate::contract::run::{Finish, PendingEvents, ProviderJobLeft};
 use crate::domain::budget::{Answer, Budgets, Limits, Micros, Period, Refusal, Spend};
 use crate::domain::time::rfc3339;
 use crate::domain::{ErrorCode, Event, EventError, Kind};
 use crate::engines::config::Spending;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::budgets::Holder;
-use crate::engines::temporal::client::{Error, Temporal};
+use crate::engines::temporal::client::{Error, Temporal, comes_and_goes};
 
 /// The accounts, and the limits that this worker knows.
 pub(crate) struct Accounts {
@@ -57,10 +57,11 @@ impl Accounts {
     /// Reserves what a submit of a run costs, for its user and for all users. After a refusal nothing is reserved.
     pub(crate) async fn reserve(
         &self,
-        user: &Holder,
+        pending: &PendingEvents,
         run: &str,
         usd: f64,
     ) -> Result<(), Unreserved> {
+        let user = &self.user(pending).await.map_err(Unreserved::Unanswered)?;
         let amount = Micros::of_usd(usd);
         let accounts = [(user, self.budgets.user), (&Holder::All, self.budgets.all)];
         let limited = |(_, limits): &(&Holder, Limits)| !limits.is_unlimited();
@@ -85,8 +86,24 @@ impl Accounts {
         Ok(())
     }
 
+    /// Counts what a run has reserved as spent: a submit may have been accepted, and another one follows.
+    pub(crate) async fn lose(&self, pending: &PendingEvents, run: &str) -> Result<(), Error> {
+        let user = self.user(pending).await?;
+        self.settle(&user, run, Spend::Reserved).await
+    }
+
+    /// Returns the user of a run: by its events, or by its search attributes once all of them are confirmed.
+    async fn user(&self, pending: &PendingEvents) -> Result<Holder, Error> {
+        if let Some(event) = pending.events.first() {
+            return Ok(Holder::of(&event.user_id));
+        }
+        let user = self.temporal.user(&pending.workflow).await?;
+        user.map(|user| Holder::of(&user))
+            .ok_or_else(comes_and_goes)
+    }
+
     /// Settles what a run has reserved, also on an account that has no limit now: it may have had one.
-    pub(crate) async fn settle(&self, user: &Holder, run: &str, spend: Spend) -> Result<(), Error> {
+    async fn settle(&self, user: &Holder, run: &str, spend: Spend) -> Result<(), Error> {
         for holder in [user, &Holder::All] {
             let run = run.to_owned();
             self.temporal.settle(holder, Settle { run, spend }).await?;

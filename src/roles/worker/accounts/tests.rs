@@ -1,5 +1,5 @@
 use super::*;
-use crate::contract::run::{BudgetUse, JobLookup, PendingEvents};
+use crate::contract::run::{BudgetUse, JobLookup};
 use crate::domain::{Generated, Media, ProviderName, WorkflowId};
 
 fn finish(leftover: ProviderJobLeft) -> Finish {

@@ -6,11 +6,9 @@ use temporalio_sdk::activities::ActivityError;
 use super::This;
 use super::search::Found;
 use crate::contract::run::{AttemptRecord, Submitted};
-use crate::domain::budget::Spend;
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::temporal::activity::{Aborted, every, failure};
-use crate::engines::temporal::budgets::Holder;
 use crate::roles::worker::accounts::Unreserved;
 
 /// What the work before the fence leads to.
@@ -37,7 +35,8 @@ impl This<'_> {
         };
         // `bind` refuses an unknown price; one that came through would not fit into any budget.
         let usd = bound.estimate_usd.unwrap_or(f64::INFINITY);
-        match accounts.reserve(&self.holder(), self.run_id, usd).await {
+        let (pending, run_id) = (&self.input.pending, self.run_id);
+        match accounts.reserve(pending, run_id, usd).await {
             Ok(()) => Ok(Ok(bound)),
             Err(Unreserved::Refused(error)) => Ok(Err(error)),
             Err(error @ (Unreserved::Full | Unreserved::Unanswered(_))) => {
@@ -46,20 +45,13 @@ impl This<'_> {
         }
     }
 
-    /// Returns the holder of the user's account. The fairness key of every run is its user's.
-    fn holder(&self) -> Holder {
-        let key = self.ctx.info().priority.fairness_key.clone();
-        Holder::User(key.unwrap_or_default())
-    }
-
     /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own.
     pub(super) async fn count_as_spent(&self, record: AttemptRecord) -> Result<(), ActivityError> {
         let accounts = &self.work.accounts;
         if !record.reserved {
             return Ok(());
         }
-        let holder = self.holder();
-        let settled = accounts.settle(&holder, self.run_id, Spend::Reserved).await;
+        let settled = accounts.lose(&self.input.pending, self.run_id).await;
         let settled = settled.context("cannot settle the budgets");
         settled.map_err(|error| failure(error.into()))
     }
