@@ -5,7 +5,7 @@ mod accounts;
 use genflow::domain::budget::Statement;
 use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use genflow::engines::temporal::budgets::Holder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::described::Described as _;
 use crate::support::process::Process;
@@ -125,14 +125,21 @@ async fn of_two_requests_at_once_the_budget_of_all_users_pays_for_the_one_that_f
     only_one_of_two("BUDGET_DAY_USD", "all users' budget of the day").await;
 }
 
+/// The worker that refuses gives back by itself: the one that ends the run may know of no budget.
 #[tokio::test]
 async fn a_request_that_all_users_budget_refuses_leaves_nothing_reserved_for_its_user() {
     let budgets = [("BUDGET_USER_DAY_USD", "1"), ("BUDGET_DAY_USD", "0.5")];
     let budgeted = Budgeted::new(&budgets).await;
-    let _intake = budgeted.space.start(&["intake"]);
-    let _worker = budgeted.start("worker", &[]);
+    let space = &budgeted.space;
+    let _intake = space.start(&["intake"]);
+    let mut first = budgeted.killed_at("finish.began");
+    let request = image("dear");
+    space.send(&request).await;
+    first.ended().await;
 
-    let end = budgeted.outcome(&image("dear")).await;
+    let _second = space.start(&["worker"]);
+
+    let end = space.story(request.id.as_str()).await.pop().unwrap();
 
     assert_eq!(code(&end), Some(ErrorCode::BudgetExceeded));
     let message = end.error.unwrap().message;
@@ -162,6 +169,17 @@ async fn a_run_counts_with_what_it_cost_and_one_that_was_not_paid_with_nothing()
         spent += cost;
         assert_eq!(budgeted.used().await, [spent, 0.0], "{what}");
     }
+
+    let printed = budgeted.space.succeed(&["budget", "ann", "--json"]).await;
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed["month"]["spent_usd"], json!(spent));
+    assert_eq!(printed["month"]["limit_usd"], json!(100.0));
+    assert_eq!(printed["open_runs"], json!(0));
+    let nothing = budgeted.space.succeed(&["budget"]).await;
+    assert!(nothing.contains("day    spent 0.0000"), "{nothing}");
+    // An account is no run.
+    let listed = budgeted.space.succeed(&["list", "--json"]).await;
+    assert!(!listed.contains("budget/"), "{listed}");
 }
 
 #[tokio::test]
