@@ -99,11 +99,12 @@ impl Work {
         Ok(in_time(publishing, "cannot publish the events").await?)
     }
 
-    /// Ends a run: cancels what still runs at the provider, writes the manifest, settles what it has reserved, publishes all
-    /// events and the outcome.
+    /// Ends a run: cancels what still runs at the provider, writes the manifest, settles what the run has reserved, and
+    /// publishes all events and the outcome.
     ///
     /// # Errors
-    /// [`Aborted::Again`] until the manifest is written, the budgets are settled and all is published. A cancel that fails is only logged.
+    /// [`Aborted::Again`] until the manifest is written, the budgets are settled and all is published. A cancel that fails
+    /// is only logged.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
         let ending = self.end_job(&input.pending.workflow, &input.leftover);

@@ -56,8 +56,9 @@ impl This<'_> {
         settled.map_err(|error| failure(error.into()))
     }
 
-    /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost. Ends the submit with
-    /// the result of an earlier attempt or run, if there is one, or if the model cannot make the request.
+    /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost.
+    /// Ends the submit with the result of an earlier attempt or run, if there is one, or if the model cannot make the
+    /// request or a budget has too little left.
     pub(super) async fn before(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
         // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
         let limit = every(self.ctx) * 2;
