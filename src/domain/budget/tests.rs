@@ -201,6 +201,38 @@ fn an_account_with_as_many_reservations_as_it_can_hold_takes_no_more() {
     );
 }
 
+#[test]
+fn the_reservation_of_a_later_candidate_replaces_that_of_one_that_declined() {
+    let mut account = Account::default();
+    let limits = limits(1.0, 1.0);
+    let mut reserve = |candidate, amount| {
+        let answer = account.reserve("a", candidate, usd(amount), limits, MONDAY);
+        (answer, used(&account, MONDAY)[1])
+    };
+
+    assert_eq!(reserve(0, 0.7), (Answer::Granted, 0.7));
+    assert_eq!(reserve(1, 0.2), (Answer::Granted, 0.2));
+    assert_eq!(reserve(2, 0.9), (Answer::Granted, 0.9), "not the sum");
+    // A late repeat for a candidate that cannot send any more.
+    assert_eq!(reserve(0, 0.7), (Answer::Granted, 0.9));
+    assert_eq!(reserve(1, 5.0), (Answer::Granted, 0.9));
+    assert_eq!(refusal(reserve(3, 1.1).0).left, usd(1.0));
+    account.settle("a", Spend::Reserved, 2, MONDAY);
+    assert_eq!(used(&account, MONDAY), [0.9, 0.0, 0.9, 0.0]);
+}
+
+#[test]
+fn what_a_candidate_that_declined_has_reserved_is_given_back_whatever_the_run_spent() {
+    for spend in [Spend::Nothing, Spend::Reserved, Spend::Cost(usd(0.3))] {
+        let mut account = Account::default();
+        account.reserve("a", 1, usd(0.7), limits(1.0, 1.0), MONDAY);
+
+        account.settle("a", spend, 2, MONDAY);
+
+        assert_eq!(used(&account, MONDAY), [0.0; 4], "{spend:?}");
+    }
+}
+
 /// Random reservations, settlements and pauses. After each grant all that is spent and reserved is within the limits,
 /// if no job cost more than its reservation; and the account agrees with a plain list of what happened.
 #[test]
@@ -208,7 +240,7 @@ fn a_grant_never_exceeds_a_limit() {
     for seed in 1..200_u64 {
         let mut random = Random(seed);
         let mut account = Account::default();
-        let mut model: BTreeMap<String, (i64, u64, bool)> = BTreeMap::new();
+        let mut model: BTreeMap<String, (i64, u64, bool, u32)> = BTreeMap::new();
         let limits = limits(0.000_05, 0.000_12);
         let mut at = MONDAY - 10 * DAY_MS;
         for _ in 0..300 {
@@ -220,10 +252,18 @@ fn a_grant_never_exceeds_a_limit() {
                     continue;
                 }
                 let amount = random.below(30);
-                if account.reserve(&run, 0, Micros(amount), limits, at) == Answer::Granted {
-                    let before = model.get(&run).filter(|it| is_same_month(it.0, at));
-                    let amount = before.map_or(amount, |it| it.1.max(amount));
-                    model.insert(run, (at, amount, false));
+                let before = model.get(&run).filter(|it| is_same_month(it.0, at));
+                let before = before.map_or((at, 0, 0), |it| (it.0, it.1, it.3));
+                let candidate = u32::try_from(random.below(2)).unwrap();
+                if account.reserve(&run, candidate, Micros(amount), limits, at) == Answer::Granted {
+                    let entry = match before {
+                        (day, amount, last) if last > candidate => (day, amount, false, last),
+                        (_, before, last) if last == candidate => {
+                            (at, before.max(amount), false, last)
+                        }
+                        _ => (at, amount, false, candidate),
+                    };
+                    model.insert(run, entry);
                     let Statement { day, month, .. } = account.statement(at);
                     assert!(day.used() <= limits.day.unwrap(), "{day:?}");
                     assert!(month.used() <= limits.month.unwrap(), "{month:?}");
@@ -233,13 +273,13 @@ fn a_grant_never_exceeds_a_limit() {
                 account.settle(&run, Spend::Cost(Micros(cost)), 0, at);
                 account.settle(&run, Spend::Reserved, 0, at);
                 if !entry.2 {
-                    *entry = (entry.0, cost, true);
+                    *entry = (entry.0, cost, true, entry.3);
                 }
             }
             let Statement { day, month, .. } = account.statement(at);
             let this_day =
-                |it: &&(i64, u64, bool)| it.0.div_euclid(DAY_MS) == at.div_euclid(DAY_MS);
-            let this_month = |it: &&(i64, u64, bool)| is_same_month(it.0, at);
+                |it: &&(i64, u64, bool, u32)| it.0.div_euclid(DAY_MS) == at.div_euclid(DAY_MS);
+            let this_month = |it: &&(i64, u64, bool, u32)| is_same_month(it.0, at);
             let sum_day: u64 = model.values().filter(this_day).map(|it| it.1).sum();
             let sum_month: u64 = model.values().filter(this_month).map(|it| it.1).sum();
             assert_eq!(
