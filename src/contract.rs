@@ -6,6 +6,7 @@
 pub mod activities;
 pub mod avro;
 pub mod batch_items;
+pub mod budget;
 pub mod delivery;
 pub mod digest;
 pub mod headers;

@@ -3,6 +3,7 @@
 //! The contract fixes names and rules. A type is either parsed, so that each of its values is valid, or plain
 //! data that workflow inputs and events carry unchanged.
 
+pub mod budget;
 mod cost;
 pub(crate) mod email_address;
 pub(crate) mod error_chain;

@@ -1,6 +1,7 @@
 //! The workflows: deterministic code only, and the only place that decides the events of runs.
 
 pub mod batch;
+pub mod budget;
 pub mod claimed;
 pub mod closed_run;
 pub mod delivery;
@@ -29,7 +30,8 @@ pub(crate) fn of_requests(with: &mut impl Register) -> Result<(), WorkflowRegist
     with.take::<batch::Batch>()?;
     with.take::<claimed::Claimed>()?;
     with.take::<closed_run::End>()?;
-    with.take::<look_back::LookBack>()
+    with.take::<look_back::LookBack>()?;
+    with.take::<budget::Budget>()
 }
 
 /// Registers the workflows of the role `notifier`.

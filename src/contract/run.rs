@@ -19,7 +19,7 @@ pub use self::batch::{BatchStart, ClosedItem};
 pub use self::fallback::{Candidate, Fallbacks, KindFallbacks};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{
-    AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
+    AttemptRecord, BudgetUse, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
 pub(crate) use self::submit::{submit_key, workflow_of};
 use crate::domain::model::Quote;
@@ -170,6 +170,9 @@ pub enum Submitted {
         sent_at: Option<i64>,
         #[serde(default, skip_serializing_if = "SentInput::is_empty")]
         input: SentInput,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
     },
     /// The provider answered with the outputs themselves, and they are stored.
     Stored {
@@ -179,6 +182,9 @@ pub enum Submitted {
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         sent_at: Option<i64>,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
     },
     /// The result was already in the store.
     Adopted(Generated),
@@ -192,12 +198,18 @@ pub enum Submitted {
         /// Whether nothing was sent because an entry of the operator's does not suit the request.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         skipped: bool,
+        /// Whether its cost is reserved on a budget; the next candidate's reservation replaces this one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
     },
     /// The provider may have accepted a job that was not found; `finish` looks it up again.
     Ambiguous {
         error: EventError,
         #[serde(rename = "sought")]
         lookup: JobLookup,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
     },
 }
 
@@ -308,6 +320,8 @@ pub struct Finish {
     pub started_at: i64,
     /// When the job was first sent, in milliseconds since the epoch, if the provider accepted it.
     pub sent_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "BudgetUse::is_default")]
+    pub budget: BudgetUse,
 }
 
 /// The input of `end.v1`: a run that was closed from outside.
@@ -340,6 +354,8 @@ pub struct RunHistory<S> {
     /// The models that did not make it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
+    #[serde(default, skip_serializing_if = "BudgetUse::is_default")]
+    pub budget: BudgetUse,
 }
 
 /// The answer to the query `status`. Times are in milliseconds since the epoch.

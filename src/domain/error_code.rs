@@ -15,6 +15,7 @@ pub enum ErrorCode {
     ProviderRefused,
     ProviderFailed,
     SubmitAmbiguous,
+    BudgetExceeded,
     NotStartedInTime,
     DeadlineExceeded,
     ResultUnavailable,
@@ -38,7 +39,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [(Self, &'static str); 26] = [
+    const ALL: [(Self, &'static str); 27] = [
         (Self::InvalidRequest, "invalid_request"),
         (Self::ContentPolicy, "content_policy"),
         (Self::ProviderAuth, "provider_auth"),
@@ -46,6 +47,7 @@ impl ErrorCode {
         (Self::ProviderRefused, "provider_refused"),
         (Self::ProviderFailed, "provider_failed"),
         (Self::SubmitAmbiguous, "submit_ambiguous"),
+        (Self::BudgetExceeded, "budget_exceeded"),
         (Self::NotStartedInTime, "not_started_in_time"),
         (Self::DeadlineExceeded, "deadline_exceeded"),
         (Self::ResultUnavailable, "result_unavailable"),

@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod admin;
 pub mod availability;
+pub mod budgets;
 pub mod client;
 pub(crate) mod closed_history;
 pub mod deliveries;

@@ -3,6 +3,7 @@
 //! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
 //! `launch` starts the roles.
 
+mod budget;
 mod check;
 mod costs;
 pub mod dlq;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use self::budget::Budget;
 pub use self::costs::Costs;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
@@ -123,6 +125,8 @@ pub enum Operator {
     List(List),
     /// Add up what completed runs cost, by model, user, day, kind or provider, from the results topic
     Costs(Costs),
+    /// Show what is spent and reserved on the budget of a user, or of all users
+    Budget(Budget),
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Show what models accept, and what genflow would send them for a request

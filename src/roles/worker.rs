@@ -4,6 +4,7 @@
 //! `fetch`, so that thousands of long waits never delay a `finish`; and one per provider, whose queue has submits only
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
+pub(crate) mod accounts;
 pub mod activities;
 pub(crate) mod callbacks;
 pub(crate) mod heartbeat;
@@ -33,6 +34,7 @@ use crate::engines::temporal::queues::{fetch_queue, submit_queue};
 use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
+use crate::roles::worker::accounts::Accounts;
 use crate::roles::worker::activities::Activities;
 use crate::roles::worker::listed::Listed;
 use crate::roles::worker::steps::{Drain, Shares, Waits, Work};
@@ -57,7 +59,7 @@ pub async fn run(
     let settings = &config.worker;
     // Activities must stop somewhat before the process has to exit.
     let grace = config.grace.mul_f64(0.8);
-    let work = Arc::new(work(settings, publisher, grace, stop.clone())?);
+    let work = Arc::new(work(settings, temporal, publisher, grace, stop.clone())?);
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
         .context("cannot create the Temporal runtime")?;
     let mut workers = workers(config, temporal, &runtime, &work)?;
@@ -103,6 +105,7 @@ async fn stopping_all<E: Error + Send + Sync + 'static>(
 
 fn work(
     settings: &config::Worker,
+    temporal: &Temporal,
     publisher: Publisher,
     grace: Duration,
     stop: CancellationToken,
@@ -122,6 +125,7 @@ fn work(
         shares: Shares::of(settings.fetch_slots),
         listed: Listed::default(),
         wakes: Wakes::default(),
+        accounts: Accounts::new(temporal.clone(), &settings.spending),
         drain: Drain { stop, grace },
     })
 }

@@ -93,6 +93,7 @@ fn end<S>(
         leftover: history.leftover,
         started_at: history.started_at,
         sent_at: None,
+        budget: history.budget,
     }
 }
 
@@ -101,7 +102,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::contract::run::{ProviderJobLeft, SubmitQueues};
+    use crate::contract::run::{BudgetUse, ProviderJobLeft, SubmitQueues};
     use crate::domain::{
         Event, Identity, Outcome, Progress, ProviderName, Single, VideoSpec, WorkflowId,
     };
@@ -146,6 +147,7 @@ mod tests {
             events,
             leftover: ProviderJobLeft::None,
             tried: Vec::new(),
+            budget: BudgetUse::default(),
         };
         end_run(&closed(timed_out), history).pending.events
     }
@@ -209,6 +211,7 @@ mod tests {
             events: Vec::new(),
             leftover: ProviderJobLeft::None,
             tried: Vec::new(),
+            budget: BudgetUse::default(),
         };
 
         let finish = end_batch(&closed(false), history);

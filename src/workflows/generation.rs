@@ -296,8 +296,10 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
     let lookup = input.job_lookup(&run.core.input.identity.run_id, run.core.started_at);
     let submit = ctx.execute_activity(RequestActivities::submit, input, options);
     let submitted = readable(ctx, submit.await).await;
-    if submitted.is_ok() {
+    if let Ok(submitted) = &submitted {
         run.core.confirm(upto);
+        let known = run.core.budget.get();
+        run.core.budget.set(known.after(run.candidate, submitted));
     }
     let ending = match submitted {
         Ok(Submitted::Accepted {
@@ -305,6 +307,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             attempts,
             sent_at,
             input,
+            ..
         }) => {
             show(ctx, |status| status.state = RunState::Generating);
             run.accepted(ctx, &job.id, attempts, sent_at);
@@ -315,6 +318,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             result,
             attempts,
             sent_at,
+            ..
         }) => {
             run.accepted(ctx, &result.provider_job_id, attempts, sent_at);
             Outcome::Completed(result).into()
@@ -325,6 +329,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             model,
             error,
             skipped,
+            ..
         }) => {
             return Answer::Declined {
                 model,
@@ -332,12 +337,15 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
                 skipped,
             };
         }
-        Ok(Submitted::Ambiguous { error, lookup }) => Ending {
+        Ok(Submitted::Ambiguous { error, lookup, .. }) => Ending {
             outcome: Outcome::Failed(error),
             leftover: ProviderJobLeft::Unknown(lookup),
         },
         Err(error) => {
-            let leftover = ProviderJobLeft::of(last_record(&error), lookup);
+            let record = last_record(&error);
+            let known = run.core.budget.get();
+            run.core.budget.set(known.after_record(record));
+            let leftover = ProviderJobLeft::of(record, lookup);
             run.expire_by(ctx, &error);
             run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
         }

@@ -10,7 +10,7 @@ use temporalio_sdk::{WorkflowCancellationToken, WorkflowContext, WorkflowTermina
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Finish, PendingEvents, ProviderJobLeft, RunInput, RunState, StatusAnswer,
+    BudgetUse, Finish, PendingEvents, ProviderJobLeft, RunInput, RunState, StatusAnswer,
 };
 use crate::domain::time::{since_epoch, span};
 use crate::domain::{BatchSummary, ErrorCode, EventError, Identity, Journal, Outcome};
@@ -30,6 +30,8 @@ pub(crate) struct RunCore {
     /// Scope of all that runs; a cancel of the workflow cancels it, and so does the deadline.
     pub(crate) scope: WorkflowCancellationToken,
     expired: Cell<bool>,
+    /// What `finish` has to settle.
+    pub(crate) budget: Cell<BudgetUse>,
 }
 
 /// How a run ends, and what may still run at the provider.
@@ -74,6 +76,7 @@ impl RunCore {
             started_at,
             scope: ctx.cancellation_token().child_token(),
             expired: Cell::new(false),
+            budget: Cell::default(),
         }
     }
 
@@ -165,6 +168,7 @@ impl RunCore {
             leftover,
             started_at: self.started_at,
             sent_at,
+            budget: self.budget.get(),
         };
         let steps = &self.input.steps;
         let detached = || {

@@ -17,6 +17,7 @@ mod support;
 
 mod access;
 mod batch;
+mod budgets;
 mod builds;
 mod callbacks;
 mod closed;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Job;
+use super::{Job, Submitted};
 use crate::domain::model::{Bound, Quote};
 use crate::domain::{EventError, Media, Note, ProviderName, WorkflowId};
 
@@ -27,6 +27,56 @@ pub struct AttemptRecord {
     /// proves that nothing was accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubtful: bool,
+    /// Whether its cost is reserved on a budget.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reserved: bool,
+}
+
+/// What a run knows, when it ends, about its reservations on budgets, over all candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetUse {
+    /// Something is reserved. If not, something may be nevertheless: an attempt may be lost.
+    pub reserved: bool,
+    /// The provider has accepted no job.
+    pub not_accepted: bool,
+    /// The candidates below this one have declined: what they reserved was not paid. 0 if nothing is reserved.
+    #[serde(skip_serializing_if = "is_first")]
+    pub declined: u32,
+}
+
+impl BudgetUse {
+    /// Returns what is known after the `submit` of a candidate. What any of them has reserved is to be settled, and by the
+    /// last one that was asked: those that have declined were not paid.
+    pub(crate) fn after(self, candidate: u32, submitted: &Submitted) -> Self {
+        let (reserved, declined) = match submitted {
+            Submitted::Accepted { reserved, .. }
+            | Submitted::Stored { reserved, .. }
+            | Submitted::Ambiguous { reserved, .. } => (*reserved, self.declined),
+            Submitted::Declined { reserved, .. } => (*reserved, candidate + 1),
+            Submitted::Adopted(_) | Submitted::Refused(_) => (false, self.declined),
+        };
+        let reserved = self.reserved || reserved;
+        Self {
+            reserved,
+            not_accepted: false,
+            // Not noted for nothing, so that a run without budgets has no more in its history.
+            declined: if reserved { declined } else { 0 },
+        }
+    }
+
+    /// Returns what is known after a `submit` without a result, whose last record this is.
+    pub(crate) fn after_record(self, record: Option<AttemptRecord>) -> Self {
+        Self {
+            reserved: self.reserved || record.is_some_and(|it| it.reserved),
+            not_accepted: record.is_some_and(|it| it.state == Sent::NotAccepted),
+            ..self
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is known about a send.
@@ -210,6 +260,7 @@ mod tests {
             first_at,
             waiting_since: None,
             doubtful: false,
+            reserved: false,
         };
 
         let unsent = ProviderJobLeft::of(Some(record(None)), lookup.clone());

@@ -1,7 +1,11 @@
 //! What a request may cost, and the prices by which that is estimated.
 
 use super::vars::Vars;
+use crate::domain::budget::{Budgets, Limits, Micros};
 use crate::domain::model::Prices;
+
+/// Range of the limits, in US dollars.
+const DOLLARS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Limits on costs.
 #[derive(Clone, Debug)]
@@ -9,15 +13,27 @@ pub struct Spending {
     /// The most that one request may cost, in US dollars; `None`: any amount.
     pub max_cost_usd: Option<f64>,
     pub prices: Prices,
+    /// What users may spend in a day and in a month.
+    pub budgets: Budgets,
+    /// Number of changes after which the workflow of a budget continues as new.
+    pub budget_segment: u32,
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Spending {
-    let in_range = |usd: &f64| (0.0..=1e6).contains(usd);
-    let max_cost_usd = vars.read(
-        "MAX_COST_USD",
-        "a number of US dollars from 0 to 1000000",
-        |text| text.parse().ok().filter(in_range),
-    );
+    let mut usd = |name| {
+        let expected = "a number of US dollars from 0 to 1000000";
+        let in_range = |usd: &f64| DOLLARS.contains(usd);
+        vars.read(name, expected, |text| text.parse().ok().filter(in_range))
+    };
+    let max_cost_usd = usd("MAX_COST_USD");
+    let mut limits = |day, month| Limits {
+        day: usd(day).map(Micros::of_usd),
+        month: usd(month).map(Micros::of_usd),
+    };
+    let budgets = Budgets {
+        user: limits("BUDGET_USER_DAY_USD", "BUDGET_USER_MONTH_USD"),
+        all: limits("BUDGET_DAY_USD", "BUDGET_MONTH_USD"),
+    };
     let name = "PRICES_FILE";
     let prices = vars.optional(name).map(|file| {
         let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
@@ -30,13 +46,16 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Spending {
     Spending {
         max_cost_usd,
         prices: prices.unwrap_or_else(Prices::bundled),
+        budgets,
+        budget_segment: vars.number("BUDGET_SEGMENT", 500, 1..=1000) as u32,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Config;
-    use crate::domain::model::{Prices, bundle};
+    use super::*;
+    use crate::domain::model::bundle;
     use crate::domain::{Media, ProviderName};
 
     #[test]
@@ -71,6 +90,9 @@ mod tests {
             ("PRICES_FILE", "/no/such/file"),
             ("MAX_COST_USD", "-1"),
             ("MAX_COST_USD", "much"),
+            ("BUDGET_DAY_USD", "-1"),
+            ("BUDGET_USER_MONTH_USD", "1000001"),
+            ("BUDGET_SEGMENT", "0"),
         ] {
             let faults = Config::of(&[(name, value)]).unwrap_err();
 
@@ -79,5 +101,17 @@ mod tests {
         }
         let config = Config::of(&[("MAX_COST_USD", "0.5")]).unwrap();
         assert_eq!(config.worker.spending.max_cost_usd, Some(0.5));
+    }
+
+    #[test]
+    fn budgets_are_off_unless_one_is_set() {
+        let budgets = |pairs: &[(&str, &str)]| Config::of(pairs).unwrap().worker.spending.budgets;
+
+        assert!(budgets(&[]).is_unlimited());
+        let set = budgets(&[("BUDGET_USER_DAY_USD", "2.5"), ("BUDGET_MONTH_USD", "100")]);
+        assert!(!set.is_unlimited());
+        assert_eq!(set.user.day, Some(Micros::of_usd(2.5)));
+        assert_eq!(set.all.month, Some(Micros::of_usd(100.0)));
+        assert_eq!((set.user.month, set.all.day), (None, None));
     }
 }

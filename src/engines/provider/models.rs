@@ -320,22 +320,28 @@ impl Spending {
 
     /// Returns why an input may not be sent, if it costs too much or its price is not known.
     fn problem(&self, estimate_usd: Option<f64>) -> Option<Problem> {
-        let most = self.max_cost_usd?;
+        let most = self.max_cost_usd;
         let (asked, hint) = match estimate_usd {
-            Some(cost) if cost <= most => return None,
+            Some(cost) if most.is_none_or(|most| cost <= most) => return None,
             Some(cost) => (
                 Some(format!("{cost:.4} US dollars")),
                 "above the operator's limit MAX_COST_USD; ask for fewer images or a shorter video",
             ),
+            None if most.is_none() && self.budgets.is_unlimited() => return None,
             None => (
                 None,
-                "the price of the model is not known: the operator can add it to PRICES_FILE, or unset MAX_COST_USD",
+                "the price of the model is not known: the operator can add it to PRICES_FILE, or unset MAX_COST_USD and \
+                 all budgets (BUDGET_…)",
             ),
+        };
+        let allowed = match most {
+            Some(most) => format!("at most {most} US dollars"),
+            None => "a known price, since there is a budget".to_owned(),
         };
         Some(Problem {
             field: "cost".to_owned(),
             asked,
-            allowed: Some(format!("at most {most} US dollars")),
+            allowed: Some(allowed),
             hint: Some(hint.to_owned()),
         })
     }

@@ -116,6 +116,13 @@ pub fn generation_priced(provider: ProviderName, model: &str, cost: Cost) {
     catalogue::PROVIDER_COST.record(cost.usd, &[provider, model, source]);
 }
 
+/// A budget was asked for a reservation. `budget`: `user` or `all`; `outcome`: `granted`, `refused`, `full` or
+/// `unanswered`.
+pub fn budget_asked(budget: &'static str, outcome: &'static str) {
+    debug!(budget, outcome, "budget asked");
+    catalogue::BUDGET_RESERVATIONS.add(1, &[budget, outcome]);
+}
+
 /// A run's job was sent to its provider for the first time. `waited`: since the run started.
 pub fn run_began(kind: Kind, waited: Duration) {
     let kind = kind.as_str();

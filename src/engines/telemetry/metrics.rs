@@ -176,6 +176,11 @@ pub(super) const PROVIDER_COST: Metric =
         "Price of a generation in US dollars, by where it is from: PROVIDER, METERED or ESTIMATE; the sum is the \
 money spent. Models that genflow does not know are \"other\".",
     );
+pub(super) const BUDGET_RESERVATIONS: Metric =
+    counter("genflow_budget_reservations_total", &["budget", "outcome"]).help(
+        "Reservations asked of budgets, by budget (user or all) and outcome: granted, refused, \
+full or unanswered.",
+    );
 pub(super) const RUN_SECONDS: Metric = histogram(RUN, "genflow_run_seconds", &["kind", "outcome"])
     .help("Time from the start of a run to its outcome.");
 pub(super) const RUNS_FAILED: Metric = counter("genflow_runs_failed_total", &["kind", "code"])
@@ -276,6 +281,7 @@ pub(super) const CATALOGUE: &[Metric] = &[
     CALLBACKS,
     CALLBACKS_MISSED,
     PROVIDER_COST,
+    BUDGET_RESERVATIONS,
     RUN_SECONDS,
     RUNS_FAILED,
     RUN_WAIT_SECONDS,

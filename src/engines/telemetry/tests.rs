@@ -71,6 +71,7 @@ fn emit_all() {
         source: CostSource::Metered,
     };
     generation_priced(provider, "flux", cost);
+    budget_asked("user", "refused");
     slot_taken("main");
     slot_taken("fetch");
     slot_freed("fetch");

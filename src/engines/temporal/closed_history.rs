@@ -18,7 +18,8 @@ use self::received::ReceivedEvents;
 use super::history::{input, read_all};
 use crate::contract::activities::{FETCH, FINISH, SUBMIT};
 use crate::contract::run::{
-    ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit, Submitted,
+    BudgetUse, ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit,
+    Submitted,
 };
 use crate::domain::{Journal, ProviderName, Tried};
 
@@ -43,8 +44,17 @@ struct RunReader<'a> {
     common: CommonEvents,
     leftover: ProviderJobLeft,
     tried: Vec<Tried>,
-    /// The last `submit`: the history event that scheduled it, and its provider.
-    submit: Option<(i64, ProviderName)>,
+    /// What the candidates that have answered have reserved. A run that ends while one is asked settles that one's too.
+    budget: BudgetUse,
+    /// The last `submit`: the history event that scheduled it, and whom it asks.
+    submit: Option<(i64, Asked)>,
+}
+
+/// Whom a `submit` asks.
+#[derive(Clone, Copy)]
+struct Asked {
+    provider: ProviderName,
+    candidate: u32,
 }
 
 impl RunReader<'_> {
@@ -59,7 +69,11 @@ impl RunReader<'_> {
                 let pending = match name.as_str() {
                     SUBMIT => {
                         let submit: Submit = input(scheduled.input)?;
-                        self.submit = Some((event.event_id, submit.provider));
+                        let asked = Asked {
+                            provider: submit.provider,
+                            candidate: submit.candidate,
+                        };
+                        self.submit = Some((event.event_id, asked));
                         self.leftover = ProviderJobLeft::Unknown(JobLookup {
                             recent: true,
                             ..submit.job_lookup(self.run_id, at)
@@ -74,6 +88,7 @@ impl RunReader<'_> {
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
                         self.leftover = finish.leftover;
+                        self.budget = finish.budget;
                         finish.pending
                     }
                     other => return Err(unknown(other)),
@@ -82,10 +97,10 @@ impl RunReader<'_> {
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
                 self.common.events.confirm(completed.scheduled_event_id);
-                if let Some((id, provider)) = self.submit
+                if let Some((id, asked)) = self.submit
                     && id == completed.scheduled_event_id
                 {
-                    self.submitted(provider, input(completed.result)?);
+                    self.submitted(asked, input(completed.result)?);
                 }
             }
             Some(_) | None => {}
@@ -93,13 +108,14 @@ impl RunReader<'_> {
         Ok(())
     }
 
-    /// Notes the result of a `submit` to `provider`.
-    fn submitted(&mut self, provider: ProviderName, result: Submitted) {
+    /// Notes the result of a `submit`, as the run itself does.
+    fn submitted(&mut self, asked: Asked, result: Submitted) {
+        self.budget = self.budget.after(asked.candidate, &result);
         self.leftover = match result {
             Submitted::Accepted { job, .. } => ProviderJobLeft::Job(job),
             Submitted::Ambiguous { lookup, .. } => ProviderJobLeft::Unknown(lookup),
             Submitted::Declined { model, error, .. } => {
-                let tried = Tried::of(provider.as_str(), &model, &error);
+                let tried = Tried::of(asked.provider.as_str(), &model, &error);
                 self.tried.push(tried);
                 ProviderJobLeft::None
             }
@@ -114,6 +130,7 @@ impl RunReader<'_> {
         Ok(RunHistory {
             leftover: self.leftover,
             tried: self.tried,
+            budget: self.budget,
             ..history?
         })
     }
@@ -142,6 +159,7 @@ impl CommonEvents {
             events: self.events.into_events(),
             leftover: ProviderJobLeft::None,
             tried: Vec::new(),
+            budget: BudgetUse::default(),
         })
     }
 }
@@ -247,6 +265,7 @@ mod tests {
             attempts: 1,
             sent_at: None,
             input: SentInput::default(),
+            reserved: true,
         };
         let error = EventError::new(ErrorCode::InvalidRequest, "no", false);
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::sender::RecordSender;
 use super::{
-    Ask, Error, Operator, costs, doctor, get, list, models, replay, status, submit, watch,
+    Ask, Error, Operator, budget, costs, doctor, get, list, models, replay, status, submit, watch,
 };
 use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
@@ -45,6 +45,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Get(asked) => return get::get(config, asked, out).await,
         Operator::List(list) => return list::list(config, list, out).await,
         Operator::Costs(asked) => return costs::costs(config, asked, out).await,
+        Operator::Budget(budget) => return budget::show(config, budget, out).await,
         Operator::Replay(replay) => return replay::replay(config, replay, out).await,
         Operator::Models(models) => return models::run(config, models, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,

@@ -28,6 +28,7 @@ use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
+use crate::roles::worker::accounts::Accounts;
 use crate::roles::worker::listed::Listed;
 use crate::roles::worker::wakes::Wakes;
 
@@ -52,6 +53,7 @@ pub struct Work {
     pub(crate) listed: Listed,
     /// Those who poll jobs here, for callbacks to this worker.
     pub(crate) wakes: Wakes,
+    pub(crate) accounts: Accounts,
     pub drain: Drain,
 }
 
@@ -84,6 +86,8 @@ pub(crate) const LOOKUPS: u32 = 5;
 pub(crate) const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
 /// Time limit for all calls to the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
+/// Time limit for settling the budgets; after it the step is retried.
+const SETTLE_TIME: Duration = Duration::from_secs(20);
 /// Time limit for publishing; after it the step is retried.
 const PUBLISH_TIME: Duration = Duration::from_secs(120);
 
@@ -98,10 +102,12 @@ impl Work {
         Ok(in_time(publishing, "cannot publish the events").await?)
     }
 
-    /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
+    /// Ends a run: cancels what still runs at the provider, writes the manifest, settles what the run has reserved, and
+    /// publishes all events and the outcome.
     ///
     /// # Errors
-    /// [`Aborted::Again`] until the manifest is written and all is published. A cancel that fails is only logged.
+    /// [`Aborted::Again`] until the manifest is written, the budgets are settled and all is published. A cancel that fails
+    /// is only logged.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
         let ending = self.end_job(&input.pending.workflow, &input.leftover);
@@ -124,6 +130,12 @@ impl Work {
                 .await
                 .context("cannot write the manifest")?;
         }
+        let settling = self.accounts.finish(outcome, &input);
+        let settled = tokio::time::timeout(SETTLE_TIME, settling).await;
+        settled
+            .context("settling the budgets timed out")?
+            .context("cannot settle the budgets")?;
+        failpoint::hit("finish.settled").await;
         self.publish(&input.pending).await?;
         failpoint::hit("finish.published").await;
         let trace = input.pending.traceparent.as_deref();

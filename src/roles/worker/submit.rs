@@ -148,6 +148,7 @@ impl This<'_> {
             sends: mine.sends + 1,
             first_at: mine.first_at.or(Some(at)),
             waiting_since: Some(at),
+            reserved: mine.reserved || self.work.accounts.are_limited(),
             ..mine
         };
         let asked = Instant::now();
@@ -348,7 +349,7 @@ impl This<'_> {
                 let why = anyhow!("the provider did not accept the job: the next attempt may send");
                 clear(self.ctx, record.cleared(), why).await
             }
-            Found::Declined(error) => Ok(self.decline(error)),
+            Found::Declined(error) => Ok(self.decline(record, error)),
             Found::Nothing => self.unknown(record).await,
         }
     }
@@ -366,9 +367,13 @@ impl This<'_> {
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
                     lookup: self.job_lookup(record),
+                    reserved: record.reserved,
                 });
             }
         };
+        if record.state == Sent::Maybe {
+            self.count_as_spent(record).await?;
+        }
         let cleared = AttemptRecord {
             doubtful: record.doubtful || record.state == Sent::Maybe,
             ..record.cleared()

@@ -88,6 +88,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
         attempts: 1,
         sent_at: None,
         input: SentInput::default(),
+        reserved: false,
     };
     complete_submit(&client, &request, &accepted).await;
     terminate(&client, &request).await;

@@ -1,6 +1,6 @@
 //! The work of an attempt that may send, before its fence.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use futures::future::join_all;
 use temporalio_sdk::activities::ActivityError;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use crate::contract::run::{AttemptRecord, Submit, Submitted};
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::temporal::activity::{Aborted, every, failure};
+use crate::roles::worker::accounts::Unreserved;
 
 /// What the work before the fence leads to.
 pub(super) enum Before {
@@ -68,8 +69,63 @@ impl This<'_> {
         timeout(every(self.ctx), callback).await.ok().flatten()
     }
 
-    /// The work before the fence: publishes the events, and binds the request to its model's input. Ends the submit with
-    /// the result of an earlier attempt or run, if there is one, or if the model cannot make the request.
+    /// Binds the request to all that it names, and reserves what this candidate costs: only the one that is asked next may
+    /// be paid. The inner error ends the submit.
+    async fn affordable(
+        &self,
+        mine: AttemptRecord,
+    ) -> Result<Result<Bound, EventError>, ActivityError> {
+        let accounts = &self.work.accounts;
+        let bound = match self.bind_all(mine).await {
+            Ok(bound) if accounts.are_limited() => bound,
+            bound => return Ok(bound),
+        };
+        // `bind` refuses an unknown price; one that came through would not fit into any budget.
+        let usd = bound.quote.estimate_usd.unwrap_or(f64::INFINITY);
+        match accounts.reserve(self.input, self.run_id, usd).await {
+            Ok(()) => Ok(Ok(bound)),
+            Err(Unreserved::Refused(error)) => Ok(Err(error)),
+            Err(error @ (Unreserved::Full | Unreserved::Unanswered(_))) => {
+                Err(failure(Aborted::Again(error.into())))
+            }
+        }
+    }
+
+    /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own.
+    pub(super) async fn count_as_spent(&self, record: AttemptRecord) -> Result<(), ActivityError> {
+        let accounts = &self.work.accounts;
+        if !record.reserved {
+            return Ok(());
+        }
+        let settled = accounts.lose(self.input, self.run_id).await;
+        let settled = settled.context("cannot settle the budgets");
+        settled.map_err(|error| failure(error.into()))
+    }
+
+    /// Binds and reserves, or ends the submit if that cannot be.
+    async fn ready(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
+        let (bound, callback) = tokio::join!(self.affordable(mine), self.callback());
+        Ok(match bound? {
+            Ok(bound) => Before::Ready(bound, callback),
+            // The provider may answer the next attempt.
+            Err(error)
+                if error.code == ErrorCode::ProviderFailed && mine.number < self.input.attempts =>
+            {
+                return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+            }
+            // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
+            Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                error: still_unknown(&error),
+                lookup: self.job_lookup(mine),
+                reserved: mine.reserved,
+            }),
+            Err(error) => Before::Ended(self.unfit(mine, error)),
+        })
+    }
+
+    /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost.
+    /// Ends the submit with the result of an earlier attempt or run, if there is one, or if the model cannot make the
+    /// request or a budget has too little left.
     pub(super) async fn before(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
         // Shorter than the heartbeat time-out: no heartbeat is sent before the fence.
         let limit = every(self.ctx) * 2;
@@ -87,34 +143,26 @@ impl This<'_> {
             };
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
-                Found::Declined(error) => Before::Ended(self.decline(error)),
-                Found::NotAccepted | Found::Nothing => {
-                    match tokio::join!(self.bind_all(mine), self.callback()) {
-                        (Ok(bound), callback) => Before::Ready(bound, callback),
-                        // The provider may answer the next attempt.
-                        (Err(error), _)
-                            if error.code == ErrorCode::ProviderFailed
-                                && mine.number < self.input.attempts =>
-                        {
-                            return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
-                        }
-                        // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                        (Err(error), _) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
-                            error,
-                            lookup: self.job_lookup(mine),
-                        }),
-                        (Err(error), _) => Before::Ended(self.unfit(error)),
-                    }
-                }
+                Found::Declined(error) => Before::Ended(self.decline(mine, error)),
+                Found::NotAccepted | Found::Nothing => self.ready(mine).await?,
             })
         };
         let too_long = |_| {
             failure(Aborted::Again(anyhow!(
-                "the events, the result store or the model's schema took too long"
+                "the events, the result store, the model's schema or the budgets took too long"
             )))
         };
         timeout(limit, before).await.map_err(too_long)?
     }
+}
+
+/// Returns the error of a run whose earlier submit may have been accepted, and which may not submit again.
+fn still_unknown(error: &EventError) -> EventError {
+    let message = format!(
+        "it is not known whether the provider accepted the job, and it is not sent again: {}",
+        error.message
+    );
+    EventError::new(ErrorCode::SubmitAmbiguous, &message, true)
 }
 
 /// Limit on the problems of an error.

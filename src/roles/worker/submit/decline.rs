@@ -21,34 +21,40 @@ impl This<'_> {
         }
         self.confirm(fence, SubmitAnswer::Declined(error.clone()))
             .await;
-        Ok(self.decline(error))
+        Ok(self.decline(fence, error))
     }
 
-    /// Ends a submit that has sent nothing, because the model cannot make the request, or is not known to.
-    pub(super) fn unfit(&self, error: EventError) -> Submitted {
+    /// Ends a submit that has sent nothing, because the model cannot make the request, or is not known to, or because it
+    /// costs more than a budget has left.
+    pub(super) fn unfit(&self, mine: AttemptRecord, error: EventError) -> Submitted {
         let of_operator = self.input.candidate > 0 && !self.names_fallbacks();
         let is_invalid = error.code == ErrorCode::InvalidRequest;
         if is_invalid && of_operator {
             // The request did not ask for this model, so it is not at fault.
-            return self.decline_as(error, true);
+            return self.decline_as(mine, error, true);
         }
+        // The operator has the last word on what may be spent: no cheaper model is tried instead.
+        let is_final = is_invalid || error.code == ErrorCode::BudgetExceeded;
         // Otherwise there is no key, or no schema.
-        match is_invalid || self.input.others.is_empty() {
+        match is_final || self.input.others.is_empty() {
             true => Submitted::Refused(error),
-            false => self.decline(error),
+            false => self.decline(mine, error),
         }
     }
 
-    pub(super) fn decline(&self, error: EventError) -> Submitted {
-        self.decline_as(error, false)
+    /// Lets the next candidate try. What this one has reserved stays so until that one's reservation replaces it, or until
+    /// the run ends: no other run takes the place of one that goes on.
+    pub(super) fn decline(&self, record: AttemptRecord, error: EventError) -> Submitted {
+        self.decline_as(record, error, false)
     }
 
-    fn decline_as(&self, error: EventError, skipped: bool) -> Submitted {
+    fn decline_as(&self, record: AttemptRecord, error: EventError, skipped: bool) -> Submitted {
         events::run_declined(self.provider.name(), error.code);
         Submitted::Declined {
             model: self.provider.model(&self.input.spec).to_owned(),
             error,
             skipped,
+            reserved: record.reserved,
         }
     }
 

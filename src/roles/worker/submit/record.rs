@@ -30,6 +30,7 @@ impl AttemptRecord {
             attempts: self.sends,
             sent_at: self.first_at,
             input,
+            reserved: self.reserved,
         }
     }
 
@@ -39,6 +40,7 @@ impl AttemptRecord {
             result,
             attempts: self.sends,
             sent_at: self.first_at,
+            reserved: self.reserved,
         }
     }
 
@@ -78,6 +80,7 @@ pub(super) fn take_over(
         first_at: None,
         waiting_since: dropped.then(now),
         doubtful: false,
+        reserved: false,
     };
     previous.map_or(fresh, |record| AttemptRecord { number, ..record })
 }
@@ -121,6 +124,7 @@ mod tests {
             first_at: Some(7),
             waiting_since: Some(8),
             doubtful: false,
+            reserved: false,
         })
     }
 

@@ -164,6 +164,7 @@ mod tests {
             first_at: None,
             waiting_since: None,
             doubtful: false,
+            reserved: false,
         };
         adopted(kept, record)
     }

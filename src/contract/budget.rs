@@ -1,0 +1,39 @@
+//! What goes to and from `budget.v1`, which keeps the account of one user, or of all users together.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::budget::{Account, Limits, Micros, Spend};
+
+/// The input of `budget.v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStart {
+    /// Carried over on continue-as-new.
+    #[serde(default)]
+    pub account: Account,
+    /// Number of changes after which the workflow continues as new.
+    pub segment: u32,
+}
+
+/// The input of the update `reserve.v1`; it returns an [`Answer`](crate::domain::budget::Answer).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Temporal's run id.
+    pub run: String,
+    /// The candidate of the run that is asked next.
+    #[serde(default)]
+    pub candidate: u32,
+    pub amount: Micros,
+    /// As the worker that asks knows them.
+    pub limits: Limits,
+}
+
+/// The content of the signal `settle.v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// Temporal's run id.
+    pub run: String,
+    pub spend: Spend,
+    /// The candidates of the run below this one have declined: what they reserved is given back.
+    #[serde(default)]
+    pub declined: u32,
+}

@@ -1,0 +1,338 @@
+//! What an account may spend in a day and in a month: an amount is reserved before a submit, and settled when its run
+//! ends.
+//!
+//! Days and months are those of the calendar in UTC. A reservation counts for the day, and the month, in which it was
+//! made; what it cost in the end counts for the same ones. Once they are over, it no longer counts.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike as _, Months};
+use serde::{Deserialize, Serialize};
+
+/// Most open reservations of an account: it must fit into the input of a workflow, of 2 MB at most.
+const MOST_OPEN: usize = 20_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// An amount in millionths of a US dollar: sums of whole numbers are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Micros(u64);
+
+impl Micros {
+    /// Converts US dollars, rounded up to a whole millionth.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an amount below zero is 0, and one that is too large is the largest"
+    )]
+    pub fn of_usd(usd: f64) -> Self {
+        // A sum of floats such as 0.1 + 0.2 is not rounded up for its last digit.
+        Self((usd * 1e6 - 1e-3).ceil() as u64)
+    }
+
+    /// Returns US dollars.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl std::iter::Sum for Micros {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::plus)
+    }
+}
+
+/// The most that an account may spend; `None`: any amount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub day: Option<Micros>,
+    pub month: Option<Micros>,
+}
+
+impl Limits {
+    pub fn is_unlimited(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The limits of each user, and of all users together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    pub user: Limits,
+    pub all: Limits,
+}
+
+impl Budgets {
+    pub fn is_unlimited(self) -> bool {
+        self.user.is_unlimited() && self.all.is_unlimited()
+    }
+}
+
+/// The time for which a limit holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    Day,
+    Month,
+}
+
+impl Period {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
+    /// Returns when the period of this day ends, in milliseconds since the epoch.
+    fn end(self, day: i64) -> i64 {
+        let midnight = DateTime::from_timestamp_millis(day * DAY_MS).unwrap_or_default();
+        let next = match self {
+            Self::Day => return (day + 1) * DAY_MS,
+            Self::Month => midnight
+                .with_day(1)
+                .and_then(|it| it.checked_add_months(Months::new(1))),
+        };
+        next.unwrap_or(midnight).timestamp_millis()
+    }
+}
+
+/// Returns when the month of `at` ends; both in milliseconds since the epoch.
+pub fn month_end(at: i64) -> i64 {
+    Period::Month.end(at.div_euclid(DAY_MS))
+}
+
+/// The answer to a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The amount is reserved, whether by this call or an earlier one.
+    Granted,
+    Refused(Refusal),
+    /// The account has as many open reservations as it can hold: some must be settled first.
+    Full,
+}
+
+/// Why an amount was not reserved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub period: Period,
+    pub limit: Micros,
+    /// What the limit leaves at present.
+    pub left: Micros,
+    /// When the period ends, in milliseconds since the epoch.
+    pub frees_at: i64,
+}
+
+/// What a run has spent of its reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spend {
+    /// Nothing was paid.
+    Nothing,
+    /// The cost is not known: the whole reservation counts as spent.
+    Reserved,
+    Cost(Micros),
+}
+
+/// What an account has spent and reserved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The last day on which it changed, in days since the epoch.
+    day: i64,
+    spent_day: Micros,
+    spent_month: Micros,
+    /// By run; all of this month.
+    open: BTreeMap<String, Reservation>,
+    /// As the last reservation knew them; a reservation brings its own.
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reservation {
+    amount: Micros,
+    /// The candidate of the run that may cost it: 0 for the request's own model, n for the n-th fallback.
+    #[serde(default, skip_serializing_if = "is_first")]
+    candidate: u32,
+    /// In days since the epoch.
+    day: i64,
+}
+
+/// What is known about an account at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    pub day: Usage,
+    pub month: Usage,
+    /// Number of reservations that are not settled.
+    pub open: usize,
+}
+
+/// What is used of one limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub spent: Micros,
+    pub reserved: Micros,
+    pub limit: Option<Micros>,
+    /// When the period ends, in milliseconds since the epoch.
+    pub frees_at: i64,
+}
+
+impl Statement {
+    /// Returns the statement of an account on which nothing was ever reserved.
+    pub fn unused(limits: Limits, at: i64) -> Self {
+        let account = Account {
+            limits,
+            ..Account::default()
+        };
+        account.statement(at)
+    }
+}
+
+impl Usage {
+    fn used(self) -> Micros {
+        self.spent.plus(self.reserved)
+    }
+}
+
+impl Account {
+    /// Reserves an amount for a run, if it fits into the limits. `at` is in milliseconds since the epoch.
+    ///
+    /// A run has one reservation: a repeat on the same day is granted, one with a larger amount raises it if the rest fits,
+    /// and one on a later day moves it to that day. One for a later candidate of the run replaces it, by a smaller amount
+    /// too: the candidate before has accepted nothing. After a refusal an earlier reservation is still there.
+    pub fn reserve(
+        &mut self,
+        run: &str,
+        candidate: u32,
+        amount: Micros,
+        limits: Limits,
+        at: i64,
+    ) -> Answer {
+        self.roll(at);
+        self.limits = limits;
+        let before = self.open.get(run).copied();
+        let amount = match before {
+            // It comes late: its candidate has declined, so whoever asks cannot send any more.
+            Some(it) if it.candidate > candidate => return Answer::Granted,
+            Some(it) if it.candidate == candidate => it.amount.max(amount),
+            Some(_) | None => amount,
+        };
+        let wanted = Reservation {
+            amount,
+            candidate,
+            day: self.day,
+        };
+        if before == Some(wanted) {
+            return Answer::Granted;
+        }
+        if before.is_none() && self.open.len() >= MOST_OPEN {
+            return Answer::Full;
+        }
+        // Its own reservation is not in the way.
+        self.open.remove(run);
+        let refusal = self.refusal(amount);
+        if let Some(reservation) = refusal.as_ref().map_or(Some(wanted), |_| before) {
+            self.open.insert(run.to_owned(), reservation);
+        }
+        refusal.map_or(Answer::Granted, Answer::Refused)
+    }
+
+    /// Settles the reservation of a run, of which the candidates below `declined` have accepted nothing: the reservation
+    /// of one of those is given back, whatever was spent. Does nothing for a run without one, so a repeat changes nothing.
+    pub fn settle(&mut self, run: &str, spend: Spend, declined: u32, at: i64) {
+        self.roll(at);
+        let Some(reservation) = self.open.remove(run) else {
+            return;
+        };
+        let cost = match spend {
+            _ if reservation.candidate < declined => Micros::default(),
+            Spend::Nothing => Micros::default(),
+            Spend::Reserved => reservation.amount,
+            Spend::Cost(cost) => cost,
+        };
+        self.spent_month = self.spent_month.plus(cost);
+        if reservation.day == self.day {
+            self.spent_day = self.spent_day.plus(cost);
+        }
+    }
+
+    /// Returns what is spent and reserved at a time, in milliseconds since the epoch.
+    pub fn statement(&self, at: i64) -> Statement {
+        let mut now = self.clone();
+        now.roll(at);
+        let usage = |period| now.usage(period);
+        Statement {
+            day: usage(Period::Day),
+            month: usage(Period::Month),
+            open: now.open.len(),
+        }
+    }
+
+    /// Returns whether nothing is spent or reserved in the month of `at`, so that the account need not be kept.
+    pub fn is_empty(&self, at: i64) -> bool {
+        let now = self.statement(at);
+        now.open == 0 && now.month.spent == Micros::default()
+    }
+
+    /// Begins the day, and the month, of `at`. A clock that goes back does not bring an earlier day back.
+    fn roll(&mut self, at: i64) {
+        let day = at.div_euclid(DAY_MS);
+        if day <= self.day {
+            return;
+        }
+        if at >= Period::Month.end(self.day) {
+            self.spent_month = Micros::default();
+            self.open.clear();
+        }
+        self.spent_day = Micros::default();
+        self.day = day;
+    }
+
+    fn refusal(&self, amount: Micros) -> Option<Refusal> {
+        // The month first: it frees last.
+        [Period::Month, Period::Day].into_iter().find_map(|period| {
+            let usage = self.usage(period);
+            let limit = usage.limit?;
+            (usage.used().plus(amount) > limit).then(|| Refusal {
+                period,
+                limit,
+                left: limit.minus(usage.used()),
+                frees_at: usage.frees_at,
+            })
+        })
+    }
+
+    fn usage(&self, period: Period) -> Usage {
+        let (spent, limit) = match period {
+            Period::Day => (self.spent_day, self.limits.day),
+            Period::Month => (self.spent_month, self.limits.month),
+        };
+        let counts = |it: &&Reservation| period == Period::Month || it.day == self.day;
+        let open = self.open.values().filter(counts);
+        Usage {
+            spent,
+            reserved: open.map(|it| it.amount).sum(),
+            limit,
+            frees_at: period.end(self.day),
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_first(candidate: &u32) -> bool {
+    *candidate == 0
+}
+
+#[cfg(test)]
+mod tests;

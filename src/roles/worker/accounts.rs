@@ -1,0 +1,217 @@
+//! The budgets of this worker: an amount is reserved before a submit, and settled when its run ends.
+//!
+//! A run has one reservation on each account, for the candidate that it asks. When that one declines, the reservation of
+//! the next one replaces it, and if there is no next one, the end of the run gives it back. Both calls may be repeated, by other workers too: the account does each of
+//! them once. Without a budget, no call is made.
+
+use std::fmt;
+
+use crate::contract::budget::{Reserve, Settle};
+use crate::contract::run::{Finish, PendingEvents, ProviderJobLeft, Submit};
+use crate::domain::budget::{Answer, Budgets, Limits, Micros, Period, Refusal, Spend};
+use crate::domain::time::rfc3339;
+use crate::domain::{ErrorCode, Event, EventError, Kind};
+use crate::engines::config::Spending;
+use crate::engines::telemetry::events;
+use crate::engines::temporal::budgets::Holder;
+use crate::engines::temporal::client::{Error, Temporal, comes_and_goes};
+
+/// The accounts, and the limits that this worker knows.
+pub(crate) struct Accounts {
+    temporal: Temporal,
+    budgets: Budgets,
+    segment: u32,
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.budgets.fmt(f)
+    }
+}
+
+/// Why nothing was reserved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreserved {
+    /// The request must not be sent.
+    #[error("{}", .0.message)]
+    Refused(EventError),
+    #[error("a budget has too many runs that are not over")]
+    Full,
+    #[error("a budget did not answer")]
+    Unanswered(#[source] Error),
+}
+
+impl Accounts {
+    pub(crate) fn new(temporal: Temporal, spending: &Spending) -> Self {
+        Self {
+            temporal,
+            budgets: spending.budgets,
+            segment: spending.budget_segment,
+        }
+    }
+
+    /// Returns whether this worker has a budget.
+    pub(crate) fn are_limited(&self) -> bool {
+        !self.budgets.is_unlimited()
+    }
+
+    /// Reserves what a submit of a run costs, for its user and for all users. After a refusal nothing is reserved.
+    pub(crate) async fn reserve(
+        &self,
+        submit: &Submit,
+        run: &str,
+        usd: f64,
+    ) -> Result<(), Unreserved> {
+        let user = self.user(&submit.pending).await;
+        let user = &user.map_err(Unreserved::Unanswered)?;
+        let amount = Micros::of_usd(usd);
+        let accounts = [(user, self.budgets.user), (&Holder::All, self.budgets.all)];
+        let limited = |(_, limits): &(&Holder, Limits)| !limits.is_unlimited();
+        for (holder, limits) in accounts.into_iter().filter(limited) {
+            let asked = Reserve {
+                run: run.to_owned(),
+                candidate: submit.candidate,
+                amount,
+                limits,
+            };
+            let answer = self.temporal.reserve(holder, asked, self.segment).await;
+            events::budget_asked(name(holder), outcome(&answer));
+            match answer.map_err(Unreserved::Unanswered)? {
+                Answer::Granted => {}
+                Answer::Full => return Err(Unreserved::Full),
+                Answer::Refused(refusal) => {
+                    // Also what a candidate before has reserved: the run ends.
+                    let given_back = self.settle(user, run, Spend::Nothing, 0).await;
+                    given_back.map_err(Unreserved::Unanswered)?;
+                    return Err(Unreserved::Refused(exceeded(holder, amount, &refusal)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what a run has reserved as spent: a submit may have been accepted, and another one follows.
+    pub(crate) async fn lose(&self, submit: &Submit, run: &str) -> Result<(), Error> {
+        let user = self.user(&submit.pending).await?;
+        self.settle(&user, run, Spend::Reserved, submit.candidate)
+            .await
+    }
+
+    /// Returns the user of a run: by its events, or by its search attributes once all of them are confirmed.
+    async fn user(&self, pending: &PendingEvents) -> Result<Holder, Error> {
+        if let Some(event) = pending.events.first() {
+            return Ok(Holder::of(&event.user_id));
+        }
+        let user = self.temporal.user(&pending.workflow).await?;
+        user.map(|user| Holder::of(&user))
+            .ok_or_else(comes_and_goes)
+    }
+
+    /// Settles what a run has reserved, also on an account that has no limit now: it may have had one.
+    async fn settle(
+        &self,
+        user: &Holder,
+        run: &str,
+        spend: Spend,
+        declined: u32,
+    ) -> Result<(), Error> {
+        for holder in [user, &Holder::All] {
+            let settled = Settle {
+                run: run.to_owned(),
+                spend,
+                declined,
+            };
+            self.temporal.settle(holder, settled).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles a run that ends. Makes no call if the run has reserved nothing, as far as it knows, and this worker has
+    /// no budget.
+    pub(crate) async fn finish(&self, outcome: &Event, input: &Finish) -> Result<(), Error> {
+        let may_be_reserved = input.budget.reserved || self.are_limited();
+        let run = outcome.run_id.as_deref();
+        let (Some(run), true, false) = (run, may_be_reserved, outcome.kind == Kind::Batch) else {
+            return Ok(());
+        };
+        let user = Holder::of(&outcome.user_id);
+        let spend = spend(outcome, input);
+        self.settle(&user, run, spend, input.budget.declined).await
+    }
+}
+
+/// Returns what a run has spent: the cost that its result tells, wherever that is from. If that is not known, it is what was reserved: a budget is not exceeded by jobs that
+/// failed, or were cancelled, after their provider had accepted them.
+fn spend(outcome: &Event, input: &Finish) -> Spend {
+    if let Some(result) = &outcome.result {
+        let cost = result.cost_usd.map(Micros::of_usd);
+        return cost.map_or(Spend::Reserved, Spend::Cost);
+    }
+    // Codes of runs without a job left that may have been made and paid nevertheless.
+    let may_be_made = outcome.error.as_ref().is_some_and(|error| {
+        matches!(
+            error.code,
+            ErrorCode::StoreFailed
+                | ErrorCode::ResultInvalid
+                | ErrorCode::ResultUnavailable
+                | ErrorCode::Terminated
+                | ErrorCode::TimedOut
+        )
+    });
+    let is_left = !matches!(input.leftover, ProviderJobLeft::None);
+    if !input.budget.not_accepted && (is_left || input.sent_at.is_some() || may_be_made) {
+        Spend::Reserved
+    } else {
+        Spend::Nothing
+    }
+}
+
+fn name(holder: &Holder) -> &'static str {
+    match holder {
+        Holder::User(_) => "user",
+        Holder::All => "all",
+    }
+}
+
+fn outcome(answer: &Result<Answer, Error>) -> &'static str {
+    match answer {
+        Ok(Answer::Granted) => "granted",
+        Ok(Answer::Refused(_)) => "refused",
+        Ok(Answer::Full) => "full",
+        Err(_) => "unanswered",
+    }
+}
+
+fn exceeded(holder: &Holder, amount: Micros, refusal: &Refusal) -> EventError {
+    let Refusal {
+        period,
+        limit,
+        left,
+        frees_at,
+    } = refusal;
+    let (whose, variable) = match (holder, period) {
+        (Holder::User(_), Period::Day) => ("the user's", "BUDGET_USER_DAY_USD"),
+        (Holder::User(_), Period::Month) => ("the user's", "BUDGET_USER_MONTH_USD"),
+        (Holder::All, Period::Day) => ("all users'", "BUDGET_DAY_USD"),
+        (Holder::All, Period::Month) => ("all users'", "BUDGET_MONTH_USD"),
+    };
+    let period = period.as_str();
+    let advice = if amount > *limit {
+        "this is more than the whole budget: ask for less".to_owned()
+    } else {
+        format!(
+            "it frees at {}: send the request again then",
+            rfc3339(*frees_at)
+        )
+    };
+    let message = format!(
+        "{whose} budget of the {period} has {:.4} US dollars left, and the request may cost {:.4}; {advice}, or have the \
+         operator raise {variable}",
+        left.usd(),
+        amount.usd(),
+    );
+    EventError::new(ErrorCode::BudgetExceeded, &message, false)
+}
+
+#[cfg(test)]
+mod tests;
