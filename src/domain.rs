@@ -25,6 +25,7 @@ mod sealed;
 mod secret;
 mod size;
 mod spec;
+pub mod standard_webhooks;
 pub(crate) mod time;
 pub(crate) mod token_buckets;
 

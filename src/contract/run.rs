@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 pub use self::batch::{BatchStart, ClosedItem};
 pub use self::fallback::{Candidate, Fallbacks, KindFallbacks};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
-pub(crate) use self::submit::submit_key;
 pub use self::submit::{
     AttemptRecord, BudgetUse, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
 };
+pub(crate) use self::submit::{submit_key, workflow_of};
 use crate::domain::model::Quote;
 use crate::domain::{
     BatchSummary, CostSource, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify,
@@ -225,6 +225,9 @@ pub struct Job {
     /// URL of the result, for a provider that serves it separately.
     pub result_url: String,
     pub cancel_url: String,
+    /// Whether the provider was asked to call back when the job ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_back: bool,
 }
 
 /// The input of `fetch.v1`.

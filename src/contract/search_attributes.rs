@@ -14,11 +14,13 @@ pub const GEN_KIND: &str = "GenKind";
 /// The batch that a run is an item of.
 pub const GEN_BATCH: &str = "GenBatch";
 
-/// Set when a run is cancelled during `fetch`. Workers list the runs that have it, because a `fetch` rarely sends a
-/// heartbeat.
+/// Set during `fetch`, when a run is cancelled or its provider has called back. Workers list the runs that have it, because
+/// a `fetch` rarely sends a heartbeat.
 pub const GEN_STATE: &str = "GenState";
-/// The value of [`GEN_STATE`].
+/// A value of [`GEN_STATE`].
 pub const CANCELLING: &str = "CANCELLING";
+/// A value of [`GEN_STATE`]: the worker that was called is not the one that polls the job.
+pub const CALLED_BACK: &str = "CALLED_BACK";
 
 /// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).
 pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -37,4 +39,9 @@ pub(crate) fn attributes(user: &UserId, kind: Kind, batch: Option<&RequestId>) -
 /// Returns what a run adds to its attributes when its `fetch` is cancelled.
 pub(crate) fn cancelling() -> [SearchAttributeUpdate; 1] {
     [SearchAttributeKey::keyword(GEN_STATE).value_set(CANCELLING.to_owned())]
+}
+
+/// Returns what a run adds to its attributes when its provider has called back during `fetch`.
+pub(crate) fn called_back() -> [SearchAttributeUpdate; 1] {
+    [SearchAttributeKey::keyword(GEN_STATE).value_set(CALLED_BACK.to_owned())]
 }

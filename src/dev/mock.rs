@@ -42,6 +42,10 @@ pub async fn run(
     config
         .worker
         .relocate(|name| url(address, name).parse().ok());
+    if let Some(callbacks) = &mut config.worker.callbacks {
+        let keys = format!("http://{address}/.well-known/jwks.json");
+        callbacks.fal_keys = keys.parse().unwrap_or_else(|_| callbacks.fal_keys.clone());
+    }
     // The simulator outlives the roles, and answers their last calls.
     let served = CancellationToken::new();
     let working = async {

@@ -25,6 +25,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -34,6 +35,7 @@ use self::{
     script::OutputFault,
 };
 
+mod callback;
 mod fal;
 mod job;
 mod ledger;
@@ -77,6 +79,8 @@ pub struct SimulatorOptions {
 pub struct Simulator {
     listener: TcpListener,
     shared: Arc<SimulatorState>,
+    /// Jobs whose end is called back, by id.
+    called_back: UnboundedReceiver<String>,
 }
 
 impl Simulator {
@@ -87,14 +91,17 @@ impl Simulator {
         let SimulatorOptions { listen, job_time } = options;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
+        let (call_back, called_back) = unbounded_channel();
         let shared = SimulatorState {
             ledger: Mutex::default(),
             job_time,
             address,
+            call_back,
         };
         Ok(Self {
             listener,
             shared: Arc::new(shared),
+            called_back,
         })
     }
 
@@ -109,15 +116,22 @@ impl Simulator {
     ///
     /// The server fails. A bad connection or request never ends it.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { listener, shared } = self;
+        let Self {
+            listener,
+            shared,
+            called_back,
+        } = self;
+        let calling = callback::send_all(shared.clone(), called_back);
         let lines = Lines {
             listener,
             stop: stop.clone(),
         };
         let service = routes(shared).into_make_service_with_connect_info::<Line>();
-        axum::serve(lines, service)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        let serving = axum::serve(lines, service).with_graceful_shutdown(stop.cancelled_owned());
+        tokio::select! {
+            served = async { serving.await } => served,
+            called = calling => called.map_err(io::Error::other),
+        }
     }
 }
 
@@ -127,6 +141,7 @@ struct SimulatorState {
     ledger: Mutex<Ledger>,
     job_time: Duration,
     address: SocketAddr,
+    call_back: UnboundedSender<String>,
 }
 
 impl SimulatorState {
@@ -144,6 +159,7 @@ fn routes(shared: Arc<SimulatorState>) -> Router {
         .merge(replicate::routes())
         .merge(openai::routes())
         .merge(fal::routes())
+        .merge(callback::routes())
         .fallback(async || replicate::not_found())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)

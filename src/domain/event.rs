@@ -4,11 +4,14 @@
 //! Avro, Temporal payloads (JSON) and webhooks. An event is complete when it is created; publishing adds nothing.
 //! Histories contain this type: a new field is an `Option` or has a default; never remove or retype one.
 
+mod tried;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
+pub use self::tried::Tried;
 use super::{CostSource, ErrorCode, Sealed, WorkflowId};
 
 /// The namespace of all event ids (contract, section 3, rule 4).
@@ -167,16 +170,6 @@ pub struct EventError {
     /// All fields of the input that the model cannot serve.
     #[serde(default)]
     pub problems: Vec<Problem>,
-}
-
-/// A model that did not make a request, and why (contract, 6.12).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    pub provider: String,
-    pub model: String,
-    pub code: ErrorCode,
-    /// At most 300 characters.
-    pub message: String,
 }
 
 /// A field that the model cannot serve as requested.
@@ -346,31 +339,6 @@ impl EventError {
             retryable,
             problems: Vec::new(),
         }
-    }
-}
-
-impl Tried {
-    pub fn of(provider: &str, model: &str, error: &EventError) -> Self {
-        let cut = |text: &str, longest: usize| text.chars().take(longest).collect();
-        Self {
-            provider: provider.to_owned(),
-            model: cut(model, 256),
-            code: error.code,
-            message: cut(&error.message, 300),
-        }
-    }
-}
-
-/// Who did not make it, and why.
-impl std::fmt::Display for Tried {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            provider,
-            model,
-            code,
-            message,
-        } = self;
-        write!(f, "{provider} {model}: {}: {message}", code.as_str())
     }
 }
 

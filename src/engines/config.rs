@@ -4,6 +4,7 @@
 //! variables are read, whatever role is chosen; [`crate::app::settings`] checks what only some roles need.
 
 pub mod api_keys;
+mod callbacks;
 mod egress;
 mod intake;
 mod kafka;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::callbacks::Callbacks;
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};

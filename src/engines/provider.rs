@@ -5,6 +5,7 @@
 //! `poll`, `cancel` and `find` ask about a job.
 
 mod answer;
+mod callback;
 mod fal;
 mod memory;
 mod model_name;
@@ -25,6 +26,8 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
+use self::callback::Callbacks;
+pub use self::callback::{Refused, SignedHead};
 pub use self::memory::Held;
 use self::memory::MemoryBudget;
 use self::models::Models;
@@ -59,6 +62,7 @@ struct Clients {
     asking: Client,
     memory: MemoryBudget,
     models: Arc<Models>,
+    callbacks: Arc<Callbacks>,
 }
 
 /// The state of a job.
@@ -132,6 +136,7 @@ impl Providers {
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
             memory: MemoryBudget::new(),
             models: Arc::new(Models::new(schemas, config.spending.clone())),
+            callbacks: Arc::new(Callbacks::new(config.callbacks.clone())),
         };
         let config = config.clone();
         Ok(Self { config, clients })
@@ -339,6 +344,7 @@ impl Provider {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: String::new(),
+            called_back: false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Each check is independent. An engine that does not answer is one finding, not twenty. The rules are those of
 //! `setup`: topics by [`crate::engines::kafka::admin`], subjects and the dedup window by [`crate::operate::setup`].
 
+mod callbacks;
 mod endpoints;
 mod kafka;
 mod local;
@@ -113,14 +114,15 @@ pub async fn examine(config: &Config, try_fairness: bool) -> Report {
         }
         (kafka, temporal)
     };
-    let ((kafka, temporal), registry, provider, store) = tokio::join!(
+    let ((kafka, temporal), registry, provider, callbacks, store) = tokio::join!(
         Box::pin(engines),
         Box::pin(registry::examine(config)),
         Box::pin(provider::examine(config)),
+        Box::pin(callbacks::examine(config)),
         Box::pin(store::examine(config)),
     );
     let local = local::examine(config);
-    let checks = [kafka, registry, temporal, provider, store, local].concat();
+    let checks = [kafka, registry, temporal, provider, callbacks, store, local].concat();
     Report {
         ok: checks.iter().all(|check| check.verdict != Verdict::Fail),
         checks,

@@ -6,10 +6,12 @@
 
 pub(crate) mod accounts;
 pub mod activities;
-pub(crate) mod cancels;
+pub(crate) mod callbacks;
 pub(crate) mod heartbeat;
+pub(crate) mod listed;
 pub mod steps;
 pub(crate) mod submit;
+pub(crate) mod wakes;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -34,8 +36,9 @@ use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::roles::worker::accounts::Accounts;
 use crate::roles::worker::activities::Activities;
-use crate::roles::worker::cancels::Cancels;
+use crate::roles::worker::listed::Listed;
 use crate::roles::worker::steps::{Drain, Shares, Waits, Work};
+use crate::roles::worker::wakes::Wakes;
 use crate::workflows;
 
 /// Concurrent polls for each kind of task of a queue.
@@ -65,7 +68,8 @@ pub async fn run(
         stop.cancelled().await;
         stops.iter().for_each(|stop| stop());
     };
-    // Cancelled runs are listed until the last fetch has ended.
+    let callbacks = callbacks::listen(settings).await?;
+    // Runs are listed, and callbacks taken, until the last fetch has ended.
     let over = CancellationToken::new();
     let ended = async {
         let running = workers.iter_mut();
@@ -76,12 +80,14 @@ pub async fn run(
     };
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
-    let listing = work.cancels.watch(temporal, &over);
-    let (ended, (), (), (), ()) = tokio::join!(ended, stopping, sweeping, watching, listing);
+    let listing = work.listed.watch(temporal, &over);
+    let serving = stopping_all(callbacks::serve(callbacks, &work, temporal, &over), &stop);
+    let (ended, (), (), (), (), served) =
+        tokio::join!(ended, stopping, sweeping, watching, listing, serving);
     // The rest of the grace period is for the rest of the process.
     work.store.close(config.grace.mul_f64(0.1)).await;
     ended?;
-    Ok(())
+    served.context("cannot take callbacks")
 }
 
 /// Awaits the end of one worker. However it ends, the others and the whole role then stop too.
@@ -117,7 +123,8 @@ fn work(
         settings: settings.clone(),
         waits: Waits::new(settings.submit_wait, settings.activity_slots),
         shares: Shares::of(settings.fetch_slots),
-        cancels: Cancels::default(),
+        listed: Listed::default(),
+        wakes: Wakes::default(),
         accounts: Accounts::new(temporal.clone(), &settings.spending),
         drain: Drain { stop, grace },
     })

@@ -12,7 +12,8 @@ use temporalio_common::ActivityCloseTimeouts;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
-    ActivityExecutionError, ActivityOptions, WorkflowContext, WorkflowContextView, WorkflowResult,
+    ActivityExecutionError, ActivityOptions, SyncWorkflowContext, WaitConditionOptions,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
     WorkflowTermination,
 };
 
@@ -21,7 +22,7 @@ use crate::contract::run::{
     Candidate, Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, SentInput, Start,
     StatusAnswer, Submit, Submitted,
 };
-use crate::contract::search_attributes::cancelling;
+use crate::contract::search_attributes::{called_back, cancelling};
 use crate::domain::{CostSource, ErrorCode, EventError, Generated, Outcome, Output, Tried};
 use crate::workflows::run_core::{Ending, HasStatus, RunCore, not_started_in_time, show};
 use crate::workflows::support::{failed, is_expired, last_record, now, options, readable};
@@ -36,6 +37,8 @@ const FETCH_GRACE: Duration = Duration::from_secs(90);
 #[derive(Default)]
 pub struct Generation {
     status: StatusAnswer,
+    /// Whether the provider has called back since `fetch` was last scheduled.
+    is_called_back: bool,
 }
 
 #[workflow_methods]
@@ -52,6 +55,12 @@ impl Generation {
                 Err(WorkflowTermination::cancelled())
             }
         }
+    }
+
+    /// Notes that the provider has called back a worker that does not poll the job.
+    #[signal(name = "callback")]
+    pub fn callback(&mut self, _: &mut SyncWorkflowContext<Self>) {
+        self.is_called_back = true;
     }
 
     /// Returns the progress of the run.
@@ -391,19 +400,37 @@ async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) ->
     run.ended(ProviderJobLeft::Job(job), Outcome::Cancelled)
 }
 
-/// Runs `fetch` once. A cancel also sets a search attribute, by which the worker notices it within seconds: its next
-/// heartbeat may be minutes away.
+/// Runs `fetch` once. A cancel or a callback also sets a search attribute, by which the worker notices it within seconds: its
+/// next heartbeat, or its next poll, may be minutes away.
 async fn fetch(
     ctx: &Context,
     run: &GenerationRun,
     input: Fetch,
     options: ActivityOptions,
 ) -> Result<Fetched, ActivityExecutionError> {
+    // Its first poll notices what was called back before.
+    ctx.state_mut(|workflow| workflow.is_called_back = false);
     let mut fetching = pin!(ctx.execute_activity(RequestActivities::fetch, input, options));
     let mut cancelled = pin!(run.core.scope.cancelled());
+    let is_called_back = |workflow: &Generation| workflow.is_called_back;
+    // A cancel must not end this wait: it would look like a callback.
+    let uncancelled = WaitConditionOptions::builder()
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
+    let mut called = pin!(ctx.wait_condition_with_options(is_called_back, uncancelled));
     workflows::select! {
         fetched = fetching => return fetched,
         () = cancelled => ctx.upsert_search_attributes(cancelling()),
+        _ = called => {
+            // A build without callbacks took no step at this signal.
+            if ctx.patched("callback") {
+                ctx.upsert_search_attributes(called_back());
+            }
+            workflows::select! {
+                fetched = fetching => return fetched,
+                () = cancelled => ctx.upsert_search_attributes(cancelling()),
+            }
+        }
     }
     fetching.await
 }

@@ -19,6 +19,7 @@ mod access;
 mod batch;
 mod budgets;
 mod builds;
+mod callbacks;
 mod closed;
 mod command_line;
 mod compose;

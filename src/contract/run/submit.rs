@@ -218,6 +218,11 @@ pub(crate) fn submit_key(workflow: &WorkflowId, candidate: u32) -> String {
     }
 }
 
+/// Returns the workflow id in a submit's key.
+pub(crate) fn workflow_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(workflow, _)| workflow)
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"

@@ -1,5 +1,6 @@
-//! Jobs that wait at the provider, and what they cost while nothing happens.
+//! Jobs that wait at the provider, and what they cost while nothing happens: polled as usual, and with callbacks.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,11 +27,32 @@ pub(super) async fn run(
     bench: &Bench,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    let polled = format!("{} jobs", bench.jobs);
+    wait(stages, bench, (report, &polled), &[]).await?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let url = format!("http://{address}");
+    let called = [("CALLBACK_URL", &*url), ("CALLBACK_ADDR", &address)];
+    wait(
+        stages,
+        bench,
+        (report, &format!("{polled}, callbacks")),
+        &called,
+    )
+    .await
+}
+
+async fn wait(
+    stages: &Stages<'_>,
+    bench: &Bench,
+    (report, variant): (&mut Report, &str),
+    further: &[(&'static str, &str)],
+) -> anyhow::Result<()> {
     let provider = Provider::start().await?;
     // With fewer, these jobs of one user would give slots back to others: one user gets nine tenths of them.
     let slots = (bench.jobs * 2).to_string();
     let mut settings = provider.settings();
     settings.push(("WORKER_FETCH_SLOTS", &slots));
+    settings.extend(further);
     let stage = stages.open(&settings).await?;
     let events = stage.events().await?;
     let worker = stage.role("worker").await?;
@@ -50,8 +72,11 @@ pub(super) async fn run(
     sleep(SETTLE).await;
     for _ in 0..bench.rounds {
         let costs = stages.measure(&[&worker])?;
+        let polls = provider.polls().await?;
         sleep(OBSERVED).await;
-        costs.add_shares(report, (ROW, &format!("{} jobs", bench.jobs)))?;
+        let polls = (provider.polls().await? - polls) as f64;
+        costs.add_shares(report, (ROW, variant))?;
+        report.add(ROW, variant, "polls/s", polls / OBSERVED.as_secs_f64());
     }
     worker.stop().await;
     intake.stop().await;

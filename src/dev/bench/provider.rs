@@ -38,6 +38,17 @@ impl Provider {
         ]
     }
 
+    /// Returns how often all jobs were polled.
+    pub(super) async fn polls(&self) -> anyhow::Result<u64> {
+        let ledger = reqwest::get(format!("{}/_sim/ledger", self.url)).await?;
+        let ledger: Value = ledger.json().await?;
+        let entries = ledger["entries"].as_array().into_iter().flatten();
+        let jobs = entries
+            .filter_map(|entry| entry["jobs"].as_array())
+            .flatten();
+        Ok(jobs.filter_map(|job| job["reads"].as_u64()).sum())
+    }
+
     /// Submits an image with this script, polls its job once, and returns the answer for its file.
     pub(super) async fn image(
         &self,

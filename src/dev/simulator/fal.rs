@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     SimulatorState,
-    job::{Phase, SimulatedJob},
+    job::{Callback, Phase, Protocol, SimulatedJob},
     line::Line,
     models,
     order::{JobOutput, Order},
@@ -45,7 +45,10 @@ async fn route(
     let base = base(&shared, &headers);
     match (method, path.split_once("/requests/")) {
         (Method::GET, None) if path == "v1/models" => published(uri.query().unwrap_or_default()),
-        (Method::POST, None) => submit(&shared, &line, &path, &headers, &body).await,
+        (Method::POST, None) => {
+            let call = call_url(uri.query().unwrap_or_default());
+            submit(&shared, &line, &path, &headers, &body, call).await
+        }
         (Method::GET, Some((app, rest))) => match rest.strip_suffix("/status") {
             Some(id) => status(&shared, &line, app, id, &base),
             None => result(&shared, rest, &base),
@@ -64,6 +67,7 @@ async fn submit(
     model: &str,
     headers: &HeaderMap,
     body: &[u8],
+    call: Option<String>,
 ) -> Response {
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let key = client_id(headers, &body);
@@ -79,6 +83,11 @@ async fn submit(
         earlier,
         model: model.to_owned(),
         order,
+        callback: call.map(|url| Callback {
+            url,
+            protocol: Protocol::Fal,
+            base: base(shared, headers),
+        }),
     };
     let app: Vec<&str> = model.split('/').take(2).collect();
     let (app, base) = (app.join("/"), base(shared, headers));
@@ -163,19 +172,38 @@ fn result(shared: &SimulatorState, id: &str, base: &str) -> Response {
         }
         Phase::Succeeded => {
             job.issue(now);
-            let files: Vec<Value> = job
-                .files(base)
-                .into_iter()
-                .map(|url| json!({"url": url}))
-                .collect();
-            let output = match job.order.media {
-                JobOutput::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
-                JobOutput::Video { .. } => json!({"video": files.first()}),
-            };
             let units = job.units().map(|units| [("x-fal-billable-units", units)]);
-            with_price(job, (units, Json(output)).into_response())
+            with_price(job, (units, Json(output(job, base))).into_response())
         }
     }
+}
+
+fn output(job: &SimulatedJob, base: &str) -> Value {
+    let files = job.files(base).into_iter().map(|url| json!({"url": url}));
+    let files: Vec<Value> = files.collect();
+    match job.order.media {
+        JobOutput::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
+        JobOutput::Video { .. } => json!({"video": files.first()}),
+    }
+}
+
+/// Returns the URL to call when the request has ended.
+fn call_url(query: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let (_, url) = pairs.find(|(name, _)| name == "fal_webhook")?;
+    Some(url.into_owned())
+}
+
+/// Returns the body of the callback of a request that has ended.
+pub(super) fn called_back(job: &SimulatedJob, base: &str) -> Value {
+    let is_ok = job.phase(Instant::now()) == Phase::Succeeded;
+    json!({
+        "request_id": job.id,
+        "gateway_request_id": job.id,
+        "status": if is_ok { "OK" } else { "ERROR" },
+        "payload": is_ok.then(|| output(job, base)),
+        "error": job.order.script.fail,
+    })
 }
 
 fn cancel(shared: &SimulatorState, id: &str) -> Response {

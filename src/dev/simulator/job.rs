@@ -34,6 +34,24 @@ pub(super) struct SimulatedJob {
     /// Running time, unless the job is stuck.
     pub(super) run_time: Duration,
     pub(super) calls: Calls,
+    /// Whom to call when it has ended.
+    pub(super) callback: Option<Callback>,
+}
+
+/// A call that a submit has asked for, when its job has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Callback {
+    pub(super) url: String,
+    pub(super) protocol: Protocol,
+    /// The base URL that the submit used.
+    pub(super) base: String,
+}
+
+/// Whose callbacks have that form.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    Replicate,
+    Fal,
 }
 
 /// Calls for a job since it was accepted.
@@ -47,6 +65,8 @@ pub(super) struct Calls {
     pub(super) read_at: Vec<Instant>,
     /// How often the URLs of its files were issued, or its file was requested if the protocol issues no URL.
     pub(super) issues: usize,
+    /// The status of each answer to its callback; 0 if there was no answer.
+    pub(super) callbacks: Vec<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +187,11 @@ impl SimulatedJob {
             "output_tokens": 1000 * count,
         });
         (!self.order.script.unmetered).then_some(usage)
+    }
+
+    /// Returns how long it still runs, unless something else ends it.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.run_time.saturating_sub(self.age(now))
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -101,6 +101,8 @@ fn shown(job: &SimulatedJob, now: Instant) -> Value {
         "units": job.units(),
         "usage": job.usage(),
         "read_pauses_ms": pauses_ms(&job.calls.read_at),
+        "callback": job.callback.as_ref().map(|callback| &callback.url),
+        "callbacks": job.calls.callbacks,
     })
 }
 
@@ -142,6 +144,7 @@ mod tests {
             created: (SystemTime::now(), now),
             run_time,
             calls: Calls::default(),
+            callback: None,
         });
         now
     }

@@ -183,6 +183,7 @@ fn arrive(
         earlier,
         model,
         order,
+        callback: None,
     };
     Ok((arrival, as_urls))
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     SimulatorState,
-    job::{Calls, SimulatedJob},
+    job::{Callback, Calls, SimulatedJob},
     line::Line,
     order::Order,
     script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
@@ -43,6 +43,7 @@ pub(super) struct Arrival {
     pub(super) earlier: usize,
     pub(super) model: String,
     pub(super) order: Order,
+    pub(super) callback: Option<Callback>,
 }
 
 /// Makes a protocol's routes require a key with that scheme, and adds `Retry-After` to their errors 429 and 503. Any
@@ -96,7 +97,12 @@ pub(super) async fn submit(
     let accept = || {
         let job = shared.job(arrival);
         let answer = show(&job);
+        let called = job.callback.is_some().then(|| job.id.clone());
         shared.ledger().accept(job);
+        if let Some(id) = called {
+            // Err: the simulator has stopped.
+            shared.call_back.send(id).ok();
+        }
         answer
     };
     match fault {
@@ -211,6 +217,7 @@ impl SimulatorState {
             account,
             model,
             order,
+            callback,
             ..
         } = arrival;
         let mut id = Uuid::new_v4().simple().to_string();
@@ -225,6 +232,7 @@ impl SimulatorState {
             created: (SystemTime::now(), Instant::now()),
             run_time: seconds.map_or(self.job_time, |seconds| seconds.0),
             calls: Calls::default(),
+            callback,
         }
     }
 }

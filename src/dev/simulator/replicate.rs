@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{
     SimulatorState,
-    job::{Phase, SimulatedJob},
+    job::{Callback, Phase, Protocol, SimulatedJob},
     ledger::status,
     line::Line,
     models,
@@ -110,19 +110,45 @@ async fn submit(
         (_, Err(error)) => return invalid(&error),
         (None, Ok(_)) => return invalid("version: is missing, expected a string"),
     };
+    let base = base(shared, headers);
+    let callback = match asked_call(&body, &base) {
+        Ok(callback) => callback,
+        Err(problem) => return invalid(problem),
+    };
     let arrival = Arrival {
         key,
         account: account(headers),
         earlier,
         model,
         order,
+        callback,
     };
-    let base = base(shared, headers);
     let show = |job: &SimulatedJob| {
         let shown = prediction(job, Phase::Starting, job.created.1, &base);
         (StatusCode::CREATED, Json(shown)).into_response()
     };
     play::submit(shared, line, arrival, problem, show).await
+}
+
+/// Returns the call that a submit asks for, when its prediction has ended.
+fn asked_call(body: &Value, base: &str) -> Result<Option<Callback>, &'static str> {
+    let Some(url) = body.get("webhook") else {
+        return Ok(None);
+    };
+    let url = url.as_str().filter(|url| url.starts_with("http"));
+    let url = url.ok_or("webhook: is not a URL")?.to_owned();
+    let events = body.get("webhook_events_filter").and_then(Value::as_array);
+    let known = ["start", "output", "logs", "completed"];
+    let is_known = |event: &Value| event.as_str().is_some_and(|event| known.contains(&event));
+    if events.is_some_and(|events| !events.iter().all(is_known)) {
+        return Err("webhook_events_filter: has an unknown event");
+    }
+    let is_wanted = events.is_none_or(|events| events.contains(&json!("completed")));
+    Ok(is_wanted.then(|| Callback {
+        url,
+        protocol: Protocol::Replicate,
+        base: base.to_owned(),
+    }))
 }
 
 async fn model(Path((owner, name)): Path<(String, String)>) -> Response {
@@ -219,7 +245,7 @@ async fn list(
 }
 
 /// Returns `job` in Replicate's shape, in the phase `phase`.
-fn prediction(job: &SimulatedJob, phase: Phase, now: Instant, base: &str) -> Value {
+pub(super) fn prediction(job: &SimulatedJob, phase: Phase, now: Instant, base: &str) -> Value {
     let script = &job.order.script;
     let state = script.state.as_deref().filter(|_| !phase.ended());
     json!({
@@ -231,6 +257,7 @@ fn prediction(job: &SimulatedJob, phase: Phase, now: Instant, base: &str) -> Val
         "error": script.fail.as_ref().filter(|_| phase == Phase::Failed),
         "status": state.unwrap_or(status(phase)),
         "created_at": timestamp(job.created.0),
+        "webhook": job.callback.as_ref().map(|callback| &callback.url),
         "urls": {
             "get": format!("{base}/v1/predictions/{}", job.id),
             "cancel": format!("{base}/v1/predictions/{}/cancel", job.id),

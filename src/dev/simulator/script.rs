@@ -43,6 +43,8 @@ pub(super) struct Script {
     pub(super) padding: u64,
     /// How long each download of a file takes.
     pub(super) download: Option<Seconds>,
+    /// How the end of the job is called back, if its submit asked for it.
+    pub(super) callback: CallbackScript,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
     pub(super) hint: Option<u32>,
     /// The URL issued for each of its files, instead of the simulator's own.
@@ -74,6 +76,17 @@ fn numbered(key: &str, separator: char) -> (&str, u32) {
     let split = key.rsplit_once(separator);
     let split = split.and_then(|(before, number)| Some((before, number.parse().ok()?)));
     split.unwrap_or((key, 0))
+}
+
+/// How the end of a job is called back: once and at once, if nothing else is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CallbackScript {
+    pub(super) never: bool,
+    /// How long after the end.
+    pub(super) late: Seconds,
+    /// How often, whatever the answers are.
+    pub(super) copies: Option<u32>,
 }
 
 /// The fault of one submit.

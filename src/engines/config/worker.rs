@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::callbacks::{self, Callbacks};
 use super::egress::{self, Egress};
 use super::provider::{self, Named, Provider};
 use super::retries::Retries;
@@ -37,6 +38,8 @@ pub struct Worker {
     /// Providers that a spec may name instead of these two.
     pub named: Named,
     pub spending: Spending,
+    /// `None`: no callbacks are asked for.
+    pub callbacks: Option<Callbacks>,
     /// How long a provider may take to answer a submit.
     pub submit_timeout: Duration,
     /// How long `submit` waits for the outputs of a job; zero: never.
@@ -145,6 +148,7 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, named: Named, retries: Ret
         image_fallback: provider::fallback(vars, &named, "IMAGE_FALLBACK"),
         named,
         spending: spending::read(vars),
+        callbacks: callbacks::read(vars),
         // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_within("SUBMIT_TIMEOUT", "200s", "1ms"..="200s"),
         // As for `submit_timeout`: what is left of the five minutes is for storing the outputs.

@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price, problems, quantity};
 use super::model_name::is_model;
@@ -53,6 +53,15 @@ pub(super) fn draft(
     let model = provider.model(spec);
     check(model).map_err(|names| format!("a model's name is {names}"))?;
     Ok(Draft::of(provider.at(model), Value::Object(input)))
+}
+
+/// Asks for a call when the request has ended.
+pub(super) fn ask_to_call(url: &str, draft: &mut Draft) {
+    // A model's id has neither a query nor anything that a query must escape.
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("fal_webhook", url)
+        .finish();
+    draft.url = format!("{}?{query}", draft.url);
 }
 
 /// Reads a model's schema from fal's API for models, which needs no key. It is at another host than the queue.

@@ -1,7 +1,7 @@
 //! Replicate's HTTP API, also spoken by Cog servers: creates, polls, cancels and lists predictions.
 //!
-//! Replicate has no idempotency key. We send our id in the input as `genflow_id`, so that a look-up
-//! finds it in the list of predictions (<https://replicate.com/docs/reference/http>).
+//! Replicate has no idempotency key. We send our id in the input as `genflow_id`, and at the end of the URL for callbacks,
+//! so that a look-up finds it in the list of predictions (<https://replicate.com/docs/reference/http>).
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::model_name::is_model;
 use super::published::Published;
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, MAX_SCHEMA, Poll, Provider};
-use crate::contract::run::Job;
+use crate::contract::run::{Job, workflow_of};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
@@ -46,6 +46,9 @@ struct Prediction {
     created_at: Option<String>,
     #[serde(default)]
     urls: Urls,
+    /// The URL of its callbacks, if the API returns it.
+    #[serde(default)]
+    webhook: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,6 +144,12 @@ pub(super) fn draft(
         header: Some(("cancel-after", format!("{seconds}s"))),
         ..Draft::of(provider.at(&path), body)
     })
+}
+
+/// Asks for one call, when the prediction has ended.
+pub(super) fn ask_to_call(url: &str, draft: &mut Draft) {
+    draft.body["webhook"] = json!(url);
+    draft.body["webhook_events_filter"] = json!(["completed"]);
 }
 
 /// Reads a model's schema. A Cog server has one model, whatever its name, and publishes the schema at another path.
@@ -254,6 +263,7 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
 
 pub(super) async fn find(provider: &Provider, key: &str, since: i64) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
+    let path = provider.callback_path(workflow_of(key));
     for _ in 0..PAGES {
         let (page, _held): (Page, _) = provider.ask(provider.get(&url), MAX_PAGE).await?;
         // A run that Temporal no longer retains may have had the same id: its job is not this run's.
@@ -262,12 +272,21 @@ pub(super) async fn find(provider: &Provider, key: &str, since: i64) -> Result<O
                 .created()
                 .is_some_and(|at| at < since - CLOCK_SKEW_MS)
         };
+        // The input is deleted after an hour; the URL of the callbacks also has our id.
+        let is_called = |prediction: &Prediction| {
+            let (url, path) = (prediction.webhook.as_deref(), path.as_deref());
+            url.zip(path).is_some_and(|(url, path)| url.ends_with(path))
+        };
         let ours = |prediction: &&Prediction| {
             let id = prediction.input.get("genflow_id").and_then(Value::as_str);
-            id == Some(key) && !is_older(prediction)
+            (id == Some(key) || is_called(prediction)) && !is_older(prediction)
         };
         if let Some(found) = page.results.iter().find(ours) {
-            return Ok(Some(job(provider, found)));
+            let called_back = is_called(found);
+            return Ok(Some(Job {
+                called_back,
+                ..job(provider, found)
+            }));
         }
         if page.results.last().is_some_and(is_older) {
             return Ok(None);

@@ -17,18 +17,23 @@ use crate::engines::config::Protocol;
 
 impl Provider {
     /// Sends a job with this input at most once, and counts it; `key` is our id of it, `left` the time until its
-    /// deadline. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
+    /// deadline, `callback` the URL to call when it has ended. Awaits `go` when the body is due, and writes the body only
+    /// if `go` is Ok.
     pub async fn submit(
         &self,
         key: &str,
         spec: &Single,
         input: Map<String, Value>,
         left: Duration,
+        callback: Option<&str>,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         let began = Instant::now();
-        let submission = match self.draft(key, spec, input, left) {
-            Ok(draft) => {
+        let mut submission = match self.draft(key, spec, input, left) {
+            Ok(mut draft) => {
+                if let Some(url) = callback {
+                    self.ask_to_call(url, &mut draft);
+                }
                 let max_bytes = draft.max_answer;
                 match self.send(key, draft, go).await {
                     Ok(response) => {
@@ -40,6 +45,9 @@ impl Provider {
             }
             Err(undrafted) => undrafted,
         };
+        if let Submission::Accepted(job) = &mut submission {
+            job.called_back = callback.is_some();
+        }
         let outcome = match &submission {
             Submission::Accepted(_) | Submission::Made(_) => "ok",
             Submission::Refused(_) | Submission::Declined(_) => "refused",
@@ -67,6 +75,16 @@ impl Provider {
         };
         let invalid = |problem: String| EventError::new(ErrorCode::InvalidRequest, &problem, false);
         draft.map_err(|problem| Submission::Refused(invalid(problem)))
+    }
+
+    /// Adds the URL that the provider is to call when the job has ended.
+    fn ask_to_call(&self, url: &str, draft: &mut Draft) {
+        match self.config.protocol {
+            Protocol::Replicate => replicate::ask_to_call(url, draft),
+            Protocol::Fal => fal::ask_to_call(url, draft),
+            // They send no callbacks.
+            Protocol::OpenAi | Protocol::Unknown => {}
+        }
     }
 
     /// Sends a draft and waits for the head of the answer; otherwise returns what is known without one.

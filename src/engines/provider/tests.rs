@@ -67,7 +67,7 @@ async fn submit<F: Future<Output = ()> + Send>(
         server(socket).await;
     };
     let provider = providers.of(spec.media(), name);
-    let submitting = provider.submit(KEY, &spec, input(), HOUR, async move { go });
+    let submitting = provider.submit(KEY, &spec, input(), HOUR, None, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
 }
@@ -147,7 +147,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unkno
 
         let ending = async { drop(listener.accept().await.unwrap()) };
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(KEY, &spec, input(), HOUR, go);
+        let submitting = provider.submit(KEY, &spec, input(), HOUR, None, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -183,7 +183,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
             socket.read_exact(&mut [0; 10]).await.unwrap();
         };
         let provider = providers.of(spec.media(), name);
-        let submitting = provider.submit(KEY, &spec, input(), HOUR, async { Ok(()) });
+        let submitting = provider.submit(KEY, &spec, input(), HOUR, None, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -198,7 +198,7 @@ async fn without_a_server_no_job_was_accepted() {
 
         let known = providers
             .of(spec.media(), name)
-            .submit(KEY, &spec, input(), HOUR, async { Ok(()) })
+            .submit(KEY, &spec, input(), HOUR, None, async { Ok(()) })
             .await;
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -232,6 +232,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
         status_url: "http://elsewhere.example/status".to_owned(),
         result_url: String::new(),
         cancel_url: String::new(),
+        called_back: false,
     };
 
     let fal = providers.that_has(&job);
@@ -257,6 +258,7 @@ async fn asked<T>(
         status_url: format!("{base}/status"),
         result_url: format!("{base}/result"),
         cancel_url: format!("{base}/cancel"),
+        called_back: false,
     };
     let answering = async {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -311,6 +313,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
         status_url: String::new(),
         result_url: String::new(),
         cancel_url: String::new(),
+        called_back: false,
     };
 
     let polled = fal.poll(&job).await.map(|_| ());

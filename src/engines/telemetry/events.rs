@@ -93,6 +93,21 @@ pub fn run_declined(provider: ProviderName, code: ErrorCode) {
     catalogue::FALLBACKS.add(1, &[provider, code]);
 }
 
+/// A callback came. `outcome`: `woken`, `signalled`, `ended`, `repeated`, `forged`, `stale`, `malformed`, `unread` or
+/// `failed`.
+pub fn callback_taken(provider: ProviderName, outcome: &'static str) {
+    let provider = provider.as_str();
+    debug!(provider, outcome, "callback taken");
+    catalogue::CALLBACKS.add(1, &[provider, outcome]);
+}
+
+/// A poll found a job ended, and its provider had not called back.
+pub fn callback_missed(provider: ProviderName) {
+    let provider = provider.as_str();
+    debug!(provider, "callback missed");
+    catalogue::CALLBACKS_MISSED.add(1, &[provider]);
+}
+
 /// A generation is paid for. `model`: of a closed set.
 pub fn generation_priced(provider: ProviderName, model: &str, cost: Cost) {
     let (provider, source) = (provider.as_str(), cost.source.as_str());

@@ -163,6 +163,14 @@ pub(super) const PROVIDER_UNKNOWN_STATES: Metric =
         .help("Times a job entered a state that this version does not know.");
 pub(super) const FALLBACKS: Metric = counter("genflow_fallbacks_total", &["provider", "code"])
     .help("Runs that a provider declined so that they fell back to another model, by error code.");
+pub(super) const CALLBACKS: Metric =
+    counter("genflow_callbacks_total", &["provider", "outcome"]).help(
+        "Callbacks of providers: woken (here), signalled (to another worker), ended, repeated, or why they were \
+refused.",
+    );
+pub(super) const CALLBACKS_MISSED: Metric =
+    counter("genflow_callbacks_missed_total", &["provider"])
+        .help("Jobs that a poll found ended although their provider should have called back.");
 pub(super) const PROVIDER_COST: Metric =
     histogram(DOLLARS, "genflow_provider_cost_usd", &["provider", "model", "source"]).help(
         "Price of a generation in US dollars, by where it is from: PROVIDER, METERED or ESTIMATE; the sum is the \
@@ -270,6 +278,8 @@ pub(super) const CATALOGUE: &[Metric] = &[
     PROVIDER_CALL_SECONDS,
     PROVIDER_UNKNOWN_STATES,
     FALLBACKS,
+    CALLBACKS,
+    CALLBACKS_MISSED,
     PROVIDER_COST,
     BUDGET_RESERVATIONS,
     RUN_SECONDS,

@@ -49,6 +49,8 @@ fn emit_all() {
     provider_called(provider, "submit", "ok", elapsed);
     provider_state_unknown(provider, "pondering");
     run_declined(provider, ErrorCode::ProviderAuth);
+    callback_taken(provider, "woken");
+    callback_missed(provider);
     run_began(Kind::Video, elapsed);
     let code = Some(ErrorCode::ProviderFailed);
     let outcome = EventType::Completed;

@@ -258,6 +258,7 @@ mod tests {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: "c".to_owned(),
+            called_back: false,
         };
         let accepted = Submitted::Accepted {
             job: job.clone(),

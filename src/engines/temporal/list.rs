@@ -13,7 +13,9 @@ use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowList
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, answered};
-use crate::contract::search_attributes::{CANCELLING, GEN_BATCH, GEN_KIND, GEN_STATE, GEN_USER};
+use crate::contract::search_attributes::{
+    CALLED_BACK, CANCELLING, GEN_BATCH, GEN_KIND, GEN_STATE, GEN_USER,
+};
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::domain::{Kind, RequestId, UserId};
 use crate::workflows::{batch, claimed, generation};
@@ -76,6 +78,19 @@ pub struct Listed {
     pub closed_at: Option<i64>,
 }
 
+/// Workflow ids of runs whose `fetch` has to be told something.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) cancelling: HashSet<String>,
+    pub(crate) called_back: HashSet<String>,
+}
+
+impl Told {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cancelling.is_empty() && self.called_back.is_empty()
+    }
+}
+
 impl Temporal {
     /// Lists runs of this task queue, newest first, at most `limit`; `now` is where the search back in time begins.
     pub async fn list(
@@ -91,17 +106,23 @@ impl Temporal {
         Ok(found.await?.iter().map(Listed::of).collect())
     }
 
-    /// Adds the workflow ids of all cancelled runs that wait for a `fetch`. After an error, `ids` has those read so far.
-    pub(crate) async fn list_cancelling(&self, ids: &mut HashSet<String>) -> Result<(), Error> {
+    /// Adds all runs whose `fetch` has to be told something. After an error, `told` has those read so far.
+    pub(crate) async fn list_told(&self, told: &mut Told) -> Result<(), Error> {
         let query = format!(
-            "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} = '{CANCELLING}'",
+            "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} IN ('{CANCELLING}', '{CALLED_BACK}')",
             self.task_queue()
         );
         let mut runs = self
             .client()
             .list_workflows(query, WorkflowListOptions::default());
         while let Some(run) = runs.next().await {
-            ids.insert(run.map_err(answered)?.id().to_owned());
+            let run = run.map_err(answered)?;
+            let is_called_back = label(&run, GEN_STATE).as_deref() == Some(CALLED_BACK);
+            let ids = match is_called_back {
+                true => &mut told.called_back,
+                false => &mut told.cancelling,
+            };
+            ids.insert(run.id().to_owned());
         }
         Ok(())
     }

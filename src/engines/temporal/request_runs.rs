@@ -4,13 +4,16 @@
 //! completed run, all ids are free. After an open run there may be another: a run publishes its failure before it
 //! closes, and can then be retried.
 
+use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{
     WorkflowCancelOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
+    WorkflowSignalOptions,
 };
 
 use super::client::{Error, STARTS, Temporal, answered, comes_and_goes, user};
 use super::list::State;
 use crate::domain::{EventType, RequestId, WorkflowId};
+use crate::workflows::generation::Generation;
 use crate::workflows::{batch, claimed, generation};
 
 /// The result of a cancel.
@@ -97,6 +100,25 @@ impl Temporal {
             }
         }
         Err(comes_and_goes())
+    }
+
+    /// Tells a run that its provider has called back; returns false if no open run has the id. `callback` is the same for all
+    /// repeats of a callback, and only the first has an effect.
+    pub(crate) async fn call_back(
+        &self,
+        workflow: &WorkflowId,
+        callback: String,
+    ) -> Result<bool, Error> {
+        let options = WorkflowSignalOptions::builder()
+            .request_id(callback)
+            .build();
+        let handle = self.handle(workflow);
+        let signalled = handle.signal(Generation::callback, (), options);
+        match signalled.await {
+            Ok(()) => Ok(true),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(error) => Err(answered(error)),
+        }
     }
 
     /// Returns the newest run of a request, if it has any.

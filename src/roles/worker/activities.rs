@@ -55,7 +55,7 @@ impl Activities {
         let ended = async {
             tokio::select! {
                 () = ctx.cancelled() => Aborted::Cancelled,
-                () = self.work.cancels.confirmed(&ctx, || turn.failures()) => Aborted::Cancelled,
+                () = self.work.listed.cancelled(&ctx, || turn.failures()) => Aborted::Cancelled,
                 () = sleep_until(deadline) => Aborted::Expired,
             }
         };

@@ -29,7 +29,8 @@ use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 use crate::roles::worker::accounts::Accounts;
-use crate::roles::worker::cancels::Cancels;
+use crate::roles::worker::listed::Listed;
+use crate::roles::worker::wakes::Wakes;
 
 /// The clients, stores and settings that the steps use.
 #[derive(Debug)]
@@ -48,8 +49,10 @@ pub struct Work {
     pub(crate) waits: Waits,
     /// The running fetches, by user.
     pub shares: Shares,
-    /// The cancelled runs, as Temporal lists them.
-    pub(crate) cancels: Cancels,
+    /// The runs that were cancelled or called back, as Temporal lists them.
+    pub(crate) listed: Listed,
+    /// Those who poll jobs here, for callbacks to this worker.
+    pub(crate) wakes: Wakes,
     pub(crate) accounts: Accounts,
     pub drain: Drain,
 }

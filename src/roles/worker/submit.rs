@@ -123,9 +123,9 @@ impl This<'_> {
             // As in `clear`.
             ctx.record_heartbeat(cleared).await?;
         }
-        let bound = match before? {
+        let (bound, callback) = match before? {
             Before::Ended(end) => return Ok(end),
-            Before::Ready(bound) => bound,
+            Before::Ready(bound, callback) => (bound, callback),
         };
         let Some(_held) = self.provider.hold(&self.input.spec) else {
             ctx.record_heartbeat(cleared).await?;
@@ -166,7 +166,10 @@ impl This<'_> {
         let sent = SentInput::of(&bound, self.provider.model(spec));
         let left = self.deadline.saturating_duration_since(asked);
         let key = self.input.key();
-        let submitting = self.provider.submit(&key, spec, bound.input, left, go);
+        let callback = callback.as_deref();
+        let submitting = self
+            .provider
+            .submit(&key, spec, bound.input, left, callback, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         let is_first = mine.sends == 0 && self.input.candidate == 0;

@@ -24,6 +24,10 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
         ("OPENAI_API_BASE_URL", engines.simulator.clone()),
         ("FAL_API_BASE_URL", format!("{}/fal", engines.simulator)),
+        (
+            "FAL_JWKS_URL",
+            format!("{}/.well-known/jwks.json", engines.simulator),
+        ),
         // An account of its own: the provider's list has no jobs of others.
         ("VIDEO_API_KEY", name.to_owned()),
         ("REPLICATE_API_KEY", name.to_owned()),

@@ -103,3 +103,30 @@ async fn a_job_that_the_first_pages_of_an_endless_list_lack_may_be_further_on() 
     assert!(matches!(found, Err(Error::Unreadable(_))), "{found:?}");
     assert_eq!(asked.len(), 10);
 }
+
+/// Replicate deletes inputs after an hour; the URL of the callbacks stays.
+#[tokio::test]
+async fn a_job_whose_input_is_deleted_is_found_by_the_url_of_its_callbacks() {
+    let replicate = providers("http://127.0.0.1:1").of(Media::Image, ProviderName::REPLICATE);
+    let of = |path: &str| {
+        let webhook = format!("https://callbacks.example/base{path}");
+        format!(
+            r#"{{"results": [{{"id": "ours", "status": "succeeded", "data_removed": true, "webhook": "{webhook}"}}]}}"#
+        )
+    };
+    let path = replicate.callback_path(KEY).unwrap();
+
+    let (found, _) = listed(&[&of(&path)]).await;
+
+    let job = found.unwrap().unwrap();
+    assert!(job.id == "ours" && job.called_back);
+    let retry = crate::domain::WorkflowId::parse("r-1~1").unwrap();
+    let of_retry = replicate.callback_path(retry.as_str()).unwrap();
+    for other in [&*of_retry, "/callbacks/replicate/token/r-1", "/r-1", ""] {
+        let (found, _) = listed(&[&of(other)]).await;
+        assert!(matches!(found, Ok(None)), "{other}: {found:?}");
+    }
+    let by_input = format!(r#"{{"results": [{OURS}]}}"#);
+    let (found, _) = listed(&[&by_input]).await;
+    assert!(!found.unwrap().unwrap().called_back);
+}

@@ -1,4 +1,4 @@
-//! The signatures of a webhook, by Standard Webhooks 1.0: `v1` here, `v1a` in `signature_v1a`. Pure.
+//! The signatures of a webhook, by Standard Webhooks 1.0: `v1` with secrets of users, `v1a` in `signature_v1a`. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -6,6 +6,7 @@ use ring::hmac;
 
 use super::signature_v1a as v1a;
 use crate::domain::Secret;
+use crate::domain::standard_webhooks::{PREFIX, bytes_of, sign};
 
 /// A master secret that is not `whsec_` followed by base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +18,6 @@ pub(super) struct Signer {
     masters: Vec<hmac::Key>,
     keys: Vec<v1a::MasterKey>,
 }
-
-const PREFIX: &str = "whsec_";
 
 /// Returns the secret with which `user` verifies signatures, derived from a master secret.
 ///
@@ -58,8 +57,7 @@ impl Signer {
 }
 
 fn master_key(secret: &Secret) -> Result<hmac::Key, InvalidSecret> {
-    let text = secret.expose().strip_prefix(PREFIX).ok_or(InvalidSecret)?;
-    let bytes = BASE64.decode(text).map_err(|_| InvalidSecret)?;
+    let bytes = bytes_of(secret).ok_or(InvalidSecret)?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
@@ -68,30 +66,9 @@ fn user_key(master: &hmac::Key, user: &str) -> Vec<u8> {
     tag.as_ref().to_vec()
 }
 
-fn sign(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    context.update(format!("{id}.{timestamp}.").as_bytes());
-    context.update(body);
-    format!("v1,{}", BASE64.encode(context.sign()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signature_is_that_of_the_specifications_example() {
-        let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-
-        let signature = sign(
-            &key,
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            br#"{"test": 2432232314}"#,
-        );
-
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    }
 
     #[test]
     fn a_users_secret_is_the_masters_hmac_of_the_user() {

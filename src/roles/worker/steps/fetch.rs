@@ -12,7 +12,7 @@ use super::outputs::{Way, verdict};
 use super::shares::Slot;
 use super::turn::Turn;
 use super::{Work, priced};
-use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
+use crate::contract::run::{Failures, Fetch, Fetched, Job, LastProgress};
 use crate::domain::time::span;
 use crate::domain::{Cost, ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
@@ -22,16 +22,27 @@ use crate::engines::provider::{Poll, Provider};
 use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
+use crate::roles::worker::wakes::Wake;
 
 /// The run fails after this many polls in a row that the provider refuses with a 4xx. The statuses 401, 403, 404, 408
 /// and 429 count only as failed polls, because they may pass: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
 /// The longest pause between two polls, unless the provider or `FETCH_POLL_INTERVAL` asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// The longest pause between two polls of a job whose provider calls back; the shortest is a fifth of it.
+const RAREST_PAUSE: Duration = Duration::from_secs(300);
 /// A milestone of the same stage is at least this many percentage points above the last.
 const POINTS: i32 = 10;
 /// A run fails after this many checks of its files that did not end: one may be chance.
 const LOST: u32 = 2;
+
+/// What the polls of one attempt have seen.
+struct Polled {
+    /// The unknown state that was counted last.
+    counted: Option<String>,
+    /// Whether the next poll is made because it is due, and the job of a provider that calls back still runs.
+    was_due: bool,
+}
 
 impl Work {
     /// Waits for a job until it reaches a milestone, or is done and stored.
@@ -60,15 +71,21 @@ impl Work {
         failpoint::hit("fetch.published").await;
         // The attempt that reported the last milestone has counted its stage if that was unknown.
         let reported = input.last_progress.as_ref();
-        let mut counted = reported.map(|last| last.progress.stage.clone());
+        let mut polled = Polled {
+            counted: reported.map(|last| last.progress.stage.clone()),
+            was_due: false,
+        };
+        // Before the first poll, which notices what was called back earlier.
+        let wake = self.wakes.of(&input.pending.workflow);
         loop {
-            let step = self.poll(&input, turn, &slot, &mut counted, ended.as_mut());
+            let step = self.poll(&input, turn, &slot, &mut polled, ended.as_mut());
             let pause = match Box::pin(step).await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
-            let pausing = tokio::time::sleep(pause);
-            self.unless_ended(pausing, ended.as_mut()).await?;
+            let pausing = self.pause(pause, &input, &wake);
+            let called = self.unless_ended(pausing, ended.as_mut()).await?;
+            polled.was_due &= !called;
         }
     }
 
@@ -78,12 +95,17 @@ impl Work {
         input: &Fetch,
         turn: &Turn<'_>,
         slot: &Slot,
-        counted: &mut Option<String>,
+        polled: &mut Polled,
         mut ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let provider = self.providers.that_has(&input.job);
         let polling = provider.poll(&input.job);
-        match self.unless_ended(polling, ended.as_mut()).await? {
+        let poll = self.unless_ended(polling, ended.as_mut()).await?;
+        let has_ended = matches!(&poll, Ok(Poll::Succeeded { .. } | Poll::Failed(_)));
+        if has_ended && std::mem::take(&mut polled.was_due) {
+            events::callback_missed(provider.name());
+        }
+        match poll {
             Ok(Poll::Running {
                 stage,
                 percent,
@@ -91,7 +113,8 @@ impl Work {
                 after,
             }) => {
                 turn.count(Failures::polled);
-                if !known && is_news(counted, &stage) {
+                polled.was_due = self.expects_call(&input.job);
+                if !known && is_news(&mut polled.counted, &stage) {
                     events::provider_state_unknown(provider.name(), &stage);
                 }
                 if let Some(progress) = milestone(input, stage, percent, now()) {
@@ -99,8 +122,11 @@ impl Work {
                 }
                 self.give_way(slot, turn)?;
                 let age = span(input.sent_at, now());
-                let usual = || pause(age, turn.time_left(), self.settings.poll_interval);
-                Ok(ControlFlow::Continue(after.unwrap_or_else(usual)))
+                let (left, shortest) = (turn.time_left(), self.settings.poll_interval);
+                Ok(ControlFlow::Continue(match self.expects_call(&input.job) {
+                    true => rare_pause(age, left, shortest).max(after.unwrap_or_default()),
+                    false => after.unwrap_or_else(|| pause(age, left, shortest)),
+                }))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
@@ -126,6 +152,25 @@ impl Work {
                 Ok(pause) => ControlFlow::Continue(pause),
                 Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
             }),
+        }
+    }
+
+    /// Returns whether the provider calls a worker back when this job has ended.
+    fn expects_call(&self, job: &Job) -> bool {
+        job.called_back && self.settings.callbacks.is_some()
+    }
+
+    /// Waits until the next poll is due; returns true at once if the provider calls back meanwhile.
+    async fn pause(&self, pause: Duration, input: &Fetch, wake: &Wake<'_>) -> bool {
+        let due = tokio::time::sleep(pause);
+        if !self.expects_call(&input.job) {
+            due.await;
+            return false;
+        }
+        tokio::select! {
+            () = due => false,
+            () = wake.called() => true,
+            () = self.listed.called_back(&input.pending.workflow) => true,
         }
     }
 
@@ -255,6 +300,13 @@ impl Work {
 /// done just before the deadline is still found.
 fn pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
     let usual = (age / 10).min(LONGEST_PAUSE);
+    usual.min(left / 2).max(shortest)
+}
+
+/// Returns the pause before the next poll of a job whose provider calls back: minutes, since this poll is only a net for a
+/// callback that does not come.
+fn rare_pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
+    let usual = (age / 2).clamp(RAREST_PAUSE / 5, RAREST_PAUSE);
     usual.min(left / 2).max(shortest)
 }
 

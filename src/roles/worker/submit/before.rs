@@ -3,6 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use futures::future::join_all;
 use temporalio_sdk::activities::ActivityError;
+use tokio::time::timeout;
 
 use super::This;
 use super::search::Found;
@@ -16,8 +17,8 @@ use crate::roles::worker::accounts::Unreserved;
 pub(super) enum Before {
     /// The submit ends without a send.
     Ended(Submitted),
-    /// This input can be sent.
-    Ready(Bound),
+    /// This input can be sent, with the URL that the provider is to call when the job has ended.
+    Ready(Bound, Option<String>),
 }
 
 impl This<'_> {
@@ -95,6 +96,12 @@ impl This<'_> {
         settled.map_err(|error| failure(error.into()))
     }
 
+    /// Returns the URL that the provider is to call, if it is known in time.
+    async fn callback(&self) -> Option<String> {
+        let callback = self.provider.callback(&self.input.pending.workflow);
+        timeout(every(self.ctx), callback).await.ok().flatten()
+    }
+
     /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost.
     /// Ends the submit with the result of an earlier attempt or run, if there is one, or if the model cannot make the
     /// request or a budget has too little left.
@@ -116,23 +123,26 @@ impl This<'_> {
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
                 Found::Declined(error) => Before::Ended(self.decline(mine, error)),
-                Found::NotAccepted | Found::Nothing => match self.affordable(mine).await? {
-                    Ok(bound) => Before::Ready(bound),
-                    // The provider may answer the next attempt.
-                    Err(error)
-                        if error.code == ErrorCode::ProviderFailed
-                            && mine.number < self.input.attempts =>
-                    {
-                        return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                Found::NotAccepted | Found::Nothing => {
+                    let (bound, callback) = tokio::join!(self.affordable(mine), self.callback());
+                    match bound? {
+                        Ok(bound) => Before::Ready(bound, callback),
+                        // The provider may answer the next attempt.
+                        Err(error)
+                            if error.code == ErrorCode::ProviderFailed
+                                && mine.number < self.input.attempts =>
+                        {
+                            return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+                        }
+                        // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
+                        Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                            error,
+                            lookup: self.job_lookup(mine),
+                            reserved: mine.reserved,
+                        }),
+                        Err(error) => Before::Ended(self.unfit(mine, error)),
                     }
-                    // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                    Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
-                        error,
-                        lookup: self.job_lookup(mine),
-                        reserved: mine.reserved,
-                    }),
-                    Err(error) => Before::Ended(self.unfit(mine, error)),
-                },
+                }
             })
         };
         let too_long = |_| {
@@ -140,9 +150,7 @@ impl This<'_> {
                 "the events, the result store, the model's schema or the budgets took too long"
             )))
         };
-        tokio::time::timeout(limit, before)
-            .await
-            .map_err(too_long)?
+        timeout(limit, before).await.map_err(too_long)?
     }
 }
 

@@ -28,15 +28,17 @@ impl This<'_> {
     /// costs more than a budget has left.
     pub(super) fn unfit(&self, mine: AttemptRecord, error: EventError) -> Submitted {
         let of_operator = self.input.candidate > 0 && !self.names_fallbacks();
-        match error.code {
-            // The operator has the last word on what may be spent: no cheaper model is tried instead.
-            ErrorCode::BudgetExceeded => Submitted::Refused(error),
+        let is_invalid = error.code == ErrorCode::InvalidRequest;
+        if is_invalid && of_operator {
             // The request did not ask for this model, so it is not at fault.
-            ErrorCode::InvalidRequest if of_operator => self.decline_as(mine, error, true),
-            ErrorCode::InvalidRequest => Submitted::Refused(error),
-            // No key, or no schema.
-            _ if self.input.others.is_empty() => Submitted::Refused(error),
-            _ => self.decline(mine, error),
+            return self.decline_as(mine, error, true);
+        }
+        // The operator has the last word on what may be spent: no cheaper model is tried instead.
+        let is_final = is_invalid || error.code == ErrorCode::BudgetExceeded;
+        // Otherwise there is no key, or no schema.
+        match is_final || self.input.others.is_empty() {
+            true => Submitted::Refused(error),
+            false => self.decline(mine, error),
         }
     }
 

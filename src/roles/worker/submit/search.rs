@@ -179,6 +179,7 @@ mod tests {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: String::new(),
+            called_back: false,
         };
 
         assert_eq!(found(SubmitAnswer::NotAccepted, 1), Found::Nothing);

@@ -77,12 +77,16 @@ impl This<'_> {
         })
     }
 
-    /// Polls a job until it has ended. `None` if a poll fails.
+    /// Polls a job until it has ended, at once when the provider calls back. `None` if a poll fails.
     async fn until_done(&self, job: &Job) -> Option<Poll> {
+        let wake = self.work.wakes.of(&self.input.pending.workflow);
         let mut pause = PAUSE;
         loop {
             match self.provider.poll(job).await.ok()? {
-                Poll::Running { after, .. } => sleep(after.unwrap_or(pause)).await,
+                Poll::Running { after, .. } => tokio::select! {
+                    () = sleep(after.unwrap_or(pause)) => {}
+                    () = wake.called() => {}
+                },
                 ended @ (Poll::Succeeded { .. } | Poll::Failed(_)) => return Some(ended),
             }
             pause = (pause * 2).min(self.work.settings.poll_interval);

@@ -27,6 +27,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: String::new(),
+            called_back: false,
         },
         last_progress: last.map(|last| LastProgress {
             progress: progress(last),
@@ -90,6 +91,21 @@ fn a_job_is_polled_more_rarely_as_it_gets_older_but_not_past_the_deadline() {
         (1000, 1, 2),
     ] {
         let paused = pause(seconds(age), seconds(left), seconds(2));
+        assert_eq!(paused, seconds(expected), "{age} {left}");
+    }
+}
+
+#[test]
+fn a_job_whose_provider_calls_back_is_polled_each_few_minutes_but_not_past_the_deadline() {
+    let seconds = Duration::from_secs;
+    for (age, left, expected) in [
+        (1, 3600, 60),
+        (240, 3600, 120),
+        (10_000, 3600, 300),
+        (10_000, 100, 50),
+        (10_000, 1, 2),
+    ] {
+        let paused = rare_pause(seconds(age), seconds(left), seconds(2));
         assert_eq!(paused, seconds(expected), "{age} {left}");
     }
 }

@@ -1,8 +1,7 @@
-//! Notifies each `fetch` on this worker that its run was cancelled. Temporal reports a cancel in the answer to a
-//! heartbeat, but a `fetch` sends one only every few minutes. So a cancelled run sets a search attribute, and each worker
-//! lists the runs that have it.
+//! Notifies each `fetch` on this worker that its run was cancelled, or that its provider has called back another worker.
+//! Temporal reports a cancel in the answer to a heartbeat, but a `fetch` sends one only every few minutes; a callback it
+//! does not report at all. So such a run sets a search attribute, and each worker lists the runs that have it.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,20 +10,22 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::WorkflowId;
 use crate::engines::failpoint;
 use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::list::Told;
 use crate::roles::worker::heartbeat::{Unstored, store};
 
 /// Pause between two lists, on average.
 const PAUSE: Duration = Duration::from_secs(4);
 
-/// The cancelled runs in the last list that had any, by workflow id.
+/// The last list that had any runs.
 #[derive(Debug, Default)]
-pub(crate) struct Cancels(watch::Sender<HashSet<String>>);
+pub(crate) struct Listed(watch::Sender<Told>);
 
-impl Cancels {
-    /// Lists the cancelled runs until `stop`, while a `fetch` runs here. While the list cannot be read, a `fetch` notices a
-    /// cancel with its next heartbeat.
+impl Listed {
+    /// Lists these runs until `stop`, while a `fetch` runs here. While the list cannot be read, a `fetch` notices a
+    /// cancel with its next heartbeat, and the end of its job with its next poll.
     pub(crate) async fn watch(&self, temporal: &Temporal, stop: &CancellationToken) {
         let mut failures = 0_u32;
         loop {
@@ -37,10 +38,10 @@ impl Cancels {
             if self.0.receiver_count() == 0 {
                 continue;
             }
-            let mut ids = HashSet::new();
-            let listed = temporal.list_cancelling(&mut ids).await;
-            if !ids.is_empty() {
-                self.0.send_replace(ids);
+            let mut told = Told::default();
+            let listed = temporal.list_told(&mut told).await;
+            if !told.is_empty() {
+                self.0.send_replace(told);
             }
             match listed {
                 Ok(()) => failures = 0,
@@ -48,7 +49,11 @@ impl Cancels {
                     failures += 1;
                     if failures.is_power_of_two() {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, failures, "listing cancelled runs failed");
+                        tracing::warn!(
+                            error,
+                            failures,
+                            "listing cancelled and called-back runs failed"
+                        );
                     }
                 }
             }
@@ -57,7 +62,7 @@ impl Cancels {
 
     /// Returns once the run is listed and Temporal confirms that this attempt must end. `details` go with the heartbeat
     /// that asks for this.
-    pub(crate) async fn confirmed<D: Serialize>(
+    pub(crate) async fn cancelled<D: Serialize>(
         &self,
         ctx: &ActivityContext,
         details: impl Fn() -> D,
@@ -65,13 +70,29 @@ impl Cancels {
         let workflow = ctx.info().workflow_id.clone().unwrap_or_default();
         let mut listed = self.0.subscribe();
         while listed.changed().await.is_ok() {
-            let is_listed = listed.borrow_and_update().contains(&workflow);
+            let is_listed = listed.borrow_and_update().cancelling.contains(&workflow);
             if is_listed {
                 failpoint::hit("fetch.cancelled").await;
                 match store(ctx, details()).await {
                     Err(Unstored::CancelRequested | Unstored::NotCurrent) => return,
                     Ok(()) | Err(Unstored::Unanswered(_)) => {}
                 }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Returns once the run is listed as called back. It stays in the list, so whoever calls this too late for one list
+    /// gets the next.
+    pub(crate) async fn called_back(&self, workflow: &WorkflowId) {
+        let mut listed = self.0.subscribe();
+        while listed.changed().await.is_ok() {
+            if listed
+                .borrow_and_update()
+                .called_back
+                .contains(workflow.as_str())
+            {
+                return;
             }
         }
         std::future::pending().await

@@ -1,0 +1,77 @@
+//! Callbacks of providers: can they reach a worker, and can a worker verify them?
+
+use std::time::Duration;
+
+use super::{Finding, causes, shown};
+use crate::domain::{Media, ProviderName, RequestId};
+use crate::engines::config::{Callbacks, Config};
+use crate::engines::http;
+use crate::engines::provider::Providers;
+use crate::roles::worker::callbacks::PONG;
+
+const TIME: Duration = Duration::from_secs(5);
+
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let Some(callbacks) = &config.worker.callbacks else {
+        return Vec::new();
+    };
+    let mut found = vec![reach(callbacks).await];
+    if !config.mock_external_apis {
+        found.extend(verify(config).await);
+    }
+    found
+}
+
+async fn reach(callbacks: &Callbacks) -> Finding {
+    let check = "CALLBACK_URL";
+    let base = callbacks.url.as_str().trim_end_matches('/');
+    let url = format!("{base}/callbacks/ping");
+    let asking = async {
+        let client = http::client().timeout(TIME).build()?;
+        client.get(&url).send().await?.text().await
+    };
+    let at = shown(&callbacks.url);
+    let wrong = match asking.await {
+        Ok(answer) if answer == PONG => {
+            return Finding::ok(check, format!("a worker takes callbacks at {at}"));
+        }
+        Ok(_) => format!("what answers at {at} is not a worker"),
+        Err(error) => format!(
+            "no worker answers at {at}: {}",
+            causes(&error.without_url())
+        ),
+    };
+    // It may be reachable from elsewhere only; jobs are found in any case.
+    Finding::warn(check, wrong).advise(
+        "let its proxy pass /callbacks/ to CALLBACK_ADDR of the workers; until then, jobs are found by polls each few minutes",
+    )
+}
+
+/// Reads what verifies the callbacks of each provider that is used.
+async fn verify(config: &Config) -> Vec<Finding> {
+    let providers = Providers::new(&config.worker, None);
+    let probe = RequestId::try_from("doctor".to_owned());
+    let (Ok(providers), Ok(probe)) = (providers, probe) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (kind, of, name) in [
+        (Media::Video, "videos", config.worker.video.name),
+        (Media::Image, "images", config.worker.image.name),
+    ] {
+        let check = format!("callbacks of {} for {of}", name.as_str());
+        if name == ProviderName::OPENAI {
+            continue;
+        }
+        let callback = providers.of(kind, name).callback(&probe.run(0)).await;
+        found.push(match callback {
+            Some(_) => Finding::ok(check, "can be verified"),
+            None => Finding::warn(
+                check,
+                "cannot be verified: jobs are polled as without CALLBACK_URL",
+            )
+            .advise("check the key and the network, REPLICATE_WEBHOOK_SECRET and FAL_JWKS_URL; see docs/providers.md"),
+        });
+    }
+    found
+}
