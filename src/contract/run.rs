@@ -4,6 +4,7 @@
 //! field is ever removed or retyped.
 
 mod batch;
+mod budget_use;
 mod fallback;
 #[cfg(all(debug_assertions, feature = "dev"))]
 mod later;
@@ -16,16 +17,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchStart, ClosedItem};
+pub use self::budget_use::BudgetUse;
 pub use self::fallback::{Candidate, Fallbacks, KindFallbacks};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{
-    AttemptRecord, BudgetUse, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer,
+    AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SentInput, SubmitAnswer, Submitted,
 };
 pub(crate) use self::submit::{submit_key, workflow_of};
 use crate::domain::model::Quote;
 use crate::domain::{
-    BatchSummary, CostSource, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify,
-    Output, Progress, ProviderName, RequestId, Single, Tried, UserId, WorkflowId,
+    BatchSummary, CostSource, Event, EventError, Identity, Journal, Kind, Media, Notify, Output,
+    Progress, ProviderName, RequestId, Single, Tried, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: everything that a run needs.
@@ -154,63 +156,6 @@ impl Submit {
             candidate: self.candidate,
         }
     }
-}
-
-/// The result of `submit.v1`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Submitted {
-    /// The provider accepted the job.
-    Accepted {
-        job: Job,
-        /// Number of sends.
-        #[cfg_attr(all(debug_assertions, feature = "dev"), serde(with = "later"))]
-        attempts: u32,
-        /// When it was first sent, in milliseconds since the epoch.
-        sent_at: Option<i64>,
-        #[serde(default, skip_serializing_if = "SentInput::is_empty")]
-        input: SentInput,
-        /// Whether its cost is reserved on a budget.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        reserved: bool,
-    },
-    /// The provider answered with the outputs themselves, and they are stored.
-    Stored {
-        result: Generated,
-        /// Number of sends.
-        #[serde(default)]
-        attempts: u32,
-        /// When it was first sent, in milliseconds since the epoch.
-        sent_at: Option<i64>,
-        /// Whether its cost is reserved on a budget.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        reserved: bool,
-    },
-    /// The result was already in the store.
-    Adopted(Generated),
-    /// The submit failed for good: there is no job, or its outputs could not be stored.
-    Refused(EventError),
-    /// There is no job, and never will be, for a reason of the provider's or because the model does not suit: the next
-    /// candidate may make it (contract, 6.12).
-    Declined {
-        model: String,
-        error: EventError,
-        /// Whether nothing was sent because an entry of the operator's does not suit the request.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        skipped: bool,
-        /// Whether its cost is reserved on a budget; the next candidate's reservation replaces this one.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        reserved: bool,
-    },
-    /// The provider may have accepted a job that was not found; `finish` looks it up again.
-    Ambiguous {
-        error: EventError,
-        #[serde(rename = "sought")]
-        lookup: JobLookup,
-        /// Whether its cost is reserved on a budget.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        reserved: bool,
-    },
 }
 
 /// A job at a provider.

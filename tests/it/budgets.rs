@@ -1,6 +1,7 @@
 //! Budgets of users and of all users: what is reserved before a submit, settled at the end of a run, and refused.
 
 mod accounts;
+mod fallback;
 
 use genflow::domain::budget::Statement;
 use genflow::domain::{ErrorCode, Event, EventType, Request};
@@ -24,11 +25,25 @@ pub(crate) struct Budgeted {
 
 impl Budgeted {
     pub(crate) async fn new(budgets: &[(&'static str, &str)]) -> Self {
+        Self::priced(
+            &["replicate", "fal", "openai"].map(|name| (name, PRICE)),
+            budgets,
+        )
+        .await
+    }
+
+    /// Like [`Self::new`], with the price of an image at each provider.
+    async fn priced(prices: &[(&str, f64)], budgets: &[(&'static str, &str)]) -> Self {
         let space = Space::new().await;
+        let rules: String = prices
+            .iter()
+            .map(|(name, usd)| {
+                let models = [format!("{name}:{IMAGE_MODEL}")];
+                format!("[[price]]\nmodels = {models:?}\nper = \"run\"\nusd = {usd}\n")
+            })
+            .collect();
         let prices = space.folder().join("prices.toml");
-        let models = ["replicate", "fal", "openai"].map(|name| format!("{name}:{IMAGE_MODEL}"));
-        let rule = format!("[[price]]\nmodels = {models:?}\nper = \"run\"\nusd = {PRICE}\n");
-        std::fs::write(&prices, rule).unwrap();
+        std::fs::write(&prices, rules).unwrap();
         let budgets = budgets.iter().map(|(name, usd)| (*name, (*usd).to_owned()));
         let prices = ("PRICES_FILE", prices.display().to_string());
         let settings = budgets.chain([prices]).collect();

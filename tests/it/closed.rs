@@ -30,7 +30,7 @@ use crate::support::{Space, eventually};
 
 pub(crate) const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
 
-async fn terminate(client: &Client, request: &Request) {
+pub(crate) async fn terminate(client: &Client, request: &Request) {
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     handle
         .terminate(WorkflowTerminateOptions::builder().build())

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Submitted};
+use super::Job;
 use crate::domain::model::{Bound, Quote};
-use crate::domain::{EventError, Media, Note, ProviderName, WorkflowId};
+use crate::domain::{EventError, Generated, Media, Note, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
 ///
@@ -32,51 +32,61 @@ pub struct AttemptRecord {
     pub reserved: bool,
 }
 
-/// What a run knows, when it ends, about its reservations on budgets, over all candidates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BudgetUse {
-    /// Something is reserved. If not, something may be nevertheless: an attempt may be lost.
-    pub reserved: bool,
-    /// The provider has accepted no job.
-    pub not_accepted: bool,
-    /// The candidates below this one have declined: what they reserved was not paid. 0 if nothing is reserved.
-    #[serde(skip_serializing_if = "is_first")]
-    pub declined: u32,
-}
-
-impl BudgetUse {
-    /// Returns what is known after the `submit` of a candidate. What any of them has reserved is to be settled, and by the
-    /// last one that was asked: those that have declined were not paid.
-    pub(crate) fn after(self, candidate: u32, submitted: &Submitted) -> Self {
-        let (reserved, declined) = match submitted {
-            Submitted::Accepted { reserved, .. }
-            | Submitted::Stored { reserved, .. }
-            | Submitted::Ambiguous { reserved, .. } => (*reserved, self.declined),
-            Submitted::Declined { reserved, .. } => (*reserved, candidate + 1),
-            Submitted::Adopted(_) | Submitted::Refused(_) => (false, self.declined),
-        };
-        let reserved = self.reserved || reserved;
-        Self {
-            reserved,
-            not_accepted: false,
-            // Not noted for nothing, so that a run without budgets has no more in its history.
-            declined: if reserved { declined } else { 0 },
-        }
-    }
-
-    /// Returns what is known after a `submit` without a result, whose last record this is.
-    pub(crate) fn after_record(self, record: Option<AttemptRecord>) -> Self {
-        Self {
-            reserved: self.reserved || record.is_some_and(|it| it.reserved),
-            not_accepted: record.is_some_and(|it| it.state == Sent::NotAccepted),
-            ..self
-        }
-    }
-
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
+/// The result of `submit.v1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Submitted {
+    /// The provider accepted the job.
+    Accepted {
+        job: Job,
+        /// Number of sends.
+        #[cfg_attr(all(debug_assertions, feature = "dev"), serde(with = "super::later"))]
+        attempts: u32,
+        /// When it was first sent, in milliseconds since the epoch.
+        sent_at: Option<i64>,
+        #[serde(default, skip_serializing_if = "SentInput::is_empty")]
+        input: SentInput,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
+    },
+    /// The provider answered with the outputs themselves, and they are stored.
+    Stored {
+        result: Generated,
+        /// Number of sends.
+        #[serde(default)]
+        attempts: u32,
+        /// When it was first sent, in milliseconds since the epoch.
+        sent_at: Option<i64>,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
+    },
+    /// The result was already in the store.
+    Adopted(Generated),
+    /// The submit failed for good: there is no job, or its outputs could not be stored.
+    Refused(EventError),
+    /// There is no job, and never will be, for a reason of the provider's or because the model does not suit: the next
+    /// candidate may make it (contract, 6.12).
+    Declined {
+        model: String,
+        error: EventError,
+        /// Whether nothing was sent because an entry of the operator's does not suit the request.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        skipped: bool,
+        /// Whether its cost is reserved on a budget; the next candidate's reservation replaces this one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
+    },
+    /// The provider may have accepted a job that was not found; `finish` looks it up again.
+    Ambiguous {
+        error: EventError,
+        #[serde(rename = "sought")]
+        lookup: JobLookup,
+        /// Whether its cost is reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
+    },
 }
 
 /// What is known about a send.

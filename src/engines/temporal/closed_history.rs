@@ -206,16 +206,22 @@ mod tests {
 
     /// Returns the job left by a run that was closed after `submit` was scheduled, or after it returned `submitted`.
     fn left(submitted: Option<&Submitted>) -> ProviderJobLeft {
-        let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
-            "attempts": 5, "started_at": 1, "deadline": 9});
-        let mut attributes = vec![
-            Attributes::WorkflowExecutionStartedEventAttributes(
-                WorkflowExecutionStartedEventAttributes {
-                    input: payloads(&start()),
-                    ..Default::default()
-                },
-            ),
-            Attributes::ActivityTaskScheduledEventAttributes(
+        closed(&[submitted]).leftover
+    }
+
+    /// Reads the history of a run that was closed after a `submit` to each of these candidates was scheduled, and
+    /// returned this.
+    fn closed(submits: &[Option<&Submitted>]) -> RunHistory<Start> {
+        let mut attributes = vec![Attributes::WorkflowExecutionStartedEventAttributes(
+            WorkflowExecutionStartedEventAttributes {
+                input: payloads(&start()),
+                ..Default::default()
+            },
+        )];
+        for (candidate, submitted) in submits.iter().enumerate() {
+            let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
+                "candidate": candidate, "attempts": 5, "started_at": 1, "deadline": 9});
+            attributes.push(Attributes::ActivityTaskScheduledEventAttributes(
                 ActivityTaskScheduledEventAttributes {
                     activity_type: Some(ActivityType {
                         name: SUBMIT.to_owned(),
@@ -223,16 +229,14 @@ mod tests {
                     input: payloads(&submit),
                     ..Default::default()
                 },
-            ),
-        ];
-        if let Some(submitted) = submitted {
-            attributes.push(Attributes::ActivityTaskCompletedEventAttributes(
-                ActivityTaskCompletedEventAttributes {
-                    result: payloads(submitted),
-                    scheduled_event_id: 2,
-                    ..Default::default()
-                },
             ));
+            let scheduled_event_id = i64::try_from(attributes.len()).unwrap();
+            let completed = submitted.map(|submitted| ActivityTaskCompletedEventAttributes {
+                result: payloads(submitted),
+                scheduled_event_id,
+                ..Default::default()
+            });
+            attributes.extend(completed.map(Attributes::ActivityTaskCompletedEventAttributes));
         }
         let mut reader = RunReader {
             run_id: "run",
@@ -246,7 +250,30 @@ mod tests {
             };
             reader.add(event).unwrap();
         }
-        reader.done().unwrap().leftover
+        reader.done().unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_closed_while_a_fallback_is_asked_knows_whom_it_asked_and_what_may_be_paid() {
+        let declined = Submitted::Declined {
+            model: "m".to_owned(),
+            error: EventError::new(ErrorCode::ProviderAuth, "no", false),
+            skipped: false,
+            reserved: true,
+        };
+
+        let history = closed(&[Some(&declined), None]);
+
+        let ProviderJobLeft::Unknown(lookup) = history.leftover else {
+            panic!("it may have been sent")
+        };
+        assert_eq!((lookup.candidate, history.tried.len()), (1, 1));
+        let BudgetUse {
+            reserved,
+            not_accepted,
+            declined,
+        } = history.budget;
+        assert_eq!((reserved, not_accepted, declined), (true, false, 1));
     }
 
     #[test]

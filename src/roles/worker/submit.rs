@@ -371,14 +371,8 @@ impl This<'_> {
                 });
             }
         };
-        if record.state == Sent::Maybe {
-            self.count_as_spent(record).await?;
-        }
-        let cleared = AttemptRecord {
-            doubtful: record.doubtful || record.state == Sent::Maybe,
-            ..record.cleared()
-        };
-        clear(self.ctx, cleared, anyhow!(again)).await
+        self.count_as_spent(record).await?;
+        clear(self.ctx, record.given_up(), anyhow!(again)).await
     }
 }
 

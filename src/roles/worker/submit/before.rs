@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::This;
 use super::search::Found;
-use crate::contract::run::{AttemptRecord, Submit, Submitted};
+use crate::contract::run::{AttemptRecord, Sent, Submit, Submitted};
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::temporal::activity::{Aborted, every, failure};
@@ -91,10 +91,11 @@ impl This<'_> {
         }
     }
 
-    /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own.
+    /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own: both may be
+    /// paid.
     pub(super) async fn count_as_spent(&self, record: AttemptRecord) -> Result<(), ActivityError> {
         let accounts = &self.work.accounts;
-        if !record.reserved {
+        if record.state != Sent::Maybe || !record.reserved {
             return Ok(());
         }
         let settled = accounts.lose(self.input, self.run_id).await;

@@ -44,6 +44,14 @@ impl AttemptRecord {
         }
     }
 
+    /// Returns the record that lets the next attempt send although nothing of this one was found.
+    pub(super) fn given_up(self) -> Self {
+        Self {
+            doubtful: self.doubtful || self.state == Sent::Maybe,
+            ..self.cleared()
+        }
+    }
+
     /// Returns the record after a send that was counted but not made; the next attempt may send.
     pub(super) fn withheld(self) -> Self {
         let sends = self.sends - 1;
