@@ -182,6 +182,9 @@ pub struct Job {
     /// URL of the result, for a provider that serves it separately.
     pub result_url: String,
     pub cancel_url: String,
+    /// What the provider charges, in millionths of a US dollar, if it said so when it accepted the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_microusd: Option<u64>,
 }
 
 /// The input of `fetch.v1`.

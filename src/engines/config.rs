@@ -4,6 +4,7 @@
 //! variables are read, whatever role is chosen; [`crate::app::settings`] checks what only some roles need.
 
 pub mod api_keys;
+pub mod description;
 mod egress;
 mod intake;
 mod kafka;

@@ -228,6 +228,7 @@ mod tests {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: "c".to_owned(),
+            cost_microusd: None,
         };
         let accepted = Submitted::Accepted {
             job: job.clone(),

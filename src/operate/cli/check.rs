@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::text::plain;
-use crate::domain::model::{Origin, Profile, bundle};
+use crate::domain::model::{Origin, Profile};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::{self, Config};
 use crate::engines::provider::Providers;
@@ -140,7 +140,10 @@ impl<'c> Sources<'c> {
     ) -> Arc<Profile> {
         match &self.providers {
             Some(providers) => providers.of(media, provider).profile(model, WITHIN).await,
-            None => Arc::new(bundle::profile(provider, model, None)),
+            None => {
+                let protocol = self.config.worker.provider(media, provider).protocol;
+                protocol.known_profile(provider, model)
+            }
         }
     }
 

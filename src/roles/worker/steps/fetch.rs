@@ -99,7 +99,8 @@ impl Work {
                 }
                 self.give_way(slot, turn)?;
                 let age = span(input.sent_at, now());
-                let usual = || pause(age, turn.time_left(), self.settings.poll_interval);
+                let shortest = provider.shortest_pause().max(self.settings.poll_interval);
+                let usual = || pause(age, turn.time_left(), shortest);
                 Ok(ControlFlow::Continue(after.unwrap_or_else(usual)))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),

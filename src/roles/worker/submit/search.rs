@@ -164,6 +164,7 @@ mod tests {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: String::new(),
+            cost_microusd: None,
         };
 
         assert_eq!(found(SubmitAnswer::NotAccepted, 1), Found::Nothing);

@@ -24,6 +24,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             status_url: String::new(),
             result_url: String::new(),
             cancel_url: String::new(),
+            cost_microusd: None,
         },
         last_progress: last.map(|last| LastProgress {
             progress: progress(last),
