@@ -7,6 +7,7 @@
 mod away;
 mod fence;
 mod listed;
+mod presets;
 mod switched;
 mod unconnected;
 
@@ -18,7 +19,7 @@ use crate::providers::Taker;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
 use crate::support::requests::at;
-use crate::support::requests::{image, script, video};
+use crate::support::requests::{image, provider, script, video};
 use crate::support::stories::{published_events, stories};
 use crate::support::{Space, Watched};
 
@@ -57,13 +58,13 @@ struct Cell {
     request: Request,
 }
 
-fn cells() -> Vec<Cell> {
+fn cells(makers: &[fn(&str) -> Request]) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (provider, make) in TAKERS {
+    for make in makers {
         for cut in Cut::ALL {
-            let request = at(provider, make("cut"));
+            let request = make("cut");
             cells.push(Cell {
-                provider,
+                provider: provider(&request).unwrap(),
                 cut,
                 request,
             });
@@ -124,10 +125,31 @@ async fn bill(space: &Space, request: &Request, end: Option<ErrorCode>) -> Bill 
     (end, bill.submits, bill.accepted)
 }
 
-/// Cuts each submit at its point; asserts that each cell's bill is the `expected` one.
 async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
-    let space = Space::with(&[("SUBMIT_AMBIGUOUS", ambiguous)]).await;
-    let cutter = Cutter::before(&space.engines.simulator).await;
+    let makers: [fn(&str) -> Request; 4] = [
+        |name| at(REPLICATE, image(name)),
+        |name| at(FAL, image(name)),
+        |name| at(OPENAI, image(name)),
+        |name| at(OPENAI, video(name)),
+    ];
+    matrix_of(&makers, fate, ambiguous, expected).await;
+}
+
+/// Cuts each submit of these requests at its point; asserts that each cell's bill is the `expected` one.
+async fn matrix_of(
+    makers: &[fn(&str) -> Request],
+    fate: Fate,
+    ambiguous: &str,
+    expected: fn(&Cell) -> Bill,
+) {
+    let engines = &Space::new().await.engines;
+    let cutter = Cutter::before(&engines.simulator).await;
+    let presets = crate::support::presets::settings(&cutter.url);
+    let known: Vec<_> = borrowed(&presets)
+        .into_iter()
+        .chain([("SUBMIT_AMBIGUOUS", ambiguous)])
+        .collect();
+    let space = Space::with(&known).await;
     let mut settings = served_at(&cutter.url);
     if fate == Fate::Paused {
         // The woken worker looks for jobs that it does not find, which takes time; its drain waits for that.
@@ -137,7 +159,7 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
     let settings = borrowed(&settings);
     let _intake = space.start(&["intake"]);
     let mut first = Watched::start(&space, "worker", &settings);
-    let cells = cells();
+    let cells = cells(makers);
     for Cell { cut, request, .. } in &cells {
         cutter.plan(request.id.as_str(), *cut);
         space.send(request).await;
