@@ -173,6 +173,9 @@ pub struct Job {
     /// Whether the provider was asked to call back when the job ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called_back: bool,
+    /// What the provider charges, in millionths of a US dollar, if it said so when it accepted the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_microusd: Option<u64>,
 }
 
 /// The input of `fetch.v1`.

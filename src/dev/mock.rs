@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::simulator::{Simulator, SimulatorOptions};
 use crate::app::{self, Roles};
-use crate::domain::ProviderName;
-use crate::engines::config::Config;
+use crate::engines::config::{Config, Protocol};
 use crate::engines::telemetry;
 
 /// Runs the roles as [`app::run`] does; if a worker is among them, it calls a simulator in this process.
@@ -41,7 +40,7 @@ pub async fn run(
     let address = simulator.address();
     config
         .worker
-        .relocate(|name| url(address, name).parse().ok());
+        .relocate(|protocol| url(address, protocol).parse().ok());
     if let Some(callbacks) = &mut config.worker.callbacks {
         let keys = format!("http://{address}/.well-known/jwks.json");
         callbacks.fal_keys = keys.parse().unwrap_or_else(|_| callbacks.fal_keys.clone());
@@ -57,10 +56,12 @@ pub async fn run(
     simulated.context("the provider simulator failed")
 }
 
-/// Returns the base URL at which the simulator at `address` serves a provider's protocol.
-fn url(address: SocketAddr, name: ProviderName) -> String {
-    match name {
-        ProviderName::FAL => format!("http://{address}/fal"),
-        _ => format!("http://{address}"),
+/// Returns the base URL at which the simulator at `address` serves a protocol. A description without a preset leads there,
+/// too, so that nothing is paid: its calls are not found.
+fn url(address: SocketAddr, protocol: &Protocol) -> String {
+    match protocol {
+        Protocol::Replicate | Protocol::OpenAi | Protocol::Unknown => format!("http://{address}"),
+        Protocol::Fal => format!("http://{address}/fal"),
+        Protocol::Described(api) => format!("http://{address}/{}", api.preset),
     }
 }

@@ -1,6 +1,6 @@
 //! The provider simulator: replaces the paid external API, over real HTTP.
 //!
-//! Speaks the protocols of Replicate, OpenAI and fal, creates real, decodable files, and fails on demand: a request
+//! Speaks the protocols of Replicate, OpenAI and fal, and those of the presets (`apis`), creates real, decodable files, and fails on demand: a request
 //! carries its own faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each
 //! other. `GET /_sim/ledger` returns all submits and accepted jobs, so a test can count the jobs that would have been
 //! paid for. Nothing in the simulator is durable, and nothing in the crate outside of `dev` depends on it.
@@ -35,6 +35,7 @@ use self::{
     script::OutputFault,
 };
 
+mod apis;
 mod callback;
 mod fal;
 mod job;
@@ -61,7 +62,8 @@ const HUGE: u64 = 16 * 1024 * 1024;
 const PIECE: u64 = 64 * 1024;
 
 const ABOUT: &str = "genflow provider simulator\n\n\
-    Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key except \"bad\" works.\n\
+    Speaks Replicate's and OpenAI's HTTP APIs under /v1, fal's queue API under /fal, and those of the presets under /bfl,\n\
+    /comfyui, /google, /luma and /runway; any key except \"bad\" works.\n\
     /_sim/ledger[?key=...]  all submits and accepted jobs\n\
     /_sim/health            200 while the simulator runs\n";
 
@@ -160,6 +162,7 @@ fn routes(shared: Arc<SimulatorState>) -> Router {
         .merge(openai::routes())
         .merge(fal::routes())
         .merge(callback::routes())
+        .merge(apis::routes())
         .fallback(async || replicate::not_found())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)

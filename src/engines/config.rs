@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 mod callbacks;
+pub mod description;
 mod egress;
 mod intake;
 mod kafka;

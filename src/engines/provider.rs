@@ -6,8 +6,10 @@
 
 mod answer;
 mod callback;
+mod described;
 mod fal;
 mod memory;
+mod misnamed;
 mod model_name;
 mod models;
 mod openai;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
@@ -176,16 +178,17 @@ impl Provider {
         match self.config.protocol {
             // Whether there is a job remains open, until a worker that knows the API looks.
             Protocol::Replicate | Protocol::Unknown => true,
-            Protocol::OpenAi | Protocol::Fal => false,
+            Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => false,
         }
     }
 
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         let polling = async {
-            match self.config.protocol {
+            match &self.config.protocol {
                 Protocol::Replicate => replicate::poll(self, job).await,
                 Protocol::OpenAi => openai::poll(self, job).await,
                 Protocol::Fal => fal::poll(self, job).await,
+                Protocol::Described(api) => described::poll(self, api, job).await,
                 Protocol::Unknown => Err(self.not_configured()),
             }
         };
@@ -198,11 +201,16 @@ impl Provider {
 
     /// Asks the provider to cancel a job. A job that has already ended is no error.
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
-        match self.config.protocol {
+        match &self.config.protocol {
             Protocol::Replicate => self.call("cancel", replicate::cancel(self, job)).await,
             // Its API cannot cancel: the job continues, and no call is counted.
             Protocol::OpenAi => Ok(()),
             Protocol::Fal => self.call("cancel", fal::cancel(self, job)).await,
+            Protocol::Described(api) if api.cancel.is_empty() => Ok(()),
+            Protocol::Described(api) => {
+                let cancelling = described::cancel(self, api, job);
+                self.call("cancel", cancelling).await
+            }
             Protocol::Unknown => Err(self.not_configured()),
         }
     }
@@ -216,7 +224,7 @@ impl Provider {
         let finding = async {
             match self.config.protocol {
                 Protocol::Replicate => replicate::find(self, key, since).await,
-                Protocol::OpenAi | Protocol::Fal => Ok(None),
+                Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => Ok(None),
                 Protocol::Unknown => Err(self.not_configured()),
             }
         };
@@ -289,8 +297,20 @@ impl Provider {
     /// [`Error::NotConfigured`]. Another process may know it.
     pub fn is_configured(&self) -> Result<(), Error> {
         match self.config.protocol {
-            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal => Ok(()),
             Protocol::Unknown => Err(self.not_configured()),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the shortest time between two polls of a job that the API allows.
+    pub fn shortest_pause(&self) -> Duration {
+        match &self.config.protocol {
+            Protocol::Described(api) => api.poll.every_seconds,
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => {
+                Duration::ZERO
+            }
         }
     }
 
@@ -306,23 +326,29 @@ impl Provider {
     }
 
     fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
-        match self.authorization() {
-            Some(value) => request.header(AUTHORIZATION, value),
+        let request = match &self.config.protocol {
+            Protocol::Described(api) => request.headers(api.headers.clone()),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => request,
+        };
+        match self.credential() {
+            Some((name, value)) => request.header(name, value),
             None => request,
         }
     }
 
-    fn authorization(&self) -> Option<HeaderValue> {
-        let key = self.config.api_key.as_ref()?.expose();
-        let scheme = match self.config.protocol {
+    /// Returns the header that has the key.
+    fn credential(&self) -> Option<(HeaderName, HeaderValue)> {
+        let scheme = match &self.config.protocol {
             Protocol::Replicate | Protocol::OpenAi => "Bearer",
             Protocol::Fal => "Key",
+            Protocol::Described(api) => return described::credential(self, api),
             Protocol::Unknown => return None,
         };
+        let key = self.config.api_key.as_ref()?.expose();
         // Always Ok: the settings accept only keys that are valid in a header.
         let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;
         value.set_sensitive(true);
-        Some(value)
+        Some((AUTHORIZATION, value))
     }
 
     fn get(&self, url: impl reqwest::IntoUrl) -> RequestBuilder {
@@ -345,22 +371,38 @@ impl Provider {
             result_url: String::new(),
             cancel_url: String::new(),
             called_back: false,
+            cost_microusd: None,
         }
     }
 
     /// Returns the URL of `path` below the base URL.
     fn at(&self, path: &str) -> String {
-        let base = self.config.base_url.as_str().trim_end_matches('/');
-        format!("{base}/{path}")
+        self.below(&format!("/{path}"))
     }
 
-    /// Returns `url` if it has the provider's origin: the key must not go to another server.
+    /// Returns the URL of a path that begins with `/`.
+    fn below(&self, path: &str) -> String {
+        let base = self.config.base_url.as_str().trim_end_matches('/');
+        format!("{base}{path}")
+    }
+
+    /// Returns `url` if it has the provider's origin, or a host that its description lists: the key must not go to another
+    /// server.
     fn own(&self, url: &str) -> Option<String> {
         if url.len() > MAX_URL {
             return None;
         }
         let parsed = Url::parse(url).ok()?;
-        (parsed.origin() == self.config.base_url.origin()).then(|| url.to_owned())
+        let is_own = parsed.origin() == self.config.base_url.origin();
+        (is_own || self.lists(&parsed)).then(|| url.to_owned())
+    }
+
+    fn lists(&self, url: &Url) -> bool {
+        let Protocol::Described(api) = &self.config.protocol else {
+            return false;
+        };
+        let is_https = url.scheme() == "https" && url.port().is_none();
+        is_https && url.host_str().is_some_and(|host| api.has_host(host))
     }
 
     /// Returns `url` if it has the provider's origin, else the URL of `path`.

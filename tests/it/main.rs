@@ -46,6 +46,7 @@ mod operators;
 mod path;
 mod poison;
 mod policies;
+mod presets;
 mod providers;
 mod quick;
 mod records;

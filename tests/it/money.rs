@@ -8,6 +8,7 @@ mod away;
 mod declined;
 mod fence;
 mod listed;
+mod presets;
 mod switched;
 mod unconnected;
 
@@ -19,7 +20,7 @@ use crate::providers::Taker;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
 use crate::support::requests::at;
-use crate::support::requests::{image, script, video};
+use crate::support::requests::{image, provider, script, video};
 use crate::support::stories::{published_events, stories};
 use crate::support::{Space, Watched};
 
@@ -60,13 +61,13 @@ struct Cell {
     key: String,
 }
 
-fn cells() -> Vec<Cell> {
+fn cells(makers: &[fn(&str) -> Request]) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (provider, make) in TAKERS {
+    for make in makers {
         for cut in Cut::ALL {
-            let request = at(provider, make("cut"));
+            let request = make("cut");
             cells.push(Cell {
-                provider,
+                provider: provider(&request).unwrap(),
                 cut,
                 key: request.id.to_string(),
                 request,
@@ -133,7 +134,13 @@ async fn bill_of(space: &Space, key: &str, end: Option<ErrorCode>) -> Bill {
 }
 
 async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
-    matrix_of(&cells(), fate, ambiguous, expected).await;
+    let makers: [fn(&str) -> Request; 4] = [
+        |name| at(REPLICATE, image(name)),
+        |name| at(FAL, image(name)),
+        |name| at(OPENAI, image(name)),
+        |name| at(OPENAI, video(name)),
+    ];
+    matrix_of(&cells(&makers), fate, ambiguous, expected).await;
 }
 
 /// Cuts each submit at its point; asserts that each cell's bill is the `expected` one. Returns the space.
@@ -143,8 +150,14 @@ async fn matrix_of(
     ambiguous: &str,
     expected: fn(&Cell) -> Bill,
 ) -> Space {
-    let space = Space::with(&[("SUBMIT_AMBIGUOUS", ambiguous)]).await;
-    let cutter = Cutter::before(&space.engines.simulator).await;
+    let engines = &Space::new().await.engines;
+    let cutter = Cutter::before(&engines.simulator).await;
+    let presets = crate::support::presets::settings(&cutter.url);
+    let known: Vec<_> = borrowed(&presets)
+        .into_iter()
+        .chain([("SUBMIT_AMBIGUOUS", ambiguous)])
+        .collect();
+    let space = Space::with(&known).await;
     let mut settings = served_at(&cutter.url);
     if fate == Fate::Paused {
         // The woken worker looks for jobs that it does not find, which takes time; its drain waits for that.

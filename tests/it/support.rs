@@ -9,6 +9,7 @@ pub(crate) mod gate;
 pub(crate) mod janitor;
 pub(crate) mod ledger;
 pub(crate) mod mail;
+pub(crate) mod presets;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod reader;

@@ -52,6 +52,23 @@ pub fn profile(provider: ProviderName, model: &str, published: Option<Schema>) -
     Profile::new(provider, model, schema, origin, &BUNDLE.limits)
 }
 
+/// Returns what is known about a model whose input schema the settings have; `None` if that is no schema.
+pub fn described(
+    provider: ProviderName,
+    model: &str,
+    input: &Value,
+    origin: Origin,
+) -> Option<Profile> {
+    let schema = Schema::parse(&Value::Null, input)?;
+    Some(Profile::new(
+        provider,
+        model,
+        Some(schema),
+        origin,
+        &BUNDLE.limits,
+    ))
+}
+
 /// Returns the names of the models that genflow has a copy of. They may be patterns (`domain::glob`).
 pub fn names(provider: ProviderName) -> impl Iterator<Item = &'static str> {
     let models = BUNDLE.models.get(&provider).into_iter();

@@ -89,6 +89,11 @@ impl Profile {
             })
     }
 
+    /// Returns whether the model's schema has an input with this name.
+    pub fn has_input(&self, name: &str) -> bool {
+        self.schema.properties.contains_key(name)
+    }
+
     pub(super) fn full_name(&self) -> String {
         full_name(self.provider, &self.model)
     }

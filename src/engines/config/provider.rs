@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use url::Url;
 
-use super::vars::{Vars, trusted};
-use crate::domain::{Fallback, MOST_FALLBACKS, Media, ProviderName, Secret, shown};
+use super::description::{self, Description};
+use super::vars::{RATES, Vars, is_rate, trusted};
+use crate::domain::{Fallback, MOST_FALLBACKS, Media, ProviderName, Secret, parse_http_url, shown};
 
 /// How a provider's API is spoken.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub enum Protocol {
     Replicate,
     OpenAi,
     Fal,
+    Described(Arc<Description>),
     /// The provider is not configured here: other processes may know its API, this one makes no call.
     Unknown,
 }
@@ -150,8 +153,8 @@ impl Named {
     }
 
     #[cfg(feature = "dev")]
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ProviderName, &mut Own)> {
-        self.0.iter_mut().map(|(name, own)| (*name, own))
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Own> {
+        self.0.values_mut()
     }
 }
 
@@ -163,8 +166,22 @@ impl Own {
             protocol: self.protocol.clone(),
             base_url: self.base_url.clone(),
             api_key: self.api_key.clone(),
-            wants_key: Some(self.key_variable.clone()),
+            wants_key: match self.protocol {
+                Protocol::Described(_) => self.needs_key.then(|| self.key_variable.clone()),
+                // A request that names one of these means the hosted API.
+                Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => {
+                    Some(self.key_variable.clone())
+                }
+            },
             model: self.model(kind).to_owned(),
+        }
+    }
+
+    /// Returns the key under the provider's own name, if the provider is a described one.
+    fn described_key(&self) -> Option<Secret> {
+        match self.protocol {
+            Protocol::Described(_) => self.api_key.clone(),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => None,
         }
     }
 
@@ -217,7 +234,7 @@ pub(super) fn default(vars: &mut Vars<'_>, mocked: bool, named: &Named, media: M
     };
     Provider {
         base_url: vars.url(url, own.usual_url.as_str()),
-        api_key: key(vars, api_key, mocked),
+        api_key: key(vars, api_key, mocked).or_else(|| own.described_key()),
         wants_key: own.needs_key.then(|| api_key.to_owned()),
         model: vars.string(model_name, own.model(media)),
         ..own.of_kind(name, media)
@@ -249,7 +266,73 @@ pub(super) fn fallback(vars: &mut Vars<'_>, named: &Named, name: &'static str) -
 /// Reads the settings of all providers.
 pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
     let native = NATIVE.map(|(name, facts)| (name, native(vars, mocked, facts)));
-    Named(native.into())
+    let mut named = BTreeMap::from(native);
+    named.extend(described(vars, mocked));
+    Named(named)
+}
+
+/// Reads the providers that `PROVIDERS_FILE` describes.
+fn described(vars: &mut Vars<'_>, mocked: bool) -> BTreeMap<ProviderName, Own> {
+    let variable = "PROVIDERS_FILE";
+    let Some(file) = vars.optional(variable) else {
+        return BTreeMap::new();
+    };
+    let text =
+        std::fs::read_to_string(&file).map_err(|error| vec![format!("cannot be read: {error}")]);
+    match text.and_then(|text| description::read(&text)) {
+        Ok(read) => read
+            .into_iter()
+            .map(|(name, description)| (name, of_description(vars, mocked, name, description)))
+            .collect(),
+        Err(faults) => {
+            for fault in faults {
+                vars.fault(variable, &format!("{file}: {fault}"));
+            }
+            BTreeMap::new()
+        }
+    }
+}
+
+/// Returns a described provider with the settings under its own name, as the others have them.
+fn of_description(
+    vars: &mut Vars<'_>,
+    mocked: bool,
+    name: ProviderName,
+    description: Description,
+) -> Own {
+    let named = |setting| description::variable_of(name, setting);
+    let file = "PROVIDERS_FILE";
+    let base_url = match vars.set_by_platform(&named("API_BASE_URL")) {
+        None => description.base_url.clone(),
+        Some(text) => parse_http_url(&text).unwrap_or_else(|| {
+            let variable = named("API_BASE_URL");
+            vars.fault(file, &format!("{variable} is not an http or https URL"));
+            description.base_url.clone()
+        }),
+    };
+    let rate = vars.set_by_platform(&named("RATE_LIMIT"));
+    let rate = rate.and_then(|text| {
+        let rate = text.parse().ok().filter(is_rate);
+        if rate.is_none() {
+            let variable = named("RATE_LIMIT");
+            vars.fault(file, &format!("{variable} is {text:?}, expected {RATES}"));
+        }
+        rate
+    });
+    let key_variable = description.key.as_ref().map(|key| key.variable.clone());
+    let key_variable = key_variable.unwrap_or_else(|| named("API_KEY"));
+    let api_key = vars.key_of(file, &key_variable);
+    let default = &description.default;
+    Own {
+        usual_url: base_url.clone(),
+        base_url,
+        api_key: api_key.or_else(|| simulated(mocked)),
+        key_variable,
+        needs_key: description.key.is_some(),
+        models: [default.video.clone(), default.image.clone()],
+        rate,
+        protocol: Protocol::Described(Arc::new(description)),
+    }
 }
 
 fn native(vars: &mut Vars<'_>, mocked: bool, facts: Facts) -> Own {
@@ -273,6 +356,9 @@ fn native(vars: &mut Vars<'_>, mocked: bool, facts: Facts) -> Own {
 }
 
 fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
-    let simulated = || mocked.then(|| Secret::new("simulated".to_owned()));
-    vars.key(variable).or_else(simulated)
+    vars.key(variable).or_else(|| simulated(mocked))
+}
+
+fn simulated(mocked: bool) -> Option<Secret> {
+    mocked.then(|| Secret::new("simulated".to_owned()))
 }

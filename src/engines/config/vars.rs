@@ -41,6 +41,8 @@ pub(super) struct Vars<'l> {
     names: Vec<&'static str>,
 }
 
+const NO_KEY: &str = "contains a line break or another control character, expected the key alone";
+
 impl<'l> Vars<'l> {
     pub(super) fn new(lookup: &'l dyn Fn(&str) -> Option<String>) -> Self {
         Self {
@@ -112,10 +114,16 @@ impl<'l> Vars<'l> {
     pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
         let key = self.optional(name)?;
         if HeaderValue::from_str(&key).is_err() {
-            self.fault(
-                name,
-                "contains a line break or another control character, expected the key alone",
-            );
+            self.fault(name, NO_KEY);
+        }
+        Some(Secret::new(key))
+    }
+
+    /// Reads a key from the variable that a file names.
+    pub(super) fn key_of(&mut self, file: &'static str, name: &str) -> Option<Secret> {
+        let key = self.set_by_platform(name)?;
+        if HeaderValue::from_str(&key).is_err() {
+            self.fault(file, &format!("{name} {NO_KEY}"));
         }
         Some(Secret::new(key))
     }
@@ -175,9 +183,7 @@ impl<'l> Vars<'l> {
 
     /// Reads a rate per second; `None`: no limit.
     pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
-        let in_range = |rate: &f64| (0.001..=100_000.0).contains(rate);
-        let expected = "a number per second, from 0.001 to 100000";
-        self.read(name, expected, |text| text.parse().ok().filter(in_range))
+        self.read(name, RATES, |text| text.parse().ok().filter(is_rate))
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
@@ -221,6 +227,14 @@ impl<'l> Vars<'l> {
         self.optional(name)
             .map_or_else(|| default.to_owned(), PathBuf::from)
     }
+}
+
+/// The rates that [`is_rate`] accepts.
+pub(super) const RATES: &str = "a number per second, from 0.001 to 100000";
+
+/// Returns whether a number is a rate per second.
+pub(super) fn is_rate(rate: &f64) -> bool {
+    (0.001..=100_000.0).contains(rate)
 }
 
 /// Returns whether a URL contains a user name or a password.

@@ -105,13 +105,13 @@ impl Worker {
 
     /// Replaces the base URL of each provider for which `place` returns one.
     #[cfg(feature = "dev")]
-    pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<url::Url>) {
+    pub(crate) fn relocate(&mut self, place: impl Fn(&provider::Protocol) -> Option<url::Url>) {
         let defaults = [&mut self.video, &mut self.image];
-        let defaults = defaults.map(|provider| (provider.name, &mut provider.base_url));
+        let defaults = defaults.map(|it| (&it.protocol, &mut it.base_url));
         let named = self.named.iter_mut();
-        let named = named.map(|(name, own)| (name, &mut own.base_url));
-        for (name, url) in defaults.into_iter().chain(named) {
-            if let Some(there) = place(name) {
+        let named = named.map(|own| (&own.protocol, &mut own.base_url));
+        for (protocol, url) in defaults.into_iter().chain(named) {
+            if let Some(there) = place(protocol) {
                 *url = there;
             }
         }

@@ -103,7 +103,7 @@ impl Callbacks {
             (Protocol::Replicate, Media::Video) => Some(of_videos),
             (Protocol::Replicate, Media::Image) => Some(of_images),
             (Protocol::Fal, _) => Some(&self.fal),
-            (Protocol::OpenAi | Protocol::Unknown, _) => None,
+            (Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown, _) => None,
         }
     }
 }
@@ -169,12 +169,12 @@ impl Provider {
                 "x-fal-webhook-timestamp",
                 "x-fal-webhook-signature",
             ],
-            Protocol::OpenAi | Protocol::Unknown => return Err(Refused::Malformed),
+            Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => return Err(Refused::Malformed),
         }
         .map(text);
         let user = match self.config.protocol {
             Protocol::Fal => text("x-fal-webhook-user-id").ok_or(Refused::Malformed)?,
-            Protocol::Replicate | Protocol::OpenAi | Protocol::Unknown => String::new(),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => String::new(),
         };
         let id = id.filter(|id| (1..=MAX_ID).contains(&id.len()));
         let timestamp = timestamp.and_then(|text| text.parse::<u64>().ok());
@@ -222,7 +222,7 @@ impl Provider {
                 let key = UnparsedPublicKey::new(&ED25519, key);
                 unhex(signature).is_some_and(|tag| key.verify(text.as_bytes(), &tag).is_ok())
             }
-            Protocol::OpenAi | Protocol::Unknown => false,
+            Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => false,
         }
     }
 

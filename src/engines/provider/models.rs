@@ -15,14 +15,13 @@ use ring::digest::{SHA256, digest};
 use tokio::fs;
 use tokio::time::{Instant, timeout};
 
+use super::misnamed::{misnamed, short};
 use super::published::Published;
 use super::{Error, Provider, fal, replicate};
 use crate::domain::model::{Bound, Origin, Profile, Schema, bind, bundle};
 use crate::domain::{ErrorCode, EventError, Problem, ProviderName, Single, hex};
 use crate::engines::config::{Protocol, Spending};
 
-const NO_MODEL: &str = "OpenAI has ended its API for videos; set spec.provider to another provider, or spec.model to a \
-                            model of a server with /v1/videos";
 /// The longest time for reading a schema: a submit waits for it.
 const READ_TIME: Duration = Duration::from_secs(3);
 /// How long a schema is used before it is read again.
@@ -33,22 +32,6 @@ const RETRY: Duration = Duration::from_secs(300);
 const SOON: Duration = Duration::from_secs(1);
 /// Limit on the models in memory, and on disk: tenants choose their names.
 const MOST: usize = 1000;
-
-/// Returns what is wrong with a model's name, which a tenant chooses and which becomes part of URLs.
-fn misnamed(protocol: &Protocol, model: &str) -> Option<Problem> {
-    let (allowed, hint) = match protocol {
-        Protocol::Replicate => (Some(replicate::check(model).err()?), None),
-        Protocol::Fal => (Some(fal::check(model).err()?), None),
-        Protocol::OpenAi if model.is_empty() => (None, Some(NO_MODEL)),
-        Protocol::OpenAi | Protocol::Unknown => return None,
-    };
-    Some(Problem {
-        field: "model".to_owned(),
-        asked: allowed.map(|_| format!("{:?}", short(model))),
-        allowed: allowed.map(str::to_owned),
-        hint: hint.map(str::to_owned),
-    })
-}
 
 /// What is known about models' inputs.
 #[derive(Debug)]
@@ -182,6 +165,9 @@ impl Provider {
 
     /// Returns what is known about the input of a model.
     pub async fn profile(&self, model: &str, within: Duration) -> Arc<Profile> {
+        if let Protocol::Described(_) = self.config.protocol {
+            return self.config.protocol.known_profile(self.config.name, model);
+        }
         let models = &self.clients.models;
         let key = self.key(model);
         let slot = models.slot(&key);
@@ -258,13 +244,15 @@ impl Provider {
             match self.config.protocol {
                 Protocol::Replicate => replicate::schema(self, model).await,
                 Protocol::Fal => fal::schema(self, model).await,
-                Protocol::OpenAi | Protocol::Unknown => Ok(None),
+                Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => Ok(None),
             }
         };
         // fal's schemas need no key.
         let key = match self.config.protocol {
             Protocol::Fal => Ok(()),
-            Protocol::Replicate | Protocol::OpenAi | Protocol::Unknown => self.has_key(),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => {
+                self.has_key()
+            }
         };
         let (answer, why) = match timeout(within, self.counted("schema", key, reading)).await {
             Ok(Ok(Some(published))) => return Answer::Published(published),
@@ -291,6 +279,20 @@ impl Provider {
     }
 }
 
+impl Protocol {
+    /// Returns what is known about a model without asking its provider.
+    pub(crate) fn known_profile(&self, provider: ProviderName, model: &str) -> Arc<Profile> {
+        let described = match self {
+            Self::Described(api) => api.models.get(model),
+            Self::Replicate | Self::OpenAi | Self::Fal | Self::Unknown => None,
+        };
+        match described {
+            Some(described) => described.profile.clone(),
+            None => Arc::new(bundle::profile(provider, model, None)),
+        }
+    }
+}
+
 fn parsed(published: &Published) -> Option<Schema> {
     Schema::parse(&published.document, &published.input)
 }
@@ -307,7 +309,7 @@ impl Spending {
         profile: &Profile,
         single: &Single,
     ) -> Result<Bound, Vec<Problem>> {
-        if let Some(problem) = misnamed(protocol, &profile.model) {
+        if let Some(problem) = misnamed(protocol, &profile.model, single.media()) {
             return Err(vec![problem]);
         }
         let mut bound = bind(profile, single)?;
@@ -371,10 +373,6 @@ fn refused(model: &str, problems: Vec<Problem>) -> EventError {
         problems,
         ..EventError::new(ErrorCode::InvalidRequest, &message, false)
     }
-}
-
-fn short(model: &str) -> String {
-    model.chars().take(100).collect()
 }
 
 fn texts(problems: &[Problem]) -> String {

@@ -117,7 +117,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             let content = Url::parse(&format!("{url}/content"))
                 .map_err(|error| Error::Unreadable(error.to_string()))?;
             Ok(Poll::Succeeded {
-                outputs: vec![Source::Keyed(content, provider.authorization())],
+                outputs: vec![Source::Keyed(content, provider.credential())],
                 charge: price(&answer.headers),
                 held: answer.held,
             })

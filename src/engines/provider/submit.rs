@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
-use super::{Provider, fal, openai, replicate};
+use super::{Provider, described, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::config::Protocol;
 
@@ -67,10 +67,11 @@ impl Provider {
         left: Duration,
     ) -> Result<Draft, Submission> {
         self.may_submit().map_err(Submission::Declined)?;
-        let draft = match self.config.protocol {
+        let draft = match &self.config.protocol {
             Protocol::Replicate => replicate::draft(self, key, spec, input, left),
             Protocol::OpenAi => openai::draft(self, key, spec, input),
             Protocol::Fal => fal::draft(self, spec, input),
+            Protocol::Described(api) => described::draft(self, api, key, spec, &input),
             Protocol::Unknown => Err(self.not_configured().to_string()),
         };
         let invalid = |problem: String| EventError::new(ErrorCode::InvalidRequest, &problem, false);
@@ -83,7 +84,7 @@ impl Provider {
             Protocol::Replicate => replicate::ask_to_call(url, draft),
             Protocol::Fal => fal::ask_to_call(url, draft),
             // They send no callbacks.
-            Protocol::OpenAi | Protocol::Unknown => {}
+            Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => {}
         }
     }
 
@@ -128,20 +129,22 @@ impl Provider {
         spec: &Single,
         answer: &HttpAnswer,
     ) -> Result<Submission, serde_json::Error> {
-        match self.config.protocol {
+        match &self.config.protocol {
             // A draft of an unknown protocol is never sent.
             Protocol::Replicate | Protocol::Unknown => replicate::accepted(self, answer),
             Protocol::OpenAi => openai::accepted(self, spec, answer),
             Protocol::Fal => fal::accepted(self, spec, answer),
+            Protocol::Described(api) => described::accepted(self, api, answer),
         }
     }
 
     /// Reads the body of any other answer.
     fn said(&self, body: &[u8]) -> Said {
-        match self.config.protocol {
+        match &self.config.protocol {
             Protocol::Replicate | Protocol::Unknown => replicate::said(body),
             Protocol::OpenAi => openai::said(body),
             Protocol::Fal => fal::said(body),
+            Protocol::Described(api) => described::said(api, body),
         }
     }
 }

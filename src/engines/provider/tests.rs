@@ -1,5 +1,6 @@
 //! Tests what is known of a submit whose connection breaks, and where a key goes, against a server on bare sockets.
 
+mod described_apis;
 mod lookups;
 mod schemas;
 
@@ -19,7 +20,7 @@ fn providers(base: &str) -> Providers {
 }
 
 fn providers_in(base: &str, schemas: Option<PathBuf>) -> Providers {
-    let config = Config::of(&[
+    let own = [
         ("OPENAI_API_BASE_URL", base),
         ("FAL_API_BASE_URL", base),
         ("REPLICATE_API_BASE_URL", base),
@@ -28,7 +29,9 @@ fn providers_in(base: &str, schemas: Option<PathBuf>) -> Providers {
         ("FAL_API_KEY", "k"),
         ("REPLICATE_API_KEY", "k"),
         ("IMAGE_API_KEY", "k"),
-    ]);
+    ];
+    let settings = [&own[..], &described_apis::settings(base)].concat();
+    let config = Config::of(&settings);
     Providers::new(&config.unwrap().worker, schemas).unwrap()
 }
 
@@ -107,7 +110,7 @@ async fn replicate_ends_a_job_some_time_after_its_deadline_by_itself() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() {
-    for name in ProviderName::NATIVE {
+    for name in described_apis::names() {
         let amidst_head = submit(name, Ok(()), async |mut socket| {
             socket.read_exact(&mut [0; 10]).await.unwrap();
         })
@@ -133,7 +136,7 @@ async fn a_connection_that_breaks_leaves_unknown_whether_the_job_was_accepted() 
 #[tokio::test]
 async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_unknown() {
     for round in 0..30 {
-        let name = ProviderName::NATIVE[round % ProviderName::NATIVE.len()];
+        let name = described_apis::names()[round % 4];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let providers = providers(&base);
@@ -172,7 +175,7 @@ async fn an_api_that_cannot_cancel_is_not_called() {
 /// With TLS, a request's bytes follow a handshake.
 #[tokio::test]
 async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
-    for name in ProviderName::NATIVE {
+    for name in described_apis::names() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
         let providers = providers(&base);
@@ -192,7 +195,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_unknown() {
 
 #[tokio::test]
 async fn without_a_server_no_job_was_accepted() {
-    for name in ProviderName::NATIVE {
+    for name in described_apis::names() {
         let providers = providers("http://127.0.0.1:1");
         let spec = spec(name);
 
@@ -207,7 +210,7 @@ async fn without_a_server_no_job_was_accepted() {
 
 #[tokio::test]
 async fn the_body_is_withheld_if_the_attempt_is_not_current() {
-    for name in ProviderName::NATIVE {
+    for name in described_apis::names() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let known = submit(name, Err(NotCurrent), async move |mut socket| {
             sender
@@ -233,13 +236,14 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
         result_url: String::new(),
         cancel_url: String::new(),
         called_back: false,
+        cost_microusd: None,
     };
 
     let fal = providers.that_has(&job);
 
     assert_eq!(fal.name(), ProviderName::FAL);
     assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
-    assert!(!format!("{:?}", fal.authorization()).contains('k'));
+    assert!(!format!("{:?}", fal.credential()).contains('k'));
 }
 
 /// Calls `ask` with a job of provider `name`, at a server that answers one request with `answer`.
@@ -259,6 +263,7 @@ async fn asked<T>(
         result_url: format!("{base}/result"),
         cancel_url: format!("{base}/cancel"),
         called_back: false,
+        cost_microusd: None,
     };
     let answering = async {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -314,6 +319,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
         result_url: String::new(),
         cancel_url: String::new(),
         called_back: false,
+        cost_microusd: None,
     };
 
     let polled = fal.poll(&job).await.map(|_| ());
@@ -334,7 +340,7 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
 async fn a_providers_name_for_the_state_of_a_job_is_cut() {
     let long = "\u{f6}".repeat(100_000);
     let answer = json!({"id": "j", "status": long, "request_id": "j"}).to_string();
-    for name in ProviderName::NATIVE {
+    for name in described_apis::names() {
         let polled = asked(name, &answer, async |provider, job| {
             provider.poll(job).await
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt as _;
-use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::header::{HeaderName, HeaderValue, LOCATION};
 use reqwest::{ClientBuilder, Response, StatusCode};
 use ring::digest;
 use tokio::fs::File;
@@ -55,7 +55,7 @@ pub enum Source {
     /// A URL that needs no key; a `data:` URL contains the output itself.
     Open(Url),
     /// A URL of the provider's own, and the key for it.
-    Keyed(Url, Option<HeaderValue>),
+    Keyed(Url, Option<(HeaderName, HeaderValue)>),
     /// The bytes themselves, as base64.
     Inline(String),
 }
@@ -156,7 +156,7 @@ impl Downloader {
         &self,
         base: &Url,
         url: &Url,
-        key: Option<&HeaderValue>,
+        key: Option<&(HeaderName, HeaderValue)>,
         sink: &mut Sink,
     ) -> Result<(), Error> {
         if !matches!(url.scheme(), "http" | "https") {
@@ -197,7 +197,7 @@ impl Downloader {
         &self,
         base: &Url,
         url: &Url,
-        mut key: Option<&HeaderValue>,
+        mut key: Option<&(HeaderName, HeaderValue)>,
     ) -> Result<Response, Error> {
         let mut at = url.clone();
         let mut base = Some(base);
@@ -207,8 +207,8 @@ impl Downloader {
                 None => self.guard.client(&at)?,
             };
             let mut request = client.get(at.clone());
-            if let Some(key) = key {
-                request = request.header(AUTHORIZATION, key);
+            if let Some((name, key)) = key {
+                request = request.header(name, key);
             }
             let response = request.send().await.map_err(not_sent)?;
             if response.status().is_success() {

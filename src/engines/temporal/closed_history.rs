@@ -286,6 +286,7 @@ mod tests {
             result_url: String::new(),
             cancel_url: "c".to_owned(),
             called_back: false,
+            cost_microusd: None,
         };
         let accepted = Submitted::Accepted {
             job: job.clone(),

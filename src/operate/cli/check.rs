@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Error;
 use super::text::plain;
 use crate::contract::run::SubmitQueues;
-use crate::domain::model::{Origin, Prices, Profile, bundle};
+use crate::domain::model::{Origin, Prices, Profile};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
@@ -167,7 +167,10 @@ impl<'c> Sources<'c> {
     ) -> Arc<Profile> {
         match &self.providers {
             Some(providers) => providers.of(media, provider).profile(model, WITHIN).await,
-            None => Arc::new(bundle::profile(provider, model, None)),
+            None => {
+                let protocol = self.config.worker.provider(media, provider).protocol;
+                protocol.known_profile(provider, model)
+            }
         }
     }
 

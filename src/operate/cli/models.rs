@@ -10,14 +10,14 @@ use super::submit::{SubmitArgs, requests};
 use super::text::plain;
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;
-use crate::engines::config::Config;
+use crate::engines::config::{Config, Protocol};
 
 /// `genflow models`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Models {
     /// List the models whose inputs genflow knows without asking their providers
     List {
-        /// Only models of this provider: replicate, openai or fal
+        /// Only models of this provider: replicate, openai, fal or one of PROVIDERS_FILE
         #[arg(long, value_name = "NAME", value_parser = provider)]
         provider: Option<ProviderName>,
     },
@@ -25,7 +25,7 @@ pub enum Models {
     Show {
         /// Name of the model; a version may follow a colon
         model: String,
-        /// Provider of the model: replicate, openai or fal
+        /// Provider of the model: replicate, openai, fal or one of PROVIDERS_FILE
         #[arg(long, value_name = "NAME", value_parser = provider, default_value = "replicate")]
         provider: ProviderName,
         #[command(flatten)]
@@ -53,7 +53,7 @@ pub(super) async fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     match models {
-        Models::List { provider } => list(*provider, out)?,
+        Models::List { provider } => list(config, *provider, out)?,
         Models::Show {
             model,
             provider,
@@ -81,12 +81,17 @@ pub(super) async fn run(
     Ok(0)
 }
 
-fn list(only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
-    for provider in ProviderName::NATIVE {
-        if only.is_none_or(|only| only == provider) {
-            for model in bundle::names(provider) {
-                writeln!(out, "{:<10} {model}", provider.as_str())?;
+fn list(config: &Config, only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let providers = config.worker.named.iter();
+    for (name, own) in providers.filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        let models: Vec<&str> = match &own.protocol {
+            Protocol::Described(api) => api.models.keys().map(String::as_str).collect(),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => {
+                bundle::names(name).collect()
             }
+        };
+        for model in models {
+            writeln!(out, "{:<10} {}", name.as_str(), plain(model))?;
         }
     }
     Ok(())

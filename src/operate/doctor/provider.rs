@@ -8,8 +8,8 @@ use url::Url;
 
 use super::{Finding, causes, shown};
 use crate::domain::model::Origin;
-use crate::domain::{Media, ProviderName, public_address};
-use crate::engines::config::{Config, Provider};
+use crate::domain::{Media, public_address};
+use crate::engines::config::{Config, Protocol, Provider};
 use crate::engines::provider::Providers;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,11 +26,12 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     );
     let mut found = [video, image].concat();
     found.extend(schemas(config).await);
-    // A provider that is used only if a request names it is checked only if it has a key: without one it is not meant
-    // to be used.
+    // A provider that is used only if a request names it is checked only if it has a key or a description: without one it
+    // is not meant to be used.
     for (name, own) in worker.named.iter() {
-        let configured = [worker.video.name, worker.image.name].contains(&name);
-        if own.api_key.is_some() && !configured {
+        let is_default = [worker.video.name, worker.image.name].contains(&name);
+        let is_meant = own.api_key.is_some() || matches!(own.protocol, Protocol::Described(_));
+        if is_meant && !is_default {
             let prefix = own.key_variable.trim_end_matches("_API_KEY");
             let provider = worker.provider(Media::Image, name);
             found.extend(look(name.as_str(), prefix, &provider).await);
@@ -60,8 +61,10 @@ async fn schemas(config: &Config) -> Vec<Finding> {
         let check = format!("model {model}");
         found.push(match profile.origin {
             Origin::Provider => Finding::ok(check, "the provider publishes its inputs"),
-            // OpenAI publishes no schemas.
-            Origin::Bundled if default.name == ProviderName::OPENAI => {
+            // OpenAI publishes no schemas, and described providers have theirs in the description.
+            Origin::Bundled
+                if matches!(default.protocol, Protocol::OpenAi | Protocol::Described(_)) =>
+            {
                 Finding::ok(check, "genflow knows its inputs")
             }
             Origin::Bundled => Finding::warn(
@@ -81,7 +84,8 @@ async fn schemas(config: &Config) -> Vec<Finding> {
 
 async fn look(kind: &str, prefix: &str, provider: &Provider) -> Vec<Finding> {
     let check = format!("{kind} API");
-    let key = format!("{prefix}_API_KEY");
+    let key = provider.wants_key.clone();
+    let key = key.unwrap_or_else(|| format!("{prefix}_API_KEY"));
     let url = &provider.base_url;
     let reached = match connect(url).await {
         Ok(()) => Finding::ok(&check, format!("{} is reachable", shown(url))),
@@ -99,6 +103,9 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
             .base_url
             .host_str()
             .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
+    if matches!(provider.protocol, Protocol::Described(_)) && !hosted {
+        return Finding::ok(variable, "is not needed");
+    }
     match (&provider.api_key, hosted) {
         (Some(_), _) if is_in_the_clear(&provider.base_url) => Finding::warn(
             variable,

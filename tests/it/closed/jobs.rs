@@ -84,6 +84,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
             result_url: at(""),
             cancel_url: at("/cancel"),
             called_back: false,
+            cost_microusd: None,
         },
         attempts: 1,
         sent_at: None,

@@ -116,7 +116,8 @@ async fn fetch_within(
 }
 
 fn keyed(url: Url) -> Source {
-    Source::Keyed(url, Some(HeaderValue::from_static("Bearer secret")))
+    let key = HeaderValue::from_static("Bearer secret");
+    Source::Keyed(url, Some((AUTHORIZATION, key)))
 }
 
 #[tokio::test]

@@ -128,7 +128,9 @@ impl Work {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
                 }
                 self.give_way(slot, turn)?;
-                Ok(ControlFlow::Continue(self.next_pause(input, turn, after)))
+                let shortest = provider.shortest_pause().max(self.settings.poll_interval);
+                let pause = self.next_pause(input, turn, after, shortest);
+                Ok(ControlFlow::Continue(pause))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
@@ -158,9 +160,15 @@ impl Work {
     }
 
     /// Returns the pause before the next poll of a job that runs; `after` is the one that the provider asks for.
-    fn next_pause(&self, input: &Fetch, turn: &Turn<'_>, after: Option<Duration>) -> Duration {
+    fn next_pause(
+        &self,
+        input: &Fetch,
+        turn: &Turn<'_>,
+        after: Option<Duration>,
+        shortest: Duration,
+    ) -> Duration {
         let age = span(input.sent_at, now());
-        let (left, shortest) = (turn.time_left(), self.settings.poll_interval);
+        let left = turn.time_left();
         match self.expects_call(&input.job) {
             true => rare_pause(age, left, shortest).max(after.unwrap_or_default()),
             false => after.unwrap_or_else(|| pause(age, left, shortest)),

@@ -180,6 +180,7 @@ mod tests {
             result_url: String::new(),
             cancel_url: String::new(),
             called_back: false,
+            cost_microusd: None,
         };
 
         assert_eq!(found(SubmitAnswer::NotAccepted, 1), Found::Nothing);

@@ -36,6 +36,10 @@ impl This<'_> {
         is_kept: bool,
     ) -> Option<Generated> {
         let waits = &self.work.waits;
+        // Such a poll would come too late.
+        if self.provider.shortest_pause() >= waits.limit() {
+            return None;
+        }
         let model = self.provider.model(&self.input.spec);
         let _place = waits.enter(model)?;
         if !is_kept && !self.keep_job(fence, job, sent).await {
@@ -80,7 +84,9 @@ impl This<'_> {
     /// Polls a job until it has ended, at once when the provider calls back. `None` if a poll fails.
     async fn until_done(&self, job: &Job) -> Option<Poll> {
         let wake = self.work.wakes.of(&self.input.pending.workflow);
-        let mut pause = PAUSE;
+        let shortest = self.provider.shortest_pause();
+        sleep(shortest).await;
+        let mut pause = PAUSE.max(shortest);
         loop {
             match self.provider.poll(job).await.ok()? {
                 Poll::Running { after, .. } => tokio::select! {
@@ -89,7 +95,7 @@ impl This<'_> {
                 },
                 ended @ (Poll::Succeeded { .. } | Poll::Failed(_)) => return Some(ended),
             }
-            pause = (pause * 2).min(self.work.settings.poll_interval);
+            pause = (pause * 2).min(self.work.settings.poll_interval.max(shortest));
         }
     }
 

@@ -28,6 +28,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
             result_url: String::new(),
             cancel_url: String::new(),
             called_back: false,
+            cost_microusd: None,
         },
         last_progress: last.map(|last| LastProgress {
             progress: progress(last),

@@ -1,0 +1,178 @@
+//! What an API says that is spoken by description.
+
+use super::{asked, providers};
+use crate::contract::run::Job;
+use crate::domain::model::Charge;
+use crate::domain::{ErrorCode, Media, ProviderName};
+use crate::engines::provider::{Error, Poll};
+use crate::engines::storage::Source;
+
+/// The file that describes them.
+const DESCRIBED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers.toml");
+
+/// Returns the settings for the described APIs at this base URL.
+pub(super) fn settings(base: &str) -> [(&str, &str); 6] {
+    [
+        ("PROVIDERS_FILE", DESCRIBED),
+        ("BFL_API_BASE_URL", base),
+        ("BFL_API_KEY", "k"),
+        ("GOOGLE_API_BASE_URL", base),
+        ("GOOGLE_API_KEY", "k"),
+        ("COMFYUI_API_BASE_URL", base),
+    ]
+}
+
+fn described(name: &str) -> ProviderName {
+    ProviderName::parse("provider", name).unwrap()
+}
+
+/// Returns the native providers, and one that is described.
+pub(super) fn names() -> [ProviderName; 4] {
+    let [one, two, three] = ProviderName::NATIVE;
+    [one, two, three, described("bfl")]
+}
+
+async fn polled(name: &str, answer: &str) -> Result<Poll, Error> {
+    let poll = async |provider: &super::Provider, job: &Job| provider.poll(job).await;
+    asked(described(name), answer, poll).await
+}
+
+async fn failed(name: &str, answer: &str) -> (ErrorCode, String) {
+    match polled(name, answer).await {
+        Ok(Poll::Failed(error)) => (error.code, error.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_key_goes_only_to_the_api_and_the_hosts_that_its_description_lists() {
+    let providers = providers("http://127.0.0.1:1");
+    let bfl = providers.of(Media::Image, described("bfl"));
+
+    for own in [
+        "http://127.0.0.1:1/v1/get_result?id=j",
+        "https://api.us1.bfl.ai/v1/get_result?id=j",
+    ] {
+        assert_eq!(bfl.own(own).as_deref(), Some(own));
+    }
+    for other in [
+        "http://127.0.0.1:2/x",
+        "http://api.us1.bfl.ai/x",
+        "https://api.us1.bfl.ai:8443/x",
+        "https://bfl.ai.example/x",
+        "https://evil.example/api.bfl.ai",
+        "https://api.bfl.ai@evil.example/x",
+        "no url",
+    ] {
+        assert_eq!(bfl.own(other), None, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_described_is_not_final() {
+    for (answer, shown, is_known) in [
+        (r#"{"status": "Pending"}"#, "Pending", true),
+        (r#"{"status": "Task not found"}"#, "Task not found", false),
+        ("{}", "running", false),
+    ] {
+        let polled = polled("bfl", answer).await;
+        let Ok(Poll::Running { stage, known, .. }) = polled else {
+            panic!("{polled:?}")
+        };
+        assert_eq!((stage.as_str(), known), (shown, is_known));
+    }
+    let polled = polled("google", r#"{"name": "models/x/operations/j"}"#).await;
+    assert!(
+        matches!(polled, Ok(Poll::Running { known: true, .. })),
+        "{polled:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_success_without_an_output_is_a_failure_with_its_reason() {
+    let refused = r#"{"done": true, "response": {"generateVideoResponse": {"raiMediaFilteredReasons": ["a child"]}}}"#;
+    let broken = r#"{"done": true, "error": {"code": 13, "message": "Internal error"}}"#;
+
+    assert_eq!(
+        failed("google", refused).await,
+        (ErrorCode::ContentPolicy, "a child".to_owned())
+    );
+    assert_eq!(
+        failed("google", broken).await,
+        (ErrorCode::ProviderFailed, "Internal error".to_owned())
+    );
+    let (code, said) = failed("bfl", r#"{"status": "Ready", "result": null}"#).await;
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            ErrorCode::ProviderFailed,
+            "the job is done, but has no output"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_download_gets_the_key_only_from_the_api_itself() {
+    let with = |uri: &str| {
+        let sample = format!(r#"{{"video": {{"uri": "{uri}"}}}}"#);
+        format!(
+            r#"{{"done": true, "response": {{"generateVideoResponse": {{"generatedSamples": [{sample}]}}}}}}"#
+        )
+    };
+    let foreign = polled("google", &with("https://storage.example/a.mp4")).await;
+    let Ok(Poll::Succeeded { outputs, .. }) = foreign else {
+        panic!("{foreign:?}")
+    };
+    assert!(
+        matches!(outputs.as_slice(), [Source::Open(_)]),
+        "{outputs:?}"
+    );
+
+    let providers = providers("http://127.0.0.1:1");
+    let google = providers.of(Media::Video, described("google"));
+    let (name, value) = google.credential().unwrap();
+    assert_eq!(
+        (name.as_str(), value.to_str().unwrap()),
+        ("x-goog-api-key", "k")
+    );
+    assert!(google.own("http://127.0.0.1:1/v1beta/files/a").is_some());
+}
+
+#[tokio::test]
+async fn the_price_of_a_submit_is_that_of_the_job() {
+    let answer = r#"{"status": "Ready", "result": {"sample": "https://d.bfl.ai/a.png"}}"#;
+    let poll = async |provider: &super::Provider, job: &Job| {
+        let job = Job {
+            cost_microusd: Some(45_000),
+            ..job.clone()
+        };
+        provider.poll(&job).await
+    };
+
+    let polled = asked(described("bfl"), answer, poll).await;
+
+    let Ok(Poll::Succeeded { charge, .. }) = polled else {
+        panic!("{polled:?}")
+    };
+    assert_eq!(charge, Some(Charge::Usd(0.045)));
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_configured_is_called_by_nobody_here() {
+    let providers = providers("http://127.0.0.1:1");
+    let unknown = providers.of(Media::Image, described("closed"));
+    let job = unknown.job("j");
+
+    assert!(unknown.can_find());
+    for outcome in [
+        unknown.is_configured(),
+        unknown.poll(&job).await.map(drop),
+        unknown.cancel(&job).await,
+        unknown.find(super::KEY, 0).await.map(drop),
+    ] {
+        assert!(
+            matches!(outcome, Err(Error::NotConfigured(_))),
+            "{outcome:?}"
+        );
+    }
+}
