@@ -64,13 +64,14 @@ impl Budget {
     #[update(name = "reserve.v1")]
     pub fn reserve(&mut self, ctx: &mut SyncWorkflowContext<Self>, asked: Reserve) -> Answer {
         self.changes += 1;
-        self.start.account.reserve(
-            &asked.run,
-            asked.candidate,
-            asked.amount,
-            asked.limits,
-            time(ctx),
-        )
+        let Reserve {
+            run,
+            candidate,
+            amount,
+            limits,
+        } = asked;
+        let account = &mut self.start.account;
+        account.reserve(&run, candidate, amount, limits, time(ctx))
     }
 
     /// Settles what a run has reserved.

@@ -99,7 +99,7 @@ enum Answer {
         skipped: bool,
     },
     /// The run ends.
-    Ended(Ending),
+    Ended(Box<Ending>),
 }
 
 impl GenerationRun {
@@ -268,7 +268,7 @@ async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     let ending = loop {
         match submit_job(ctx, run).await {
             Answer::Accepted(job) => break fetch_until_stored(ctx, run, job).await,
-            Answer::Ended(ending) => break ending,
+            Answer::Ended(ending) => break *ending,
             Answer::Declined {
                 model,
                 error,
@@ -301,7 +301,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
         let known = run.core.budget.get();
         run.core.budget.set(known.after(run.candidate, submitted));
     }
-    Answer::Ended(match submitted {
+    let ending = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
@@ -349,7 +349,8 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             run.expire_by(ctx, &error);
             run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
         }
-    })
+    };
+    Answer::Ended(Box::new(ending))
 }
 
 /// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.

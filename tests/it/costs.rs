@@ -39,6 +39,9 @@ per = "million_output_tokens"
 usd = 30.0
 "#;
 
+/// US dollars, and where they are from.
+type Reported = (f64, Option<CostSource>);
+
 /// A file of prices, removed at the end of its story.
 struct PricesFile(PathBuf);
 
@@ -72,12 +75,12 @@ async fn result(space: &Space, request: &Request) -> Generated {
     last.result.clone().unwrap()
 }
 
-fn cost(result: &Generated) -> Option<(f64, Option<CostSource>)> {
+fn cost(result: &Generated) -> Option<Reported> {
     Some((result.cost_usd?, result.cost_source))
 }
 
 /// Requests, and what their results say about their cost.
-fn priced_and_unpriced() -> Vec<(Request, Option<(f64, Option<CostSource>)>)> {
+fn priced_and_unpriced() -> Vec<(Request, Option<Reported>)> {
     let quick = |mut sim: Value| {
         sim["seconds"] = json!(0.1);
         sim

@@ -233,10 +233,6 @@ pub(crate) fn workflow_of(key: &str) -> &str {
     key.split_once('/').map_or(key, |(workflow, _)| workflow)
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
 pub(super) fn is_first(candidate: &u32) -> bool {
     *candidate == 0
 }

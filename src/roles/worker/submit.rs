@@ -165,11 +165,9 @@ impl This<'_> {
         let go = fresh(ctx.clone(), fence, asked, self.deadline);
         let sent = SentInput::of(&bound, self.provider.model(spec));
         let left = self.deadline.saturating_duration_since(asked);
-        let key = self.input.key();
-        let callback = callback.as_deref();
-        let submitting = self
-            .provider
-            .submit(&key, spec, bound.input, left, callback, go);
+        let (key, input, callback) = (self.input.key(), bound.input, callback.as_deref());
+        let provider = &self.provider;
+        let submitting = provider.submit(&key, spec, input, left, callback, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         let is_first = mine.sends == 0 && self.input.candidate == 0;

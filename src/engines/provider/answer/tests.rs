@@ -156,7 +156,7 @@ fn the_problems_of_an_answer_are_for_users_only_if_they_are_about_the_input() {
             code: None,
             problems: super::problems([("api_key", "sk-pr-1 is revoked")].into_iter()),
         };
-        let Submission::Refused(error) =
+        let (Submission::Refused(error) | Submission::Declined(error)) =
             not_taken(StatusCode::from_u16(status).unwrap(), None, &said)
         else {
             panic!("{status} refuses");

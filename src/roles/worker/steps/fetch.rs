@@ -44,6 +44,16 @@ struct Polled {
     was_due: bool,
 }
 
+impl Polled {
+    /// Counts a callback that did not come, if this poll finds the job ended.
+    fn note_end(&mut self, poll: &Result<Poll, provider::Error>, provider: &Provider) {
+        let has_ended = matches!(poll, Ok(Poll::Succeeded { .. } | Poll::Failed(_)));
+        if has_ended && std::mem::take(&mut self.was_due) {
+            events::callback_missed(provider.name());
+        }
+    }
+}
+
 impl Work {
     /// Waits for a job until it reaches a milestone, or is done and stored.
     ///
@@ -101,10 +111,7 @@ impl Work {
         let provider = self.providers.that_has(&input.job);
         let polling = provider.poll(&input.job);
         let poll = self.unless_ended(polling, ended.as_mut()).await?;
-        let has_ended = matches!(&poll, Ok(Poll::Succeeded { .. } | Poll::Failed(_)));
-        if has_ended && std::mem::take(&mut polled.was_due) {
-            events::callback_missed(provider.name());
-        }
+        polled.note_end(&poll, &provider);
         match poll {
             Ok(Poll::Running {
                 stage,
@@ -121,12 +128,7 @@ impl Work {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
                 }
                 self.give_way(slot, turn)?;
-                let age = span(input.sent_at, now());
-                let (left, shortest) = (turn.time_left(), self.settings.poll_interval);
-                Ok(ControlFlow::Continue(match self.expects_call(&input.job) {
-                    true => rare_pause(age, left, shortest).max(after.unwrap_or_default()),
-                    false => after.unwrap_or_else(|| pause(age, left, shortest)),
-                }))
+                Ok(ControlFlow::Continue(self.next_pause(input, turn, after)))
             }
             Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
             Ok(Poll::Succeeded {
@@ -152,6 +154,16 @@ impl Work {
                 Ok(pause) => ControlFlow::Continue(pause),
                 Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
             }),
+        }
+    }
+
+    /// Returns the pause before the next poll of a job that runs; `after` is the one that the provider asks for.
+    fn next_pause(&self, input: &Fetch, turn: &Turn<'_>, after: Option<Duration>) -> Duration {
+        let age = span(input.sent_at, now());
+        let (left, shortest) = (turn.time_left(), self.settings.poll_interval);
+        match self.expects_call(&input.job) {
+            true => rare_pause(age, left, shortest).max(after.unwrap_or_default()),
+            false => after.unwrap_or_else(|| pause(age, left, shortest)),
         }
     }
 

@@ -63,6 +63,12 @@ impl This<'_> {
         }
     }
 
+    /// Returns the URL that the provider is to call, if it is known in time.
+    async fn callback(&self) -> Option<String> {
+        let callback = self.provider.callback(&self.input.pending.workflow);
+        timeout(every(self.ctx), callback).await.ok().flatten()
+    }
+
     /// Binds the request to all that it names, and reserves what this candidate costs: only the one that is asked next may
     /// be paid. The inner error ends the submit.
     async fn affordable(
@@ -97,10 +103,25 @@ impl This<'_> {
         settled.map_err(|error| failure(error.into()))
     }
 
-    /// Returns the URL that the provider is to call, if it is known in time.
-    async fn callback(&self) -> Option<String> {
-        let callback = self.provider.callback(&self.input.pending.workflow);
-        timeout(every(self.ctx), callback).await.ok().flatten()
+    /// Binds and reserves, or ends the submit if that cannot be.
+    async fn ready(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
+        let (bound, callback) = tokio::join!(self.affordable(mine), self.callback());
+        Ok(match bound? {
+            Ok(bound) => Before::Ready(bound, callback),
+            // The provider may answer the next attempt.
+            Err(error)
+                if error.code == ErrorCode::ProviderFailed && mine.number < self.input.attempts =>
+            {
+                return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
+            }
+            // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
+            Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+                error: still_unknown(&error),
+                lookup: self.job_lookup(mine),
+                reserved: mine.reserved,
+            }),
+            Err(error) => Before::Ended(self.unfit(mine, error)),
+        })
     }
 
     /// The work before the fence: publishes the events, binds the request to its model's input, and reserves its cost.
@@ -124,26 +145,7 @@ impl This<'_> {
             Ok(match found {
                 Found::Result(end) => Before::Ended(end),
                 Found::Declined(error) => Before::Ended(self.decline(mine, error)),
-                Found::NotAccepted | Found::Nothing => {
-                    let (bound, callback) = tokio::join!(self.affordable(mine), self.callback());
-                    match bound? {
-                        Ok(bound) => Before::Ready(bound, callback),
-                        // The provider may answer the next attempt.
-                        Err(error)
-                            if error.code == ErrorCode::ProviderFailed
-                                && mine.number < self.input.attempts =>
-                        {
-                            return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
-                        }
-                        // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-                        Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
-                            error,
-                            lookup: self.job_lookup(mine),
-                            reserved: mine.reserved,
-                        }),
-                        Err(error) => Before::Ended(self.unfit(mine, error)),
-                    }
-                }
+                Found::NotAccepted | Found::Nothing => self.ready(mine).await?,
             })
         };
         let too_long = |_| {
@@ -153,6 +155,15 @@ impl This<'_> {
         };
         timeout(limit, before).await.map_err(too_long)?
     }
+}
+
+/// Returns the error of a run whose earlier submit may have been accepted, and which may not submit again.
+fn still_unknown(error: &EventError) -> EventError {
+    let message = format!(
+        "it is not known whether the provider accepted the job, and it is not sent again: {}",
+        error.message
+    );
+    EventError::new(ErrorCode::SubmitAmbiguous, &message, true)
 }
 
 /// Limit on the problems of an error.
