@@ -114,8 +114,9 @@ impl This<'_> {
             {
                 return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
             }
-            // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for.
-            Err(error) if mine.sends > 0 => Before::Ended(Submitted::Ambiguous {
+            // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for. Other sends were
+            // surely not accepted.
+            Err(error) if mine.doubtful => Before::Ended(Submitted::Ambiguous {
                 error: still_unknown(&error),
                 lookup: self.job_lookup(mine),
                 reserved: mine.reserved,
