@@ -169,12 +169,16 @@ impl Provider {
                 "x-fal-webhook-timestamp",
                 "x-fal-webhook-signature",
             ],
-            Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => return Err(Refused::Malformed),
+            Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => {
+                return Err(Refused::Malformed);
+            }
         }
         .map(text);
         let user = match self.config.protocol {
             Protocol::Fal => text("x-fal-webhook-user-id").ok_or(Refused::Malformed)?,
-            Protocol::Replicate | Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => String::new(),
+            Protocol::Replicate | Protocol::OpenAi | Protocol::Described(_) | Protocol::Unknown => {
+                String::new()
+            }
         };
         let id = id.filter(|id| (1..=MAX_ID).contains(&id.len()));
         let timestamp = timestamp.and_then(|text| text.parse::<u64>().ok());
