@@ -360,7 +360,7 @@ async fn callbacks_that_are_forged_stale_repeated_or_too_long_change_nothing() {
         (Sent { ..good }, &token_of_another, 401),
         (Sent { ..good }, &url.replace("replicate", "fal"), 401),
         (Sent { ..good }, &url.replace("replicate", "openai"), 401),
-        (Sent { ..good }, &url.replace("replicate", "nobody"), 401),
+        (Sent { ..good }, &url.replace("replicate", "nobody"), 404),
     ]
     .into_iter()
     .enumerate()

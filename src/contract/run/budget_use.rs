@@ -39,9 +39,11 @@ impl BudgetUse {
 
     /// Returns what is known after a `submit` without a result, whose last record this is.
     pub(crate) fn after_record(self, record: Option<AttemptRecord>) -> Self {
+        let reserved = self.reserved || record.is_some_and(|it| it.reserved);
         Self {
-            reserved: self.reserved || record.is_some_and(|it| it.reserved),
-            not_accepted: record.is_some_and(|it| it.state == Sent::NotAccepted),
+            reserved,
+            // Not noted for nothing, as in `after`.
+            not_accepted: reserved && record.is_some_and(|it| it.state == Sent::NotAccepted),
             ..self
         }
     }
@@ -110,6 +112,7 @@ mod tests {
         assert_eq!(first.after_record(None), first);
         assert_eq!(first.after_record(Some(unsent)), known(true, true, 1));
         assert_eq!(nothing.after(1, &ambiguous), known(true, false, 0));
+        assert_eq!(nothing.after_record(Some(unsent)), nothing);
         // So a run without budgets has nothing more in its history.
         assert_eq!(nothing.after(0, &declined(false)), nothing);
     }

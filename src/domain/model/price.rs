@@ -141,22 +141,29 @@ impl Prices {
 impl Rule {
     /// Returns the price of an input, whose values `of` returns.
     fn estimate(&self, profile: &Profile, of: impl Fn(&str) -> Option<Value>) -> Option<f64> {
-        let number = |all: &[&str]| all.iter().find_map(|name| as_number(&of(name)?));
+        // A param under a name that the model lacks is ignored by the model, so it must not count here.
+        let has = |name: &str| !profile.is_known() || profile.has(name);
+        let number = |all: &[&str]| {
+            let mut all = all.iter().filter(|name| has(name));
+            all.find_map(|name| as_number(&of(name)?))
+        };
+        let count = number(names::COUNT).unwrap_or(1.0);
         let quantity = match self.per {
             Unit::Run => 1.0,
-            Unit::Image => number(names::COUNT).unwrap_or(1.0),
+            Unit::Image => count,
             Unit::Second => {
                 let fixed = profile.fixed("duration").and_then(as_number);
                 let frames =
                     || Some(number(names::FRAMES)? / number(names::FPS).filter(|fps| *fps > 0.0)?);
-                number(names::DURATION).or(fixed).or_else(frames)?
+                number(names::DURATION).or(fixed).or_else(frames)? * count
             }
             Unit::BillableUnit
             | Unit::MillionTextTokens
             | Unit::MillionImageTokens
             | Unit::MillionOutputTokens => return None,
         };
-        Some(self.usd * quantity)
+        // What is not positive is no quantity: it would make a job free that is not.
+        (quantity > 0.0).then_some(self.usd * quantity)
     }
 }
 

@@ -127,6 +127,11 @@ impl Profile {
         changed.join(", ")
     }
 
+    /// Returns whether the schema has a property of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.schema.properties.contains_key(name)
+    }
+
     pub(super) fn is_known(&self) -> bool {
         matches!(self.origin, Origin::Provider | Origin::Bundled)
     }

@@ -41,7 +41,15 @@ pub(super) fn draft(
     if let (Some(place), true) = (&api.submit.inputs, others.peek().is_some()) {
         let object = place.object(&mut body);
         let object = object.ok_or("the description puts the inputs where the body has no table")?;
-        object.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in others {
+            // It may be what names the model.
+            if object.contains_key(name) {
+                return Err(format!(
+                    "params.{name}: the description fixes this part of the body; leave it out"
+                ));
+            }
+            object.insert(name.clone(), value.clone());
+        }
     }
     let path = model.path.as_ref().unwrap_or(&api.submit.path);
     let path = path.fill(|_| Some(model.name.clone()));

@@ -24,8 +24,9 @@ struct Images {
     #[serde(default)]
     created: i64,
     data: Vec<Image>,
+    /// Read apart, because it only tells the cost: the images count without it.
     #[serde(default)]
-    usage: Option<Usage>,
+    usage: Value,
 }
 
 /// The tokens that an answer is billed by.
@@ -150,21 +151,22 @@ fn made(answer: &HttpAnswer) -> Result<Made, serde_json::Error> {
     Ok(Made {
         id: id.chars().take(MAX_ID).collect(),
         outputs: images.data.into_iter().filter_map(source).collect(),
-        charge: price(&answer.headers).or_else(|| images.usage.as_ref().map(charge)),
+        charge: price(&answer.headers).or_else(|| charge(images.usage)),
     })
 }
 
-fn charge(usage: &Usage) -> Charge {
+fn charge(usage: Value) -> Option<Charge> {
+    let usage = Usage::deserialize(usage).ok()?;
     let images = usage.input_tokens_details.image_tokens;
     let millions = |tokens: u32| f64::from(tokens) / 1e6;
-    Charge::Metered(vec![
+    Some(Charge::Metered(vec![
         (
             Unit::MillionTextTokens,
             millions(usage.input_tokens.saturating_sub(images)),
         ),
         (Unit::MillionImageTokens, millions(images)),
         (Unit::MillionOutputTokens, millions(usage.output_tokens)),
-    ])
+    ]))
 }
 
 /// Returns the URL of `path` in version 1 of the API, whether or not the base URL ends with `/v1`.

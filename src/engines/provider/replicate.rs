@@ -48,7 +48,7 @@ struct Prediction {
     urls: Urls,
     /// The URL of its callbacks, if the API returns it.
     #[serde(default)]
-    webhook: Option<String>,
+    webhook: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -274,12 +274,14 @@ pub(super) async fn find(provider: &Provider, key: &str, since: i64) -> Result<O
         };
         // The input is deleted after an hour; the URL of the callbacks also has our id.
         let is_called = |prediction: &Prediction| {
-            let (url, path) = (prediction.webhook.as_deref(), path.as_deref());
+            let (url, path) = (prediction.webhook.as_str(), path.as_deref());
             url.zip(path).is_some_and(|(url, path)| url.ends_with(path))
         };
         let ours = |prediction: &&Prediction| {
             let id = prediction.input.get("genflow_id").and_then(Value::as_str);
-            (id == Some(key) || is_called(prediction)) && !is_older(prediction)
+            // All candidates of a run have the same URL, so the input decides as long as it is there.
+            let is_ours = id.map_or_else(|| is_called(prediction), |id| id == key);
+            is_ours && !is_older(prediction)
         };
         if let Some(found) = page.results.iter().find(ours) {
             let called_back = is_called(found);

@@ -130,7 +130,10 @@ async fn take(
     Path((provider, token, workflow)): Path<(String, String, String)>,
     request: Request,
 ) -> StatusCode {
+    // Only configured ones: each name becomes a label of a metric.
+    let named = &shared.work.settings.named;
     let provider = ProviderName::parse("provider", &provider).ok();
+    let provider = provider.filter(|name| named.of(*name).is_some());
     let Some((provider, workflow)) = provider.zip(WorkflowId::parse(&workflow)) else {
         return StatusCode::NOT_FOUND;
     };

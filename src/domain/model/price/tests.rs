@@ -33,6 +33,29 @@ fn a_price_follows_from_count_length_and_the_models_own_defaults() {
     }
 }
 
+#[test]
+fn an_estimate_cannot_be_talked_down() {
+    let flux = |input| {
+        quote(
+            ProviderName::REPLICATE,
+            "black-forest-labs/flux-schnell",
+            &input,
+        )
+    };
+    let kling = |input| quote(ProviderName::REPLICATE, "kwaivgi/kling-v2.6", &input);
+
+    // The models have no such inputs, and ignore them.
+    assert_eq!(
+        flux(json!({"num_images": 0, "n": -5})).estimate_usd,
+        Some(0.003)
+    );
+    assert_eq!(kling(json!({"seconds": 0})).estimate_usd, Some(0.7));
+    for nothing in [0, -5] {
+        assert_eq!(flux(json!({"num_outputs": nothing})).estimate_usd, None);
+        assert_eq!(kling(json!({"duration": nothing})).estimate_usd, None);
+    }
+}
+
 const PRICES: &str = r#"
 [[price]]
 models = ["fal:a/b"]

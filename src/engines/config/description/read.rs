@@ -48,6 +48,12 @@ fn provider(name: &str, entry: toml::Value) -> Result<(ProviderName, Description
         let why = "is served without a description; expected another name, or the variables of this provider";
         return Err(vec![format!("[{name}]: {why}")]);
     }
+    // Their variables would be those of the default providers, or of S3's client.
+    if ["video", "image", "aws"].contains(&name) {
+        let why =
+            "has variables that mean something else; expected another name, such as the company's";
+        return Err(vec![format!("[{name}]: {why}")]);
+    }
     let toml::Value::Table(mut table) = entry else {
         return Err(vec![format!("{name}: expected a table, such as [{name}]")]);
     };

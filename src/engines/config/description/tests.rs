@@ -93,6 +93,8 @@ fn all_faults_are_reported_with_their_places() {
     let text = r#"
         [openai]
         preset = "runway"
+        [video]
+        preset = "runway"
         [Acme]
         [other]
         preset = "none"
@@ -116,6 +118,7 @@ fn all_faults_are_reported_with_their_places() {
 
     for part in [
         "[openai]: is served without a description",
+        "[video]: has variables that mean something else",
         "[Acme]: is \"Acme\", expected the name of a provider",
         "other.preset: is \"none\", expected one of: bfl, comfyui",
         "acme.base_url: is not an http or https URL",

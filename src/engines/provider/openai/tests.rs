@@ -30,6 +30,22 @@ fn images_come_as_base64_or_as_urls() {
 }
 
 #[test]
+fn images_count_whatever_their_usage_says() {
+    for usage in [
+        "null",
+        r#"{"input_tokens": 5, "input_tokens_details": null}"#,
+        r#"{"input_tokens": -1.5}"#,
+        r#""many""#,
+    ] {
+        let text = format!(r#"{{"data": [{{"b64_json": "AA=="}}], "usage": {usage}}}"#);
+
+        let made = made(&answer(&text)).unwrap();
+
+        assert_eq!((made.outputs.len(), made.charge), (1, None), "{usage}");
+    }
+}
+
+#[test]
 fn a_refusal_has_a_stable_code() {
     let code = |code: &str| {
         let body = json!({"error": {"message": "no", "type": "t", "param": null, "code": code}});

@@ -126,6 +126,13 @@ async fn a_job_whose_input_is_deleted_is_found_by_the_url_of_its_callbacks() {
         let (found, _) = listed(&[&of(other)]).await;
         assert!(matches!(found, Ok(None)), "{other}: {found:?}");
     }
+    // The job of another candidate of the run, which has the same URL.
+    let other = of(&path).replace(
+        r#""data_removed""#,
+        r#""input": {"genflow_id": "r-1/1"}, "data_removed""#,
+    );
+    let (found, _) = listed(&[&other]).await;
+    assert!(matches!(found, Ok(None)), "{found:?}");
     let by_input = format!(r#"{{"results": [{OURS}]}}"#);
     let (found, _) = listed(&[&by_input]).await;
     assert!(!found.unwrap().unwrap().called_back);

@@ -42,6 +42,18 @@ struct Polled {
     counted: Option<String>,
     /// Whether the next poll is made because it is due, and the job of a provider that calls back still runs.
     was_due: bool,
+    /// Whether the list of called-back runs has ended a pause. It contains a run until that closes.
+    has_heeded_list: bool,
+}
+
+/// What ended a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PauseEnd {
+    Due,
+    /// The provider has called this worker.
+    Called,
+    /// It has called another one.
+    Listed,
 }
 
 impl Polled {
@@ -84,6 +96,7 @@ impl Work {
         let mut polled = Polled {
             counted: reported.map(|last| last.progress.stage.clone()),
             was_due: false,
+            has_heeded_list: false,
         };
         // Before the first poll, which notices what was called back earlier.
         let wake = self.wakes.of(&input.pending.workflow);
@@ -93,9 +106,10 @@ impl Work {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
-            let pausing = self.pause(pause, &input, &wake);
-            let called = self.unless_ended(pausing, ended.as_mut()).await?;
-            polled.was_due &= !called;
+            let pausing = self.pause(pause, &input, &polled, &wake);
+            let end = self.unless_ended(pausing, ended.as_mut()).await?;
+            polled.was_due &= end == PauseEnd::Due;
+            polled.has_heeded_list |= end == PauseEnd::Listed;
         }
     }
 
@@ -112,6 +126,7 @@ impl Work {
         let polling = provider.poll(&input.job);
         let poll = self.unless_ended(polling, ended.as_mut()).await?;
         polled.note_end(&poll, &provider);
+        polled.was_due = false;
         match poll {
             Ok(Poll::Running {
                 stage,
@@ -180,17 +195,25 @@ impl Work {
         job.called_back && self.settings.callbacks.is_some()
     }
 
-    /// Waits until the next poll is due; returns true at once if the provider calls back meanwhile.
-    async fn pause(&self, pause: Duration, input: &Fetch, wake: &Wake<'_>) -> bool {
+    /// Waits until the next poll is due, or until the provider calls back. The pause after a failed poll or a failed store
+    /// is not cut short: nothing but time helps there.
+    async fn pause(
+        &self,
+        pause: Duration,
+        input: &Fetch,
+        polled: &Polled,
+        wake: &Wake<'_>,
+    ) -> PauseEnd {
         let due = tokio::time::sleep(pause);
-        if !self.expects_call(&input.job) {
+        if !polled.was_due {
             due.await;
-            return false;
+            return PauseEnd::Due;
         }
+        let listed = self.listed.called_back(&input.pending.workflow);
         tokio::select! {
-            () = due => false,
-            () = wake.called() => true,
-            () = self.listed.called_back(&input.pending.workflow) => true,
+            () = due => PauseEnd::Due,
+            () = wake.called() => PauseEnd::Called,
+            () = listed, if !polled.has_heeded_list => PauseEnd::Listed,
         }
     }
 

@@ -48,6 +48,8 @@ impl This<'_> {
         let within = every(self.ctx);
         let others = others.iter().enumerate().map(|(index, other)| async move {
             let provider = self.work.providers.of(spec.media(), other.provider);
+            // Another worker may know its API, and asks it when its turn comes.
+            provider.is_configured().ok()?;
             let spec = spec.at(other.provider, &other.model);
             let bound = provider.bind(&spec, within).await;
             // One without a key or a schema is refused or read when its turn comes.
