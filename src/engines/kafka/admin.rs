@@ -150,12 +150,13 @@ pub async fn ensure_topics(
         let may_grow = grow && plan.may_grow;
         reports.push(ensure(kafka, &admin, plan, may_grow).await?);
     }
-    until_listed(kafka, &reports).await?;
+    let topics: Vec<_> = reports.iter().map(|it| it.topic.as_str()).collect();
+    until_listed(kafka, &topics).await?;
     Ok(reports)
 }
 
 /// Waits until a broker lists the topics: the controller confirms a new topic before the brokers know it.
-async fn until_listed(kafka: &config::Kafka, reports: &[TopicReport]) -> Result<(), Error> {
+async fn until_listed(kafka: &config::Kafka, topics: &[&str]) -> Result<(), Error> {
     let deadline = Instant::now() + OPERATION_TIMEOUT;
     loop {
         let metadata = metadata(kafka, None).await?;
@@ -163,12 +164,12 @@ async fn until_listed(kafka: &config::Kafka, reports: &[TopicReport]) -> Result<
             let mut all = metadata.topics().iter();
             all.any(|it| it.name() == topic && !it.partitions().is_empty())
         };
-        let Some(missing) = reports.iter().find(|it| !is_listed(&it.topic)) else {
+        let Some(missing) = topics.iter().find(|topic| !is_listed(topic)) else {
             return Ok(());
         };
         if Instant::now() >= deadline {
             return Err(Error::Topic {
-                topic: missing.topic.clone(),
+                topic: (*missing).to_owned(),
                 source: KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition),
             });
         }
@@ -196,6 +197,8 @@ async fn ensure(
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
         Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
     }
+    // It may have been created a moment ago, and have no partitions yet.
+    until_listed(kafka, &[&plan.topic]).await?;
     let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
     let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
     let mut now = topic.map_or(Shape::default(), shape);
