@@ -42,7 +42,7 @@ pub use self::manifest::Manifest;
 use self::temp::TempFile;
 pub use self::trial::Trial;
 use self::upload::Uploads;
-use crate::domain::{Output, WorkflowId};
+use crate::domain::{Media, Output, WorkflowId};
 use crate::engines::config;
 use crate::engines::telemetry::events;
 
@@ -86,6 +86,17 @@ pub struct Checked {
     bytes: u64,
     sha256: String,
     format: media::Format,
+}
+
+impl Checked {
+    /// Returns whether it is of this kind.
+    pub fn is(&self, kind: Media) -> bool {
+        let prefix = match kind {
+            Media::Video => "video/",
+            Media::Image => "image/",
+        };
+        self.format.content_type.starts_with(prefix)
+    }
 }
 
 impl Store {

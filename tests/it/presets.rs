@@ -1,11 +1,11 @@
 //! The APIs that are spoken by description, each against a simulator of its protocol.
 
-use genflow::domain::{ErrorCode, Event, EventType, Request};
+use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::json;
 
 use crate::support::ledger::types;
 use crate::support::presets::{of, settings};
-use crate::support::requests::{common, image, script, video};
+use crate::support::requests::{at, common, image, script, video};
 use crate::support::stories::stories;
 use crate::support::{Space, Watched, eventually};
 
@@ -236,4 +236,31 @@ async fn a_worker_that_does_not_know_the_provider_leaves_the_run_to_others() {
         assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
     }
     drop(knowing);
+}
+
+#[tokio::test]
+async fn a_poster_frame_is_stored_after_its_video() {
+    let space = space().await;
+    let _all = space.start(&["all"]);
+    let with_poster = |request| script(request, &json!({"poster": true}));
+    let requests = [
+        at(ProviderName::REPLICATE, with_poster(video("poster"))),
+        at(ProviderName::FAL, with_poster(video("poster"))),
+        with_poster(of("luma", video("poster"))),
+    ];
+    for request in &requests {
+        space.send(request).await;
+    }
+
+    for request in &requests {
+        let events = space.story(request.id.as_str()).await;
+        let last = events.last().unwrap();
+        let result = last.result.as_ref().unwrap_or_else(|| panic!("{last:#?}"));
+        let types: Vec<_> = result
+            .outputs
+            .iter()
+            .map(|it| it.content_type.as_str())
+            .collect();
+        assert_eq!(types, ["video/mp4", "image/png"], "{}", result.provider);
+    }
 }

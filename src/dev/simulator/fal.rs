@@ -183,7 +183,10 @@ fn output(job: &SimulatedJob, base: &str) -> Value {
     let files: Vec<Value> = files.collect();
     match job.order.media {
         JobOutput::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
-        JobOutput::Video { .. } => json!({"video": files.first()}),
+        JobOutput::Video { .. } => {
+            let poster = job.poster(base).map(|url| json!({"url": url}));
+            json!({"thumbnail": poster, "video": files.first()})
+        }
     }
 }
 

@@ -165,6 +165,12 @@ impl SimulatedJob {
             .collect()
     }
 
+    /// Returns the URL of the poster frame, if the script asks for one.
+    pub(super) fn poster(&self, base: &str) -> Option<String> {
+        let url = || format!("{base}/files/{}/{}", self.id, media::POSTER);
+        self.order.script.poster.then(url)
+    }
+
     /// Returns the quantity that fal bills, in its header's form: images, or seconds of a video.
     pub(super) fn units(&self) -> Option<String> {
         let script = &self.order.script;

@@ -15,12 +15,18 @@ const SQUARE: &[u8] = include_bytes!("films/square.mp4");
 /// The length of each film, in the ticks of its headers.
 const FILM_TICKS: f64 = 100_000_000.0;
 
+/// The name of a video's poster frame.
+pub(super) const POSTER: &str = "poster.png";
+
 /// A content type and the bytes of a file, or why it could not be created.
 pub(super) type MadeFile = Result<(&'static str, Vec<u8>), png::EncodingError>;
 
 /// Returns the file `name` of `order`, or `None` if it has no such file. If the script asks for it, the file is one of
 /// the other kind.
 pub(super) fn file(order: &Order, name: &str) -> Option<MadeFile> {
+    if order.script.poster && name == POSTER {
+        return Some(picture(&order.prompt, 0, 64, 64));
+    }
     let index = names(&order.media).iter().position(|known| known == name)?;
     let other_kind = order.script.output == Some(OutputFault::OtherKind);
     Some(match order.media {

@@ -270,7 +270,10 @@ fn output(job: &SimulatedJob, base: &str) -> Value {
     let mut urls = job.files(base).into_iter();
     match job.order.media {
         JobOutput::Images { .. } => urls.collect(),
-        JobOutput::Video { .. } => urls.next().into(),
+        JobOutput::Video { .. } => match job.poster(base) {
+            Some(poster) => [poster].into_iter().chain(urls).collect(),
+            None => urls.next().into(),
+        },
     }
 }
 

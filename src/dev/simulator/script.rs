@@ -47,6 +47,8 @@ pub(super) struct Script {
     pub(super) callback: CallbackScript,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
     pub(super) hint: Option<u32>,
+    /// Adds a poster frame to the answer about a video.
+    pub(super) poster: bool,
     /// The URL issued for each of its files, instead of the simulator's own.
     pub(super) output_at: Option<String>,
     /// The price in its answers, verbatim, as from a gateway in front of the real API.

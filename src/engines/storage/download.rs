@@ -34,6 +34,9 @@ pub enum Error {
     /// The output is too large, empty, malformed or of another kind, or its URL is not one to download from.
     #[error("the output is invalid: {0}")]
     Invalid(String),
+    /// The output is neither of the kind that the run makes, nor a picture of a video.
+    #[error("the output is invalid: {0}")]
+    OtherKind(String),
     #[error("the output's address is refused: {0}")]
     Refused(#[from] Refused),
     #[error("the output could not be written to disk or read back: {0}")]
@@ -44,7 +47,7 @@ impl Error {
     /// Returns whether another attempt would fail too.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::Refused(_) => true,
+            Self::Invalid(_) | Self::OtherKind(_) | Self::Refused(_) => true,
             Self::Unavailable(_) | Self::Disk(_) => false,
         }
     }
@@ -132,17 +135,27 @@ impl Downloader {
         sink.finish().await
     }
 
-    /// Checks that a file is of `kind`, and reads its dimensions.
+    /// Checks that a file is of `kind`, or a picture beside a video, and reads its dimensions.
+    ///
+    /// # Errors
+    /// [`Error::OtherKind`] if it is neither; others if the check fails.
     pub async fn check(&self, found: Downloaded, kind: Media) -> Result<Checked, Error> {
         let path = found.file.path().to_owned();
-        let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
+        let sniffing = tokio::task::spawn_blocking(move || {
+            Ok(match (media::sniff(&path, kind)?, kind) {
+                (None, Media::Video) => media::sniff(&path, Media::Image)?,
+                (format, Media::Video | Media::Image) => format,
+            })
+        });
         let format = timeout(CHECK_TIME, sniffing)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "its check took too long"))?
-            .map_err(|error| Error::Invalid(format!("the check failed: {error}")))??;
+            .map_err(|error| Error::Invalid(format!("the check failed: {error}")))?;
+        let format: io::Result<_> = format;
+        let format = format?;
         let format = format.ok_or_else(|| {
             let kind = Kind::from(kind).as_str().to_lowercase();
-            Error::Invalid(format!("its content is not that of a known {kind} format"))
+            Error::OtherKind(format!("its content is not that of a known {kind} format"))
         })?;
         Ok(Checked {
             file: found.file,

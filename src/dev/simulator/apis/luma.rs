@@ -77,7 +77,7 @@ fn generation(call: &Call, id: &str) -> Response {
                 job.issue(now);
                 let file = job.files(&base).into_iter().next();
                 shown["assets"] = match job.order.media {
-                    JobOutput::Video { .. } => json!({"video": file, "image": null}),
+                    JobOutput::Video { .. } => json!({"video": file, "image": job.poster(&base)}),
                     JobOutput::Images { .. } => json!({"video": null, "image": file}),
                 };
                 json!("completed")

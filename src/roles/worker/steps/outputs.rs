@@ -7,10 +7,11 @@ use tokio::time::{Instant, timeout_at};
 use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{PendingEvents, SentInput, Submit};
-use crate::domain::{ErrorCode, EventError, Generated, Output};
+use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::{Made, Provider};
-use crate::engines::storage::{DownloadError, Manifest, Source, temp_failed};
+use crate::engines::storage::temp::TempFile;
+use crate::engines::storage::{Checked, DownloadError, Manifest, Source, temp_failed};
 use crate::engines::telemetry::events;
 
 /// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
@@ -99,7 +100,9 @@ impl Work {
         }
     }
 
-    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case.
+    /// Downloads and stores all outputs of the kind that the run makes, and after them the pictures that come with a video.
+    /// Leaves out other files: the result was paid for, whatever the provider adds to it. The temp folder is gone when this
+    /// returns, in every case.
     pub(crate) async fn store_all(
         &self,
         pending: &PendingEvents,
@@ -107,50 +110,93 @@ impl Work {
         sources: &[Source],
         way: Way<'_>,
     ) -> Result<Vec<Output>, DownloadError> {
-        if sources.is_empty() {
-            return Err(DownloadError::Invalid(
-                "the provider named no output".to_owned(),
-            ));
-        }
         let folder = self.temp.attempt(&pending.workflow);
         let folder = folder.inspect_err(temp_failed)?;
         let (store, folder) = match way {
             Way::Answer => (&self.store_apart, folder.without_limit()),
             Way::Wait | Way::Fetch(_) => (&self.store, folder),
         };
-        let mut outputs = Vec::new();
+        let (mut outputs, mut pictures) = (Vec::new(), Vec::new());
         let mut left = self
             .settings
             .max_output_bytes
             .saturating_mul(TIMES_THE_LARGEST);
+        let mut other = None;
         for (index, source) in sources.iter().enumerate() {
-            let bringing = async {
-                let file = folder.file(index);
-                let base = provider.base_url();
-                let found = self.downloader.fetch(base, source, file, left).await?;
-                left -= found.bytes();
-                let checking = self.downloader.check(found, provider.kind());
-                match way {
-                    Way::Fetch(turn) => turn.check(checking).await,
-                    Way::Answer | Way::Wait => checking.await,
+            let bringing = self.bring(provider, source, folder.file(index), &mut left, way);
+            match bringing.await {
+                Ok(checked) if checked.is(provider.kind()) => {
+                    let output = store.put(&pending.workflow, index, checked).await?;
+                    keep(&mut outputs, output, sources)?;
                 }
-            };
-            let checked = bringing.await.inspect_err(|error| {
-                if let DownloadError::Disk(error) = error {
-                    temp_failed(error);
+                Ok(checked) => pictures.push((index, checked)),
+                Err(DownloadError::OtherKind(why)) => {
+                    tracing::warn!(workflow = %pending.workflow, index, why, "a file is left out of the result");
+                    other = Some(why);
                 }
-            })?;
-            let output = store.put(&pending.workflow, index, checked).await?;
-            events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
-            outputs.push(output);
-            if !Generated::fits(&outputs) {
-                return Err(DownloadError::Invalid(format!(
-                    "the provider named {} outputs, more than one event can carry",
-                    sources.len()
-                )));
+                Err(error) => return Err(error),
             }
         }
+        if outputs.is_empty() {
+            let kind = provider.kind();
+            let why = other.unwrap_or_else(|| format!("the provider named no {}", noun(kind)));
+            return Err(DownloadError::OtherKind(why));
+        }
+        for (index, picture) in pictures {
+            let output = store.put(&pending.workflow, index, picture).await?;
+            keep(&mut outputs, output, sources)?;
+        }
         Ok(outputs)
+    }
+
+    /// Downloads and checks one output; takes its bytes from those that are `left` for the run.
+    async fn bring(
+        &self,
+        provider: &Provider,
+        source: &Source,
+        file: TempFile,
+        left: &mut u64,
+        way: Way<'_>,
+    ) -> Result<Checked, DownloadError> {
+        let bringing = async {
+            let base = provider.base_url();
+            let found = self.downloader.fetch(base, source, file, *left).await?;
+            *left -= found.bytes();
+            let checking = self.downloader.check(found, provider.kind());
+            match way {
+                Way::Fetch(turn) => turn.check(checking).await,
+                Way::Answer | Way::Wait => checking.await,
+            }
+        };
+        bringing.await.inspect_err(|error| {
+            if let DownloadError::Disk(error) = error {
+                temp_failed(error);
+            }
+        })
+    }
+}
+
+/// Adds a stored output, if one event can carry all of them.
+fn keep(
+    outputs: &mut Vec<Output>,
+    output: Output,
+    sources: &[Source],
+) -> Result<(), DownloadError> {
+    events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
+    outputs.push(output);
+    if Generated::fits(outputs) {
+        return Ok(());
+    }
+    Err(DownloadError::Invalid(format!(
+        "the provider named {} outputs, more than one event can carry",
+        sources.len()
+    )))
+}
+
+fn noun(kind: Media) -> &'static str {
+    match kind {
+        Media::Video => "video",
+        Media::Image => "image",
     }
 }
 
@@ -160,7 +206,9 @@ pub(super) fn verdict(error: &DownloadError) -> EventError {
         DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
         // The output may exist, but the provider must correct its address, or the operator must allow it.
         DownloadError::Refused(_) => (ErrorCode::ResultUnavailable, false),
-        DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
+        DownloadError::Invalid(_) | DownloadError::OtherKind(_) => {
+            (ErrorCode::ResultInvalid, false)
+        }
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
     EventError::new(code, &error.to_string(), retryable)
