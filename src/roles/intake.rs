@@ -4,7 +4,7 @@
 //! For a request, `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a
 //! duplicate.
 
-mod allowed;
+pub(crate) mod allowed;
 mod commands;
 mod decision;
 pub mod dedup_window;

@@ -14,6 +14,7 @@ use crate::domain::model::{Origin, Prices, Profile};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
+use crate::roles::intake::allowed::Allowed;
 
 /// Where schemas come from.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -45,7 +46,7 @@ pub(super) async fn check(
             }
         };
         for (id, single) in singles {
-            for checked in sources.check(&id, single).await {
+            for checked in sources.check(&id, single, request.timeout).await {
                 if checked.refuses() {
                     code = 1;
                 }
@@ -184,12 +185,23 @@ impl<'c> Sources<'c> {
     }
 
     /// Checks a request with its own model, and with each that it may fall back to.
-    async fn check(&self, request_id: &str, single: &Single) -> Vec<Checked> {
+    async fn check(
+        &self,
+        request_id: &str,
+        single: &Single,
+        timeout: Option<Duration>,
+    ) -> Vec<Checked> {
         let worker = &self.config.worker;
         let provider = worker.default_providers().of(single);
         let default = worker.provider(single.media(), provider).model;
         let model = single.common().model.clone().unwrap_or(default);
-        let mut all = vec![self.check_at(request_id, single, provider, model).await];
+        let mut own = self.check_at(request_id, single, provider, model).await;
+        let refused = self.not_allowed(single, timeout);
+        if !refused.is_empty() {
+            own.problems = refused;
+            own.input = None;
+        }
+        let mut all = vec![own];
         let by_operator = single.common().fallback.is_empty();
         let queues = SubmitQueues::default();
         let others = worker.fallbacks().of(single, provider, &queues);
@@ -203,6 +215,19 @@ impl<'c> Sources<'c> {
             });
         }
         all
+    }
+
+    /// Returns why intake would refuse the request.
+    fn not_allowed(&self, single: &Single, timeout: Option<Duration>) -> Vec<Problem> {
+        let spec = Spec::Single(single.clone());
+        let faults = Allowed(self.config).faults(&spec, timeout).listed;
+        let problems = faults.into_iter().map(|fault| Problem {
+            field: fault.field,
+            asked: None,
+            allowed: None,
+            hint: Some(fault.problem),
+        });
+        problems.collect()
     }
 
     async fn check_at(
@@ -252,9 +277,34 @@ mod tests {
     async fn shown_with(settings: &[(&str, &str)], single: Single) -> (String, bool) {
         let config = Config::of(settings).unwrap();
         let sources = Sources::new(&config, Source { offline: true }).unwrap();
-        let checked = sources.check("order-7", &single).await;
+        let checked = sources.check("order-7", &single, None).await;
         let lines: Vec<_> = checked.iter().flat_map(Checked::lines).collect();
         (lines.join("\n"), checked.iter().any(Checked::refuses))
+    }
+
+    #[tokio::test]
+    async fn a_request_that_intake_refuses_is_refused() {
+        let of = |provider: &str, model: &str| {
+            Single::Image(ImageSpec {
+                common: Common {
+                    provider: Some(ProviderName::parse("provider", provider).unwrap()),
+                    model: Some(model.to_owned()),
+                    ..Common::new("a fox")
+                },
+                ..ImageSpec::default()
+            })
+        };
+        let settings = [("ALLOWED_MODELS", "fal/fal-ai/flux/*")];
+
+        let (unknown, is_refused) = shown_with(&[], of("flal", "fal-ai/flux/dev")).await;
+        assert!(
+            is_refused && unknown.contains("which is not configured"),
+            "{unknown}"
+        );
+        let (other, is_refused) = shown_with(&settings, of("fal", "fal-ai/qwen-image")).await;
+        assert!(is_refused && other.contains("spec.model"), "{other}");
+        let (allowed, is_refused) = shown_with(&settings, of("fal", "fal-ai/flux/dev")).await;
+        assert!(!is_refused, "{allowed}");
     }
 
     #[tokio::test]

@@ -5,9 +5,9 @@ use std::io::Write;
 use serde_json::json;
 
 use super::check::{Source, Sources, check};
-use super::provider;
 use super::submit::{SubmitArgs, requests};
 use super::text::plain;
+use super::{Error, provider};
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;
 use crate::engines::config::{Config, Protocol};
@@ -60,6 +60,7 @@ pub(super) async fn run(
             source,
             json,
         } => {
+            known(config, *provider)?;
             show(
                 &Sources::new(config, *source)?,
                 *provider,
@@ -81,7 +82,20 @@ pub(super) async fn run(
     Ok(0)
 }
 
+/// Checks that a provider is configured.
+fn known(config: &Config, provider: ProviderName) -> Result<(), Error> {
+    let named = &config.worker.named;
+    if named.of(provider).is_some() {
+        return Ok(());
+    }
+    let (name, names) = (provider.as_str(), named.names());
+    let problem =
+        format!("--provider is {name:?}, which is not configured; expected one of: {names}");
+    Err(Error::Usage(problem))
+}
+
 fn list(config: &Config, only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
+    only.map_or(Ok(()), |only| known(config, only))?;
     let providers = config.worker.named.iter();
     for (name, own) in providers.filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         let models: Vec<&str> = match &own.protocol {

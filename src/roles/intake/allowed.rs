@@ -13,7 +13,7 @@ use crate::engines::config::Config;
 use crate::engines::egress;
 
 /// Checks requests against the settings.
-pub(super) struct Allowed<'c>(pub(super) &'c Config);
+pub(crate) struct Allowed<'c>(pub(crate) &'c Config);
 
 impl Allowed<'_> {
     /// Checks a request's spec and its time-out.
@@ -21,13 +21,7 @@ impl Allowed<'_> {
     /// # Errors
     /// Returns everything that is not allowed.
     pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
-        let mut faults = InvalidFields::default();
-        if let Some(timeout) = timeout.filter(|timeout| *timeout > self.0.intake.max_timeout) {
-            let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
-            faults.add("timeout_seconds", problem);
-        }
-        self.spec(spec, &mut faults);
-        faults.or(()).map_err(|faults| {
+        self.faults(spec, timeout).or(()).map_err(|faults| {
             let models = self.0.intake.allowed_models.to_string();
             let max_timeout = self.0.intake.max_timeout.as_secs();
             let private = self.0.worker.egress.allow_private;
@@ -37,6 +31,17 @@ impl Allowed<'_> {
             )
             .context(faults)
         })
+    }
+
+    /// Returns everything that is not allowed.
+    pub(crate) fn faults(&self, spec: &Spec, timeout: Option<Duration>) -> InvalidFields {
+        let mut faults = InvalidFields::default();
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > self.0.intake.max_timeout) {
+            let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
+            faults.add("timeout_seconds", problem);
+        }
+        self.spec(spec, &mut faults);
+        faults
     }
 
     fn spec(&self, spec: &Spec, faults: &mut InvalidFields) {
