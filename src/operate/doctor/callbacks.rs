@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Finding, causes, shown};
-use crate::domain::{Media, ProviderName, RequestId};
-use crate::engines::config::{Callbacks, Config};
+use crate::domain::{Media, RequestId};
+use crate::engines::config::{Callbacks, Config, Protocol};
 use crate::engines::http;
 use crate::engines::provider::Providers;
 use crate::roles::worker::callbacks::PONG;
@@ -60,7 +60,8 @@ async fn verify(config: &Config) -> Vec<Finding> {
         (Media::Image, "images", config.worker.image.name),
     ] {
         let check = format!("callbacks of {} for {of}", name.as_str());
-        if name == ProviderName::OPENAI {
+        let protocol = config.worker.provider(kind, name).protocol;
+        if !matches!(protocol, Protocol::Replicate | Protocol::Fal) {
             continue;
         }
         let callback = providers.of(kind, name).callback(&probe.run(0)).await;

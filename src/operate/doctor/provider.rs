@@ -8,8 +8,8 @@ use url::Url;
 
 use super::{Finding, causes, shown};
 use crate::domain::model::Origin;
-use crate::domain::{Media, public_address};
-use crate::engines::config::{Config, Protocol, Provider};
+use crate::domain::{Fallback, Media, public_address};
+use crate::engines::config::{Config, Protocol, Provider, Worker};
 use crate::engines::provider::Providers;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,34 +26,52 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     );
     let mut found = [video, image].concat();
     found.extend(schemas(config).await);
-    // A provider that is used only if a request names it is checked only if it has a key or a description: without one it
-    // is not meant to be used.
+    // A provider that is used only if a request names it is checked only if it has a key or a description, or is a
+    // fallback: otherwise it is not meant to be used.
     for (name, own) in worker.named.iter() {
         let is_default = [worker.video.name, worker.image.name].contains(&name);
-        let is_meant = own.api_key.is_some() || matches!(own.protocol, Protocol::Described(_));
+        let falls_back = |entries: &[Fallback]| entries.iter().any(|it| it.provider == name);
+        let is_meant = own.api_key.is_some()
+            || matches!(own.protocol, Protocol::Described(_))
+            || falls_back(&worker.video_fallback)
+            || falls_back(&worker.image_fallback);
         if is_meant && !is_default {
-            let prefix = own.key_variable.trim_end_matches("_API_KEY");
+            let prefix = name.as_str().to_ascii_uppercase().replace('-', "_");
             let provider = worker.provider(Media::Image, name);
-            found.extend(look(name.as_str(), prefix, &provider).await);
+            found.extend(look(name.as_str(), &prefix, &provider).await);
         }
     }
     found
 }
 
-/// Reads the input schemas of the default models.
+/// Returns the models that serve requests without one, and those that these fall back to.
+fn used(worker: &Worker) -> Vec<(Media, Provider)> {
+    let mut used = Vec::new();
+    for (media, default, fallback) in [
+        (Media::Video, &worker.video, &worker.video_fallback),
+        (Media::Image, &worker.image, &worker.image_fallback),
+    ] {
+        used.push((media, default.clone()));
+        for entry in fallback {
+            let mut provider = worker.provider(media, entry.provider);
+            if let Some(model) = &entry.model {
+                provider.model.clone_from(model);
+            }
+            used.push((media, provider));
+        }
+    }
+    used.retain(|(_, provider)| !provider.model.is_empty());
+    used
+}
+
+/// Reads the input schemas of the default models and their fallbacks.
 async fn schemas(config: &Config) -> Vec<Finding> {
     let Ok(providers) = Providers::new(&config.worker, None) else {
         return Vec::new();
     };
     let mut found = Vec::new();
-    for (media, default) in [
-        (Media::Video, &config.worker.video),
-        (Media::Image, &config.worker.image),
-    ] {
+    for (media, default) in used(&config.worker) {
         let model = &default.model;
-        if model.is_empty() {
-            continue;
-        }
         let profile = providers
             .of(media, default.name)
             .profile(model, CONNECT_TIMEOUT)
