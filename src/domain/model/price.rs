@@ -45,6 +45,8 @@ struct Rule {
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     Image,
+    /// 1024 x 1024 pixels of an image, rounded up for each.
+    Megapixel,
     Second,
     Run,
     /// What the provider's API counts when the job is done: fal's billable units.
@@ -151,6 +153,7 @@ impl Rule {
         let quantity = match self.per {
             Unit::Run => 1.0,
             Unit::Image => count,
+            Unit::Megapixel => megapixels(&of) * count,
             Unit::Second => {
                 let fixed = profile.fixed("duration").and_then(as_number);
                 let frames =
@@ -165,6 +168,17 @@ impl Rule {
         // What is not positive is no quantity: it would make a job free that is not.
         (quantity > 0.0).then_some(self.usd * quantity)
     }
+}
+
+/// Returns the megapixels of one image; 1 if the input does not say its sides, as those of a model's presets.
+fn megapixels(of: impl Fn(&str) -> Option<Value>) -> f64 {
+    let side = |name: &str| {
+        let within = of("image_size").and_then(|size| as_number(size.get(name)?));
+        within.or_else(|| as_number(&of(name)?))
+    };
+    let pixels = side(names::WIDTH).zip(side(names::HEIGHT));
+    let pixels = pixels.map_or(0.0, |(width, height)| width * height);
+    (pixels / (1024.0 * 1024.0)).ceil().max(1.0)
 }
 
 /// The price, its conditions and its source.
@@ -185,6 +199,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Image => "image",
+            Self::Megapixel => "megapixel",
             Self::Second => "second",
             Self::Run => "run",
             Self::BillableUnit => "billable unit",

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_prices_of_the_default_models_are_documented() {
         let config = Config::of(&[]).unwrap();
-        let mut table = String::new();
+        let (mut table, mut short) = (String::new(), String::new());
         for provider in ProviderName::NATIVE {
             for (kind, media) in [("videos", Media::Video), ("images", Media::Image)] {
                 let model = config.worker.provider(media, provider).model;
@@ -69,19 +69,28 @@ mod tests {
                     continue;
                 }
                 let profile = bundle::profile(provider, &model, None);
-                let prices: Vec<_> = Prices::bundled().lines(&profile).collect();
-                let prices = match prices.is_empty() {
-                    true => "no price is known".to_owned(),
-                    false => prices.join("<br>").replace(" US dollars per", " per"),
-                };
+                let prices = Prices::bundled();
+                let prices = prices.lines(&profile);
+                let mut prices: Vec<_> = prices
+                    .map(|it| it.replace(" US dollars per", " per"))
+                    .collect();
+                if prices.is_empty() {
+                    prices.push("no price is known".to_owned());
+                }
+                let without_source = |it: &String| it.split(" (").next().unwrap().to_owned();
+                let bare: Vec<_> = prices.iter().map(without_source).collect();
                 let name = provider.as_str();
-                table += &format!("| `{name}` | {kind} | `{model}` | {prices} |\n");
+                let row = format!("| `{name}` | {kind} | `{model}` |");
+                table += &format!("{row} {} |\n", prices.join("<br>"));
+                short += &format!("{row} {} |\n", bare.join("<br>"));
             }
         }
 
         let docs = include_str!("../../../docs/models.md");
+        let readme = include_str!("../../../README.md");
 
         assert!(docs.contains(&table), "docs/models.md lacks:\n{table}");
+        assert!(readme.contains(&short), "README.md lacks:\n{short}");
     }
 
     #[test]

@@ -56,6 +56,27 @@ fn an_estimate_cannot_be_talked_down() {
     }
 }
 
+#[test]
+fn a_larger_image_costs_more_where_the_megapixel_is_billed() {
+    let flux = |input| quote(ProviderName::FAL, "fal-ai/flux/schnell", &input).estimate_usd;
+
+    for (input, expected) in [
+        (
+            json!({"image_size": {"width": 2048, "height": 2048}, "num_images": 2}),
+            0.024,
+        ),
+        (json!({"image_size": {"width": 1280, "height": 720}}), 0.003),
+        (
+            json!({"image_size": {"width": 1280, "height": 1024}}),
+            0.006,
+        ),
+        (json!({"image_size": "square_hd"}), 0.003),
+        (json!({}), 0.003),
+    ] {
+        assert_eq!(flux(input.clone()), Some(expected), "{input}");
+    }
+}
+
 const PRICES: &str = r#"
 [[price]]
 models = ["fal:a/b"]
