@@ -28,7 +28,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Option<Callbacks> {
         "127.0.0.1:9465",
         "host:port, the host as an IP address",
     );
-    let secrets = vars.optional("REPLICATE_WEBHOOK_SECRET");
+    let secrets = vars.secret("REPLICATE_WEBHOOK_SECRET");
     let replicate_secrets = secrets.as_deref().map(|text| replicate_secrets(vars, text));
     let fal_keys = vars.url("FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json");
     let expected = "an https URL without login, query and fragment; http is for this machine only";

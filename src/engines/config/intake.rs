@@ -105,7 +105,7 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries, named: &Named) -> Int
 
 fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
     let required = vars.flag("REQUIRE_API_KEY", false);
-    let keys = vars.string("API_KEYS", "");
+    let keys = vars.secret("API_KEYS").unwrap_or_default();
     ApiKeys::parse(required, &keys).unwrap_or_else(|problem| {
         vars.fault("API_KEYS", &problem);
         ApiKeys::default()

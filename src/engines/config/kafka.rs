@@ -63,7 +63,7 @@ const PLUGINS: &str = "plugin.library.paths";
 /// Reads further settings of librdkafka. No fault shows a value, which may be a password.
 fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
     const NAME: &str = "KAFKA_OPTIONS";
-    let text = vars.string(NAME, "");
+    let text = vars.secret(NAME).unwrap_or_default();
     let mut pairs = Vec::new();
     for option in text.split(',').map(str::trim) {
         match option.split_once('=') {

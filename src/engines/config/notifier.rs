@@ -71,9 +71,10 @@ const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
 const MOST_PAUSES: usize = 50;
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
-    let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
-    let keys = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
-    let smtp_url = vars.optional("SMTP_URL");
+    let secrets = vars.secret("WEBHOOK_SIGNING_SECRET");
+    let secrets = secrets.unwrap_or_else(|| dev::WEBHOOK_SIGNING_SECRET.to_owned());
+    let keys = vars.secret("WEBHOOK_SIGNING_KEY").unwrap_or_default();
+    let smtp_url = vars.secret("SMTP_URL");
     let slack_hosts = hosts(vars);
     let egress = egress::read(
         vars,
@@ -164,7 +165,7 @@ fn slack(
     hosts: &[String],
     egress: &Egress,
 ) -> Option<Secret<Url>> {
-    let text = vars.optional(name)?;
+    let text = vars.secret(name)?;
     // The fault does not show the value, which is a secret.
     let Some(url) = parse_http_url(&text) else {
         vars.fault(name, "is not an http or https URL");
@@ -240,7 +241,8 @@ fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
-    let text = vars.string("NOTIFY_KEYS", dev::NOTIFY_KEYS);
+    let given = vars.secret("NOTIFY_KEYS");
+    let text = given.as_deref().unwrap_or(dev::NOTIFY_KEYS);
     let mut keys = Vec::new();
     for part in text.split(',').map(str::trim) {
         let pair = part.split_once(':').filter(|(id, key)| {

@@ -104,7 +104,7 @@ fn aws(vars: &mut Vars<'_>) -> Vec<(&'static str, Secret)> {
     let region = vars.optional_name("AWS_REGION");
     set.extend(region.map(|region| ("AWS_REGION", Secret::new(region))));
     for name in [KEY_ID, SECRET_KEY, "AWS_SESSION_TOKEN"] {
-        set.extend(vars.optional(name).map(|value| (name, Secret::new(value))));
+        set.extend(vars.secret(name).map(|value| (name, Secret::new(value))));
     }
     for name in ROLE {
         let value = vars.set_by_platform(name);

@@ -83,6 +83,35 @@ impl<'l> Vars<'l> {
         self.set_by_platform(name)
     }
 
+    /// Reads a variable whose value is a secret: from the variable, or from the file that `{name}_FILE` names.
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<String> {
+        self.names.push(name);
+        self.value_or_file(name, name)
+    }
+
+    /// Reads `{name}`, else the file that `{name}_FILE` names. A fault belongs to `variable`.
+    fn value_or_file(&mut self, variable: &'static str, name: &str) -> Option<String> {
+        let value = self.set_by_platform(name);
+        let file_name = format!("{name}_FILE");
+        let Some(path) = self.set_by_platform(&file_name) else {
+            return value;
+        };
+        if value.is_some() {
+            let problem = format!("{file_name} is set as well as {name}, expected only one");
+            self.fault(variable, &problem);
+            return value;
+        }
+        let problem = match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Some(text.trim().to_owned()),
+            Ok(_) => format!(
+                "{file_name} names the empty file {path}, expected one that holds the value"
+            ),
+            Err(error) => format!("{file_name} names {path}, which cannot be read: {error}"),
+        };
+        self.fault(variable, &problem);
+        None
+    }
+
     /// Like [`Self::optional`], for a variable that is not a setting, so `.env.example` does not list it.
     pub(super) fn set_by_platform(&self, name: &str) -> Option<String> {
         (self.lookup)(name)
@@ -112,7 +141,7 @@ impl<'l> Vars<'l> {
 
     /// Reads a key that is sent in an HTTP header. Its faults do not show it.
     pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
-        let key = self.optional(name)?;
+        let key = self.secret(name)?;
         if HeaderValue::from_str(&key).is_err() {
             self.fault(name, NO_KEY);
         }
@@ -121,7 +150,7 @@ impl<'l> Vars<'l> {
 
     /// Reads a key from the variable that a file names.
     pub(super) fn key_of(&mut self, file: &'static str, name: &str) -> Option<Secret> {
-        let key = self.set_by_platform(name)?;
+        let key = self.value_or_file(file, name)?;
         if HeaderValue::from_str(&key).is_err() {
             self.fault(file, &format!("{name} {NO_KEY}"));
         }
@@ -130,7 +159,8 @@ impl<'l> Vars<'l> {
 
     /// Reads a URL that may contain a user name and a password. Its faults do not show it.
     pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
-        let url = parse_http_url(&self.string(name, default));
+        let given = self.secret(name);
+        let url = parse_http_url(given.as_deref().unwrap_or(default));
         Secret::new(url.unwrap_or_else(|| {
             self.fault(name, "is not an http or https URL");
             trusted(Url::parse(default))
