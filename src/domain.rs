@@ -36,7 +36,7 @@ pub use event::{
     Progress, RecordPosition, Tried,
 };
 pub use fingerprint::fingerprint;
-pub(crate) use fingerprint::{content_hash, hex, spelled};
+pub(crate) use fingerprint::{content_hash, hex, spelled, unhex};
 pub use fold::Latest;
 pub(crate) use http_url::{input_url, parse_http_url};
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};

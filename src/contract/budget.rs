@@ -19,11 +19,11 @@ pub struct BudgetStart {
 pub struct Reserve {
     /// Temporal's run id.
     pub run: String,
-    /// The candidate of the run that is asked next.
+    /// The candidate that is submitted next.
     #[serde(default)]
     pub candidate: u32,
     pub amount: Micros,
-    /// As the worker that asks knows them.
+    /// The limits in the settings of the calling worker.
     pub limits: Limits,
 }
 
@@ -33,7 +33,7 @@ pub struct Settle {
     /// Temporal's run id.
     pub run: String,
     pub spend: Spend,
-    /// The candidates of the run below this one have declined: what they reserved is given back.
+    /// Candidates below this one declined: their reservation is released.
     #[serde(default)]
     pub declined: u32,
 }

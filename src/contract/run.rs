@@ -299,7 +299,7 @@ pub struct RunHistory<S> {
     /// A batch has no job of its own.
     #[serde(default)]
     pub leftover: ProviderJobLeft,
-    /// The models that did not make it.
+    /// The models tried without success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
     #[serde(default, skip_serializing_if = "BudgetUse::is_default")]
@@ -328,7 +328,7 @@ pub struct StatusAnswer {
     /// How the items of a batch ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
-    /// The models that did not make it, if the run fell back to another one.
+    /// The models tried without success, if the run fell back to another one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
 }

@@ -19,7 +19,7 @@ pub const GEN_BATCH: &str = "GenBatch";
 pub const GEN_STATE: &str = "GenState";
 /// A value of [`GEN_STATE`].
 pub const CANCELLING: &str = "CANCELLING";
-/// A value of [`GEN_STATE`]: the worker that was called is not the one that polls the job.
+/// A value of [`GEN_STATE`]: the provider called back a worker that does not poll the job.
 pub const CALLED_BACK: &str = "CALLED_BACK";
 
 /// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).

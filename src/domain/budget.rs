@@ -150,9 +150,9 @@ pub struct Account {
     day: i64,
     spent_day: Micros,
     spent_month: Micros,
-    /// By run; all of this month.
+    /// Open reservations by run id, all of this month.
     open: BTreeMap<String, Reservation>,
-    /// As the last reservation knew them; a reservation brings its own.
+    /// The limits that the last reservation brought, for statements.
     limits: Limits,
 }
 
@@ -205,9 +205,9 @@ impl Usage {
 impl Account {
     /// Reserves an amount for a run, if it fits into the limits. `at` is in milliseconds since the epoch.
     ///
-    /// A run has one reservation: a repeat on the same day is granted, one with a larger amount raises it if the rest fits,
-    /// and one on a later day moves it to that day. One for a later candidate of the run replaces it, by a smaller amount
-    /// too: the candidate before has accepted nothing. After a refusal an earlier reservation is still there.
+    /// A run has one reservation. A repeat on the same day changes nothing; a larger amount raises it if the increase
+    /// fits; a call on a later day moves it to that day. A call for a later candidate replaces it, also by a smaller
+    /// amount, because the earlier candidate accepted nothing. A refusal leaves the earlier reservation as it is.
     pub fn reserve(
         &mut self,
         run: &str,
@@ -220,7 +220,7 @@ impl Account {
         self.limits = limits;
         let before = self.open.get(run).copied();
         let amount = match before {
-            // It comes late: its candidate has declined, so whoever asks cannot send any more.
+            // A late call for a candidate that has declined: its caller can no longer send, so nothing changes.
             Some(it) if it.candidate > candidate => return Answer::Granted,
             Some(it) if it.candidate == candidate => it.amount.max(amount),
             Some(_) | None => amount,
@@ -236,17 +236,20 @@ impl Account {
         if before.is_none() && self.open.len() >= MOST_OPEN {
             return Answer::Full;
         }
-        // Its own reservation is not in the way.
+        // The run's own reservation must not count against it.
         self.open.remove(run);
-        let refusal = self.refusal(amount);
-        if let Some(reservation) = refusal.as_ref().map_or(Some(wanted), |_| before) {
-            self.open.insert(run.to_owned(), reservation);
+        let Some(refusal) = self.refusal(amount) else {
+            self.open.insert(run.to_owned(), wanted);
+            return Answer::Granted;
+        };
+        if let Some(before) = before {
+            self.open.insert(run.to_owned(), before);
         }
-        refusal.map_or(Answer::Granted, Answer::Refused)
+        Answer::Refused(refusal)
     }
 
-    /// Settles the reservation of a run, of which the candidates below `declined` have accepted nothing: the reservation
-    /// of one of those is given back, whatever was spent. Does nothing for a run without one, so a repeat changes nothing.
+    /// Settles the reservation of a run. Candidates below `declined` accepted nothing, so a reservation for one of them
+    /// is released whatever `spend` is. Without a reservation it does nothing, so a repeat is harmless.
     pub fn settle(&mut self, run: &str, spend: Spend, declined: u32, at: i64) {
         self.roll(at);
         let Some(reservation) = self.open.remove(run) else {
@@ -297,7 +300,7 @@ impl Account {
     }
 
     fn refusal(&self, amount: Micros) -> Option<Refusal> {
-        // The month first: it frees last.
+        // The month first: it ends last.
         [Period::Month, Period::Day].into_iter().find_map(|period| {
             let usage = self.usage(period);
             let limit = usage.limit?;

@@ -54,7 +54,7 @@ pub struct Event {
     pub notify: Option<Notify>,
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// The models that did not make it, in order; set on the last event of a run that fell back to another model.
+    /// The models tried without success, in order; set on the last event of a run that fell back to another model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
 }

@@ -40,6 +40,17 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the bytes of hex digits, in either case; `None` if `text` has other characters or an odd number of them.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    // `from_str_radix` accepts a sign, which is not a digit.
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|it| it.is_ascii_hexdigit());
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs.collect::<Option<_>>().filter(|_| is_hex)
+}
+
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
     // Video and image specs omit their defaults when serialized.
     let spec = match &request.spec {
@@ -285,5 +296,13 @@ mod tests {
                 r#""spec":{"image":{"prompt":"a fox"}}}]}},"user_id":"u"}"#
             )
         );
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_in_pairs() {
+        assert_eq!(unhex("00ffA0"), Some(vec![0, 255, 160]));
+        for wrong in ["0", "0g", "+1", "\u{f6}"] {
+            assert_eq!(unhex(wrong), None, "{wrong}");
+        }
     }
 }

@@ -56,7 +56,7 @@ pub struct Journal {
     pub unconfirmed: Vec<Event>,
     /// Set once, then fixed.
     pub outcome: Option<Outcome>,
-    /// The models that did not make it so far, if there is another one to try.
+    /// The models tried without success so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
 }

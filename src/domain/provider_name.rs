@@ -15,7 +15,7 @@ const MAX: usize = 32;
 /// The name of a provider: 1 to 32 lower-case letters, digits, `-` or `_`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProviderName {
-    /// Zeros follow the name, so names are in the order of their texts.
+    /// Padded with zeros, so that the derived order is that of the texts.
     bytes: [u8; MAX],
     length: u8,
 }

@@ -1,4 +1,4 @@
-//! Symmetric signatures of Standard Webhooks 1.0 (`v1`): notifications are signed with them, callbacks verified. Pure.
+//! Symmetric signatures of Standard Webhooks 1.0 (`v1`), to sign notifications and to verify callbacks. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,8 +1,8 @@
 //! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! A name is served by the protocol that the settings give it; this module, `submit`, `models` and `memory` match on the
-//! protocol. Each protocol has a module: `draft` builds a submit, `accepted` and `said` read the answer to it, and
-//! `poll`, `cancel` and `find` ask about a job.
+//! The settings give each provider name a protocol; this module, `submit`, `models` and `memory` match on it. Each
+//! protocol has a module: `draft` builds a submit, `accepted` and `said` read the answer to it, and `poll`, `cancel`
+//! and `find` ask about a job.
 
 mod answer;
 mod callback;
@@ -176,7 +176,7 @@ impl Provider {
     /// Returns whether the provider can look up a job by our id.
     pub fn can_find(&self) -> bool {
         match self.config.protocol {
-            // Whether there is a job remains open, until a worker that knows the API looks.
+            // Not known here: a worker that knows the API has to look the job up.
             Protocol::Replicate | Protocol::Unknown => true,
             Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => false,
         }
@@ -236,7 +236,7 @@ impl Provider {
         let prices = &self.clients.models.spending.prices;
         let model = match model == self.config.model {
             true => &self.config.model,
-            // Tenants choose the names of models: metrics have only those that genflow or the operator knows.
+            // Tenants choose model names, so metrics have only names that genflow or the operator knows.
             false => prices.known_as(self.config.name, model).unwrap_or("other"),
         };
         events::generation_priced(self.config.name, model, cost);

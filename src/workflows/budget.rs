@@ -37,8 +37,8 @@ impl Budget {
         Self { start, changes: 0 }
     }
 
-    /// Keeps the account until the history is long, or the month is over. A cancel ends it: an operator wants it to
-    /// begin anew.
+    /// Keeps the account until the history is long, or the month is over. A cancel ends it, so that an operator can
+    /// reset the account.
     #[run(name = "budget.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let at = now(ctx);

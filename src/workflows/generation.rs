@@ -87,8 +87,8 @@ enum Answer {
     Ended(Box<Ending>),
 }
 
-/// Submits to the candidates in turn, each after the one before has declined (contract, 6.12); then fetches until the result
-/// is stored, or until a cancel or the deadline ends the run.
+/// Submits to the candidates in turn, each after the one before has declined (contract, 6.12); then fetches until the
+/// result is stored, or until a cancel or the deadline ends the run.
 async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.scope.is_cancelled() {
         return Outcome::Cancelled.into();
@@ -96,7 +96,7 @@ async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     if run.core.time_left(ctx).is_zero() {
         return not_started_in_time().into();
     }
-    // Why the last candidate that was asked has declined. One that was skipped says nothing about the request.
+    // Why the last candidate that got a submit declined. A skipped one does not count.
     let mut refusal = None;
     let ending = loop {
         match submit_job(ctx, run).await {
@@ -234,15 +234,15 @@ async fn fetch_until_stored(ctx: &Context, run: &mut GenerationRun, job: Job) ->
     run.ended(ProviderJobLeft::Job(job), Outcome::Cancelled)
 }
 
-/// Runs `fetch` once. A cancel or a callback also sets a search attribute, by which the worker notices it within seconds: its
-/// next heartbeat, or its next poll, may be minutes away.
+/// Runs `fetch` once. A cancel or a callback also sets a search attribute, by which the worker notices it within
+/// seconds: its next heartbeat, or its next poll, may be minutes away.
 async fn fetch(
     ctx: &Context,
     run: &GenerationRun,
     input: Fetch,
     options: ActivityOptions,
 ) -> Result<Fetched, ActivityExecutionError> {
-    // Its first poll notices what was called back before.
+    // The first poll of this `fetch` notices earlier callbacks.
     ctx.state_mut(|workflow| workflow.is_called_back = false);
     let mut fetching = pin!(ctx.execute_activity(RequestActivities::fetch, input, options));
     let mut cancelled = pin!(run.core.scope.cancelled());
@@ -256,7 +256,7 @@ async fn fetch(
         fetched = fetching => return fetched,
         () = cancelled => ctx.upsert_search_attributes(cancelling()),
         _ = called => {
-            // A build without callbacks took no step at this signal.
+            // Histories of builds without callbacks have no command here.
             if ctx.patched("callback") {
                 ctx.upsert_search_attributes(called_back());
             }

@@ -56,10 +56,12 @@ impl Budgeted {
         self.space.start_with(&[role], &settings)
     }
 
-    /// Starts a worker that dies at this failpoint.
-    fn killed_at(&self, point: &str) -> Process {
+    /// Sends a request to a worker that dies at this failpoint, and waits for its death.
+    async fn dies_at(&self, point: &str, request: &Request) {
         let failpoint = format!("{point}=kill");
-        self.start("worker", &[("GENFLOW_FAILPOINT", &failpoint)])
+        let mut worker = self.start("worker", &[("GENFLOW_FAILPOINT", &failpoint)]);
+        self.space.send(request).await;
+        worker.ended().await;
     }
 
     /// Sends a request, and returns its last event.
@@ -119,7 +121,7 @@ async fn only_one_of_two(variable: &'static str, says: &str) {
     assert_eq!(submits, 1);
     let refused = ends.iter().find_map(|end| end.error.as_ref()).unwrap();
     assert!(!refused.retryable);
-    let left = "has 0.4000 US dollars left, and the request may cost 0.6000; it frees at 2";
+    let left = "has 0.4000 US dollars left, and the request may cost 0.6000; it resets at 2";
     for part in [says, left, "T00:00:00.000Z", variable] {
         assert!(
             refused.message.contains(part),
@@ -147,10 +149,8 @@ async fn a_request_that_all_users_budget_refuses_leaves_nothing_reserved_for_its
     let budgeted = Budgeted::new(&budgets).await;
     let space = &budgeted.space;
     let _intake = space.start(&["intake"]);
-    let mut first = budgeted.killed_at("finish.began");
     let request = image("dear");
-    space.send(&request).await;
-    first.ended().await;
+    budgeted.dies_at("finish.began", &request).await;
 
     let _second = space.start(&["worker"]);
 
@@ -237,10 +237,8 @@ async fn a_worker_that_dies_between_reservation_and_settlement_reserves_and_spen
             Budgeted::new(&[("BUDGET_USER_DAY_USD", "1"), ("BUDGET_DAY_USD", "1")]).await;
         let space = &budgeted.space;
         let _intake = space.start(&["intake"]);
-        let mut first = budgeted.killed_at(point);
         let request = image("killed");
-        space.send(&request).await;
-        first.ended().await;
+        budgeted.dies_at(point, &request).await;
 
         let _second = budgeted.start("worker", &[]);
 

@@ -265,7 +265,7 @@ async fn doctor_says_whether_callbacks_reach_a_worker_and_can_be_verified() {
 
     assert_eq!(before.verdict("CALLBACK_URL"), "warn");
     assert_eq!(reached.verdict("callbacks of replicate for videos"), "ok");
-    assert!(wrong.found("CALLBACK_URL").contains("is not a worker"));
+    assert!(wrong.found("CALLBACK_URL").contains("is not a worker's"));
     assert_eq!(wrong.verdict("callbacks of replicate for images"), "warn");
 }
 

@@ -3,6 +3,7 @@
 use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::json;
 
+use crate::money::borrowed;
 use crate::support::ledger::types;
 use crate::support::presets::{of, settings};
 use crate::support::requests::{at, common, image, script, video};
@@ -13,11 +14,6 @@ use crate::support::{Space, Watched, eventually};
 async fn space() -> Space {
     let simulator = Space::new().await.engines.simulator.clone();
     Space::with(&borrowed(&settings(&simulator))).await
-}
-
-fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    let pairs = settings.iter();
-    pairs.map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 #[tokio::test]

@@ -8,18 +8,18 @@ use super::{AttemptRecord, Sent, Submitted};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BudgetUse {
-    /// Something is reserved. If not, something may be nevertheless: an attempt may be lost.
+    /// An attempt reported a reservation. False does not prove that there is none: an attempt's report can get lost.
     pub reserved: bool,
-    /// The provider has accepted no job.
+    /// The last attempt's record proves that the provider accepted no job.
     pub not_accepted: bool,
-    /// The candidates below this one have declined: what they reserved was not paid. 0 if nothing is reserved.
+    /// The candidates below this one have declined: their reservations were not paid. 0 without a reservation.
     #[serde(skip_serializing_if = "super::submit::is_first")]
     pub declined: u32,
 }
 
 impl BudgetUse {
-    /// Returns what is known after the `submit` of a candidate. What any of them has reserved is to be settled, and by the
-    /// last one that was asked: those that have declined were not paid.
+    /// Returns what is known after the `submit` of a candidate. A reservation of any candidate must be settled; those
+    /// of candidates that declined were not paid.
     pub(crate) fn after(self, candidate: u32, submitted: &Submitted) -> Self {
         let (reserved, declined) = match submitted {
             Submitted::Accepted { reserved, .. }
@@ -32,17 +32,17 @@ impl BudgetUse {
         Self {
             reserved,
             not_accepted: false,
-            // Not noted for nothing, so that a run without budgets has no more in its history.
+            // Stays 0 without a reservation, so that the history of a run without budgets does not grow.
             declined: if reserved { declined } else { 0 },
         }
     }
 
-    /// Returns what is known after a `submit` without a result, whose last record this is.
+    /// Returns what is known after a `submit` that ended without a result; `record` is its last attempt record.
     pub(crate) fn after_record(self, record: Option<AttemptRecord>) -> Self {
         let reserved = self.reserved || record.is_some_and(|it| it.reserved);
         Self {
             reserved,
-            // Not noted for nothing, as in `after`.
+            // Stays false without a reservation, as in `after`.
             not_accepted: reserved && record.is_some_and(|it| it.state == Sent::NotAccepted),
             ..self
         }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(first.after_record(Some(unsent)), known(true, true, 1));
         assert_eq!(nothing.after(1, &ambiguous), known(true, false, 0));
         assert_eq!(nothing.after_record(Some(unsent)), nothing);
-        // So a run without budgets has nothing more in its history.
+        // The history of a run without budgets does not grow.
         assert_eq!(nothing.after(0, &declined(false)), nothing);
     }
 }

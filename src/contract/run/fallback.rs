@@ -24,18 +24,18 @@ pub struct Fallbacks {
     pub image: KindFallbacks,
 }
 
-/// The same, for one kind of media.
+/// The fallbacks for one kind of media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindFallbacks {
     /// Entries for requests that have none.
     pub entries: Vec<Fallback>,
-    /// The default model of each provider, by its name.
-    pub models: BTreeMap<String, String>,
+    /// The default model of each provider.
+    pub models: BTreeMap<ProviderName, String>,
 }
 
 impl Fallbacks {
-    /// Returns the candidates after `first`, the provider that serves `spec`: the request's own, else the operator's,
-    /// without those that would ask the same model again.
+    /// Returns what `spec`, first served by `first`, falls back to: what the request names, else the operator's entries
+    /// without the request's own model.
     pub fn of(&self, spec: &Single, first: ProviderName, queues: &SubmitQueues) -> Vec<Candidate> {
         let (kind, common) = (self.kind(spec.media()), spec.common());
         let candidate = |entry: &Fallback| Candidate {
@@ -68,7 +68,7 @@ impl Fallbacks {
 impl KindFallbacks {
     /// Returns the model that an entry names, else the provider's default.
     fn model(&self, provider: ProviderName, named: Option<&str>) -> String {
-        let default = || self.models.get(provider.as_str()).cloned();
+        let default = || self.models.get(&provider).cloned();
         let named = named.map(str::to_owned);
         named.or_else(default).unwrap_or_default()
     }
@@ -87,14 +87,17 @@ mod tests {
     }
 
     fn chosen(spec: Common) -> Vec<(String, String)> {
-        let models = [("fal", "fal/usual"), ("replicate", "r/usual")];
+        let models = [
+            (ProviderName::FAL, "fal/usual"),
+            (ProviderName::REPLICATE, "r/usual"),
+        ];
         let image = KindFallbacks {
             entries: vec![
                 entry(ProviderName::FAL, None),
                 entry(ProviderName::REPLICATE, Some("r/other")),
             ],
             models: models
-                .map(|(name, model)| (name.to_owned(), model.to_owned()))
+                .map(|(name, model)| (name, model.to_owned()))
                 .into(),
         };
         let all = Fallbacks {

@@ -66,12 +66,12 @@ pub enum Submitted {
     Adopted(Generated),
     /// The submit failed for good: there is no job, or its outputs could not be stored.
     Refused(EventError),
-    /// There is no job, and never will be, for a reason of the provider's or because the model does not suit: the next
-    /// candidate may make it (contract, 6.12).
+    /// The provider has no job and will not get one: it declined for a reason of its own, or the model cannot make the
+    /// request. The next candidate may (contract, 6.12).
     Declined {
         model: String,
         error: EventError,
-        /// Whether nothing was sent because an entry of the operator's does not suit the request.
+        /// Whether nothing was sent because the operator's fallback cannot make the request.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         skipped: bool,
         /// Whether its cost is reserved on a budget; the next candidate's reservation replaces this one.
@@ -218,8 +218,8 @@ impl JobLookup {
     }
 }
 
-/// Returns our id of a candidate's submit at its provider: the idempotency key. Each candidate has its own, so that what
-/// is found belongs to the one that was asked.
+/// Returns our id of a candidate's submit at its provider: the idempotency key. Each candidate has its own, so a
+/// look-up finds only its job.
 pub(crate) fn submit_key(workflow: &WorkflowId, candidate: u32) -> String {
     match candidate {
         0 => workflow.to_string(),

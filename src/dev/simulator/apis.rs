@@ -1,4 +1,5 @@
-//! The APIs that genflow speaks by description: each under a path of its own, with its own shapes, keys and carelessness.
+//! Simulates the APIs that genflow calls by description, each under its own path, with its own formats and key header,
+//! and as lenient as the real one.
 //!
 //! This module has what they share: a call, a submit, and a read of a job.
 

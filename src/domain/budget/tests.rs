@@ -1,3 +1,5 @@
+//! Reservations, settlements, and the days and months for which they count.
+
 use super::*;
 
 /// 2026-11-30, a Monday, at midnight.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::EventError;
 use crate::domain::ErrorCode;
 
-/// A model that did not make a request, and why (contract, 6.12).
+/// A model that a run tried without success, and its error (contract, 6.12).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
     pub provider: String,
@@ -31,7 +31,7 @@ impl Tried {
     }
 }
 
-/// Who did not make it, and why.
+/// The model and its error.
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

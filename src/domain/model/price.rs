@@ -35,7 +35,7 @@ struct Rule {
     /// Values that the model's inputs must have.
     #[serde(default)]
     when: BTreeMap<String, Value>,
-    /// Where the price is from, and of when.
+    /// Where and when the price was read.
     #[serde(default)]
     source: Option<String>,
 }
@@ -144,7 +144,7 @@ impl Rule {
     /// Returns the price of an input, whose values `of` returns.
     fn estimate(&self, profile: &Profile, of: impl Fn(&str) -> Option<Value>) -> Option<f64> {
         // A param under a name that the model lacks is ignored by the model, so it must not count here.
-        let has = |name: &str| !profile.is_known() || profile.has(name);
+        let has = |name: &str| !profile.is_known() || profile.has_input(name);
         let number = |all: &[&str]| {
             let mut all = all.iter().filter(|name| has(name));
             all.find_map(|name| as_number(&of(name)?))
@@ -165,7 +165,7 @@ impl Rule {
             | Unit::MillionImageTokens
             | Unit::MillionOutputTokens => return None,
         };
-        // What is not positive is no quantity: it would make a job free that is not.
+        // Zero or less is not a quantity: it would make a paid job look free.
         (quantity > 0.0).then_some(self.usd * quantity)
     }
 }
@@ -230,7 +230,7 @@ impl Quote {
         }
     }
 
-    /// Returns the price of these quantities, if the prices of all of them are known. Nothing costs nothing.
+    /// Returns the price of these quantities, if the prices of all of them are known. A quantity of 0 needs no price.
     fn metered(&self, quantities: &[(Unit, f64)]) -> Option<f64> {
         let price = |(unit, quantity): &(Unit, f64)| match *quantity {
             0.0 => Some(0.0),

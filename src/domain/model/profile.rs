@@ -127,11 +127,6 @@ impl Profile {
         changed.join(", ")
     }
 
-    /// Returns whether the schema has a property of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.schema.properties.contains_key(name)
-    }
-
     pub(super) fn is_known(&self) -> bool {
         matches!(self.origin, Origin::Provider | Origin::Bundled)
     }
@@ -228,7 +223,8 @@ impl Profile {
         limit.copied().or(own)
     }
 
-    /// Returns what the model makes, if its inputs tell: only videos have a length, only images a format such as png.
+    /// Returns what the model makes, if its inputs show it: only videos have a length, only images a format such as
+    /// png.
     pub(super) fn makes(&self) -> Option<Media> {
         let has = |names: &[&str]| names.iter().any(|name| self.property(name).is_some());
         let lasts = has(names::DURATION)

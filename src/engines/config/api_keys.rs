@@ -5,7 +5,7 @@
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
-use crate::domain::UserId;
+use crate::domain::{UserId, unhex};
 
 /// Prefix of a key that is configured by its digest.
 const HASHED: &str = "sha256:";
@@ -145,7 +145,10 @@ impl Key {
         };
         let digest = match hashed {
             // The digest of an empty key is refused: `sha256sum` prints it when its input is an unset variable.
-            Some(_) => unhex(key).filter(|hash| hash != digest(&SHA256, b"").as_ref())?,
+            Some(_) => {
+                let hash = unhex(key).filter(|hash| hash != digest(&SHA256, b"").as_ref())?;
+                hash.try_into().ok()?
+            }
             None if key.len() < SHORTEST => return None,
             None => digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
         };
@@ -160,18 +163,6 @@ impl Key {
 
 fn split<'t>(parts: Option<(&'t str, &'t str)>, whole: &'t str) -> (&'t str, Option<&'t str>) {
     parts.map_or((whole, None), |(key, user)| (key, Some(user)))
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    // `from_str_radix` accepts a sign, which is not a digit.
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

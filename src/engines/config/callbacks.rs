@@ -1,9 +1,10 @@
-//! Settings of callbacks: providers tell the workers that a job has ended.
+//! Settings of callbacks, by which providers notify workers that a job has ended.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use url::Url;
 
+use super::is_loopback;
 use super::vars::{Vars, has_login};
 use crate::domain::standard_webhooks::bytes_of;
 use crate::domain::{Secret, parse_http_url};
@@ -15,7 +16,7 @@ pub struct Callbacks {
     pub url: Url,
     /// Where a worker takes them.
     pub addr: SocketAddr,
-    /// Secrets that verify callbacks of Replicate, any of them; none: the worker reads the account's secret.
+    /// Secrets of Replicate, any of which verifies a callback; if empty, the worker reads the account's secret.
     pub replicate_secrets: Vec<Secret>,
     /// Where fal publishes the keys that verify its callbacks.
     pub fal_keys: Url,
@@ -43,13 +44,12 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Option<Callbacks> {
 
 fn public(text: &str) -> Option<Url> {
     let url = parse_http_url(text)?;
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || host == "localhost";
+    let is_here = url.host_str().is_some_and(is_loopback);
     let is_plain = !has_login(&url) && url.query().is_none() && url.fragment().is_none();
     (is_plain && (url.scheme() == "https" || is_here)).then_some(url)
 }
 
-/// Its fault does not show the secrets.
+/// Parses the secrets; the fault does not show them.
 fn replicate_secrets(vars: &mut Vars<'_>, text: &str) -> Vec<Secret> {
     let secrets = text
         .split(',')

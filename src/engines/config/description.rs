@@ -1,7 +1,7 @@
-//! How the API of a provider is spoken, as `PROVIDERS_FILE` or a preset describes it: plain data, checked when it is read.
+//! How to call a provider's API, as `PROVIDERS_FILE` or a preset describes it: plain data, checked when it is read.
 //!
-//! [`crate::engines::provider`] speaks it. What a status means for a submit is not described here: that is the same for
-//! all providers (contract, promise 3).
+//! [`crate::engines::provider`] makes the calls. What a status means for a submit cannot be described: it is the same
+//! for all providers (contract, promise 3).
 
 mod pointer;
 mod presets;
@@ -179,7 +179,7 @@ pub struct Cancel {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
-    /// Empty if there is none.
+    /// Empty: no default model.
     #[serde(default)]
     pub video: String,
     #[serde(default)]

@@ -45,13 +45,13 @@ pub struct Own {
     pub protocol: Protocol,
     pub base_url: Url,
     pub api_key: Option<Secret>,
-    /// The base URL without a setting.
+    /// The base URL if no variable sets one.
     usual_url: Url,
     /// The variable of the key.
     pub key_variable: String,
     /// Whether nothing can be sent without a key.
     needs_key: bool,
-    /// The models of requests that name none, for videos and for images; empty if there is none.
+    /// The default models for videos and for images; empty: no default.
     models: [String; 2],
     /// Maximum submits per second, by all workers together; `None`: no limit.
     pub rate: Option<f64>,
@@ -64,7 +64,7 @@ struct Facts {
     variables: [&'static str; 3],
     base_url: &'static str,
     needs_key: bool,
-    /// For videos and for images; empty if there is none.
+    /// The default models for videos and for images; empty: no default.
     models: [&'static str; 2],
 }
 
@@ -293,7 +293,7 @@ fn described(vars: &mut Vars<'_>, mocked: bool) -> BTreeMap<ProviderName, Own> {
     }
 }
 
-/// Returns a described provider with the settings under its own name, as the others have them.
+/// Returns the settings of a described provider: its description, overridden by its own variables (`{NAME}_…`).
 fn of_description(
     vars: &mut Vars<'_>,
     mocked: bool,

@@ -80,7 +80,7 @@ impl Worker {
             models: self
                 .named
                 .iter()
-                .map(|(name, _)| (name.as_str().to_owned(), self.provider(kind, name).model))
+                .map(|(name, _)| (name, self.provider(kind, name).model))
                 .collect(),
         };
         Fallbacks {

@@ -1,9 +1,9 @@
 //! Callbacks: a provider is asked at a submit to call when the job has ended.
 //!
-//! A callback only wakes the one who polls the job; nothing is believed that it says. It is asked for only if it can be
-//! verified, because without it the job is polled rarely. Its URL holds a token, which only the key of the provider's
-//! account makes: fal signs the callbacks of all its users with the same keys, so a signature alone would let each of
-//! them wake every run. The URL ends with the workflow id, by which a look-up also finds the job.
+//! A callback only causes a poll; its content is not trusted. genflow requests callbacks only if it can verify them,
+//! because a job with callbacks is polled rarely. The URL has a token made with the account's API key: fal signs the
+//! callbacks of all its users with the same keys, so a signature alone would let each user wake every run. The URL ends
+//! with the workflow id, by which a look-up also finds the job.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::{Error, Provider, Providers};
 use crate::domain::error_chain::causes;
 use crate::domain::standard_webhooks::{bytes_of, is_signed};
-use crate::domain::{Media, ProviderName, Secret, WorkflowId, hex};
+use crate::domain::{Media, ProviderName, Secret, WorkflowId, hex, unhex};
 use crate::engines::config::{self, Protocol};
 
 /// How far the time of a callback may be from ours.
@@ -109,7 +109,7 @@ impl Callbacks {
 }
 
 impl Providers {
-    /// Returns the account that a callback's token is of.
+    /// Returns the account whose key made a callback's token.
     ///
     /// # Errors
     /// [`Refused::Forged`].
@@ -132,8 +132,8 @@ impl Providers {
 }
 
 impl Provider {
-    /// Returns the URL that the provider should call when the job of `workflow` has ended; `None` if none is to be called:
-    /// it is not set, the provider sends no callbacks, or they cannot be verified now.
+    /// Returns the URL that the provider should call when the job of `workflow` has ended; `None` if `CALLBACK_URL` is
+    /// not set, the provider sends no callbacks, or they cannot be verified now.
     pub async fn callback(&self, workflow: &WorkflowId) -> Option<String> {
         let config = self.clients.callbacks.config.as_ref()?;
         let path = self.callback_path(workflow.as_str())?;
@@ -230,8 +230,8 @@ impl Provider {
         }
     }
 
-    /// Returns the keys that verify callbacks, read again if they are old, or if `again` asks for it; `None` if the provider
-    /// sends no callbacks.
+    /// Returns the keys that verify callbacks, read again if they are old, or if `again` asks for it; `None` if the
+    /// provider sends no callbacks.
     async fn callback_keys(&self, again: bool) -> Option<Vec<Vec<u8>>> {
         let callbacks = &self.clients.callbacks;
         let config = callbacks.config.as_ref()?;
@@ -269,7 +269,7 @@ impl Provider {
         tracing::warn!(
             provider,
             error,
-            "cannot read what verifies callbacks: jobs are polled as without CALLBACK_URL"
+            "cannot read the keys that verify callbacks; jobs are polled as if CALLBACK_URL were not set"
         );
     }
 
@@ -308,15 +308,6 @@ impl Provider {
 /// What a token signs. The prefix keeps it apart from other uses of an API key.
 fn signed_text(name: ProviderName, workflow: &str) -> Vec<u8> {
     format!("genflow callback {} {workflow}", name.as_str()).into_bytes()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|it| it.is_ascii_hexdigit());
-    let pairs = text.as_bytes().chunks(2).map(|pair| {
-        let pair = str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs.collect::<Option<_>>().filter(|_| is_hex)
 }
 
 #[cfg(test)]

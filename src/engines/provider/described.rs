@@ -1,4 +1,4 @@
-//! Any API that a description tells how to speak (`engines::config::description`).
+//! Calls an API by its description (`engines::config::description`).
 
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::de::Error as _;
@@ -40,7 +40,7 @@ pub(super) fn draft(
     let mut others = others.peekable();
     if let (Some(place), true) = (&api.submit.inputs, others.peek().is_some()) {
         let object = place.object(&mut body);
-        let object = object.ok_or("the description puts the inputs where the body has no table")?;
+        let object = object.ok_or("submit.inputs names a place in the body that is not a table; the operator has to correct the description")?;
         for (name, value) in others {
             // It may be what names the model.
             if object.contains_key(name) {
@@ -65,7 +65,7 @@ pub(super) fn accepted(
     let body: Value = serde_json::from_slice(&answer.body)?;
     let id = api.submit.id.text(&body, "");
     let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID);
-    let id = id.ok_or_else(|| serde_json::Error::custom("it has no id of a job"))?;
+    let id = id.ok_or_else(|| serde_json::Error::custom("it has no job id at submit.id"))?;
     let url = api.poll.url.as_ref().and_then(|at| at.text(&body, &id));
     Ok(Submission::Accepted(Job {
         status_url: url.and_then(|url| provider.own(&url)).unwrap_or_default(),
@@ -127,11 +127,11 @@ pub(super) async fn poll(provider: &Provider, api: &Description, job: &Job) -> R
             let said = said.unwrap_or_else(|| "the job is done, but has no output".to_owned());
             return Ok(Poll::Failed(failure(api, &body, job, &said)));
         }
-        let told = || job.cost_microusd.map(|cost| cost as f64 / 1e6);
+        let at_submit = || job.cost_microusd.map(|cost| cost as f64 / 1e6);
         return Ok(Poll::Succeeded {
             outputs,
             charge: cost(api, &body, &job.id)
-                .or_else(told)
+                .or_else(at_submit)
                 .map(Charge::Usd)
                 .or_else(|| price(&answer.headers)),
             held: answer.held,

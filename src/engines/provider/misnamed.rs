@@ -1,4 +1,4 @@
-//! What is wrong with the name of a model, by the protocol of its provider.
+//! Checks a model's name by the protocol of its provider.
 
 use super::{fal, replicate};
 use crate::domain::{Media, Problem};

@@ -24,7 +24,7 @@ struct Images {
     #[serde(default)]
     created: i64,
     data: Vec<Image>,
-    /// Read apart, because it only tells the cost: the images count without it.
+    /// Parsed separately: it affects the cost only, so an unreadable one must not lose the images.
     #[serde(default)]
     usage: Value,
 }

@@ -23,8 +23,8 @@ pub enum Submission {
     /// The provider refused in a complete answer and would refuse again, or nothing was sent because the spec or the
     /// settings do not permit a submit.
     Refused(EventError),
-    /// As [`Self::Refused`], for a reason that has nothing to do with the request: the key, the account, or a model that
-    /// the provider does not have. Another provider or model may accept it (contract, 6.12).
+    /// Like [`Self::Refused`], but the reason is the key, the account, or a model that the provider does not have.
+    /// Another provider or model may accept the job (contract, 6.12).
     Declined(EventError),
     /// The provider did not accept the job, but may accept it later.
     NotAccepted {

@@ -26,8 +26,8 @@ impl Store {
     /// for seven days.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] if the store is a folder, [`io::ErrorKind::InvalidData`] if the file is no picture
-    /// or video, [`io::ErrorKind::FileTooLarge`] above 8 MiB; otherwise what the disk or the store reports.
+    /// [`io::ErrorKind::Unsupported`] if the store is a folder, [`io::ErrorKind::InvalidData`] if the file is not a
+    /// picture or a video, [`io::ErrorKind::FileTooLarge`] above 8 MiB; otherwise what the disk or the store reports.
     pub async fn share_input(&self, file: &Path) -> io::Result<Url> {
         let Backend::Bucket(bucket) = &self.backend else {
             return Err(io::Error::new(
@@ -78,7 +78,7 @@ async fn format(file: &Path) -> io::Result<media::Format> {
     format?.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            "is no picture or video, expected a file such as frame.png or clip.mp4",
+            "is not a picture or a video; expected a file such as frame.png or clip.mp4",
         )
     })
 }

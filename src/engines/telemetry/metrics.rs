@@ -165,21 +165,21 @@ pub(super) const FALLBACKS: Metric = counter("genflow_fallbacks_total", &["provi
     .help("Runs that a provider declined so that they fell back to another model, by error code.");
 pub(super) const CALLBACKS: Metric =
     counter("genflow_callbacks_total", &["provider", "outcome"]).help(
-        "Callbacks of providers: woken (here), signalled (to another worker), ended, repeated, or why they were \
-refused.",
+        "Callbacks of providers by outcome: woken (polled on this worker), signalled (polled on another), ended (no \
+open run), repeated, or refused as forged, stale, malformed, unread or failed.",
     );
 pub(super) const CALLBACKS_MISSED: Metric =
     counter("genflow_callbacks_missed_total", &["provider"])
         .help("Jobs that a poll found ended although their provider should have called back.");
 pub(super) const PROVIDER_COST: Metric =
     histogram(DOLLARS, "genflow_provider_cost_usd", &["provider", "model", "source"]).help(
-        "Price of a generation in US dollars, by where it is from: PROVIDER, METERED or ESTIMATE; the sum is the \
-money spent. Models that genflow does not know are \"other\".",
+        "Cost of a generation in US dollars, by source: PROVIDER (reported), METERED (reported quantities at \
+genflow's prices) or ESTIMATE; the sum is the money spent. Models that genflow does not know are \"other\".",
     );
 pub(super) const BUDGET_RESERVATIONS: Metric =
     counter("genflow_budget_reservations_total", &["budget", "outcome"]).help(
-        "Reservations asked of budgets, by budget (user or all) and outcome: granted, refused, \
-full or unanswered.",
+        "Requests for a reservation on a budget, by budget (user or all) and outcome: granted, \
+refused, full or unanswered.",
     );
 pub(super) const RUN_SECONDS: Metric = histogram(RUN, "genflow_run_seconds", &["kind", "outcome"])
     .help("Time from the start of a run to its outcome.");

@@ -78,14 +78,14 @@ pub struct Listed {
     pub closed_at: Option<i64>,
 }
 
-/// Workflow ids of runs whose `fetch` has to be told something.
+/// Workflow ids of the runs that have set [`GEN_STATE`], by its value.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Flagged {
     pub(crate) cancelling: HashSet<String>,
     pub(crate) called_back: HashSet<String>,
 }
 
-impl Told {
+impl Flagged {
     pub(crate) fn is_empty(&self) -> bool {
         self.cancelling.is_empty() && self.called_back.is_empty()
     }
@@ -106,8 +106,8 @@ impl Temporal {
         Ok(found.await?.iter().map(Listed::of).collect())
     }
 
-    /// Adds all runs whose `fetch` has to be told something. After an error, `told` has those read so far.
-    pub(crate) async fn list_told(&self, told: &mut Told) -> Result<(), Error> {
+    /// Adds all open runs that have set [`GEN_STATE`]. After an error, `flagged` has those read so far.
+    pub(crate) async fn list_flagged(&self, flagged: &mut Flagged) -> Result<(), Error> {
         let query = format!(
             "TaskQueue = '{}' AND ExecutionStatus = 'Running' AND {GEN_STATE} IN ('{CANCELLING}', '{CALLED_BACK}')",
             self.task_queue()
@@ -119,8 +119,8 @@ impl Temporal {
             let run = run.map_err(answered)?;
             let is_called_back = label(&run, GEN_STATE).as_deref() == Some(CALLED_BACK);
             let ids = match is_called_back {
-                true => &mut told.called_back,
-                false => &mut told.cancelling,
+                true => &mut flagged.called_back,
+                false => &mut flagged.cancelling,
             };
             ids.insert(run.id().to_owned());
         }

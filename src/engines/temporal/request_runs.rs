@@ -102,8 +102,8 @@ impl Temporal {
         Err(comes_and_goes())
     }
 
-    /// Tells a run that its provider has called back; returns false if no open run has the id. `callback` is the same for all
-    /// repeats of a callback, and only the first has an effect.
+    /// Signals a run that its provider has called back; returns false if no open run has the id. Repeats of a callback
+    /// have the same `callback`; only the first has an effect.
     pub(crate) async fn call_back(
         &self,
         workflow: &WorkflowId,

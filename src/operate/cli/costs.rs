@@ -20,7 +20,7 @@ use crate::engines::registry::Registry;
 /// `genflow costs`.
 #[derive(Debug, clap::Args)]
 pub struct Costs {
-    /// What to add up by
+    /// Field to group the costs by
     #[arg(long, value_enum, default_value_t = By::Model)]
     pub by: By,
     /// Only runs of this user
@@ -200,7 +200,7 @@ impl Report<'_> {
         let (since, until) = (rfc3339(self.since), rfc3339(self.until));
         let oldest = match self.bill.oldest() {
             Some(oldest) => format!(
-                "the oldest that {} still holds is of {}",
+                "the oldest outcome that {} still holds is from {}",
                 self.topic,
                 rfc3339(oldest)
             ),

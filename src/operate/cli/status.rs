@@ -82,7 +82,6 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
             "error",
             error.map(|error| format!("{}: {}", error.code.as_str(), error.message)),
         ),
-        ("model", result.and_then(|result| result.model.clone())),
         ("cost", result.and_then(watch::cost)),
     ];
     let known = all.into_iter();

@@ -35,19 +35,19 @@ async fn reach(callbacks: &Callbacks) -> Finding {
         Ok(answer) if answer == PONG => {
             return Finding::ok(check, format!("a worker takes callbacks at {at}"));
         }
-        Ok(_) => format!("what answers at {at} is not a worker"),
+        Ok(_) => format!("the answer at {at} is not a worker's"),
         Err(error) => format!(
             "no worker answers at {at}: {}",
             causes(&error.without_url())
         ),
     };
-    // It may be reachable from elsewhere only; jobs are found in any case.
+    // Only a warning: the provider may reach an address that this machine cannot, and polls find the jobs in any case.
     Finding::warn(check, wrong).advise(
-        "let its proxy pass /callbacks/ to CALLBACK_ADDR of the workers; until then, jobs are found by polls each few minutes",
+        "configure its proxy to pass /callbacks/ to CALLBACK_ADDR of the workers; until then, genflow notices finished jobs by polls every few minutes",
     )
 }
 
-/// Reads what verifies the callbacks of each provider that is used.
+/// Checks that the callbacks of each default provider can be verified.
 async fn verify(config: &Config) -> Vec<Finding> {
     let providers = Providers::new(&config.worker, None);
     let probe = RequestId::try_from("doctor".to_owned());
@@ -69,7 +69,7 @@ async fn verify(config: &Config) -> Vec<Finding> {
             Some(_) => Finding::ok(check, "can be verified"),
             None => Finding::warn(
                 check,
-                "cannot be verified: jobs are polled as without CALLBACK_URL",
+                "cannot be verified; jobs are polled as if CALLBACK_URL were not set",
             )
             .advise("check the key and the network, REPLICATE_WEBHOOK_SECRET and FAL_JWKS_URL; see docs/providers.md"),
         });

@@ -1,8 +1,8 @@
 //! The budgets of this worker: an amount is reserved before a submit, and settled when its run ends.
 //!
-//! A run has one reservation on each account, for the candidate that it asks. When that one declines, the reservation of
-//! the next one replaces it, and if there is no next one, the end of the run gives it back. Both calls may be repeated, by other workers too: the account does each of
-//! them once. Without a budget, no call is made.
+//! A run has one reservation on each account, for the candidate that it submits next. When that one declines, the
+//! reservation of the next one replaces it; if there is no next one, the end of the run releases it. Other workers may
+//! repeat both calls: the account does each of them once. Without a budget, no call is made.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ pub(crate) enum Unreserved {
     /// The request must not be sent.
     #[error("{}", .0.message)]
     Refused(EventError),
-    #[error("a budget has too many runs that are not over")]
+    #[error("a budget has too many open reservations")]
     Full,
     #[error("a budget did not answer")]
     Unanswered(#[source] Error),
@@ -80,7 +80,7 @@ impl Accounts {
                 Answer::Granted => {}
                 Answer::Full => return Err(Unreserved::Full),
                 Answer::Refused(refusal) => {
-                    // Also what a candidate before has reserved: the run ends.
+                    // Releases the reservation of an earlier candidate too: the run ends.
                     let given_back = self.settle(user, run, Spend::Nothing, 0).await;
                     given_back.map_err(Unreserved::Unanswered)?;
                     return Err(Unreserved::Refused(exceeded(holder, amount, &refusal)));
@@ -90,8 +90,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Counts what a run has reserved as spent: a submit may have been accepted, and another one follows.
-    pub(crate) async fn lose(&self, submit: &Submit, run: &str) -> Result<(), Error> {
+    /// Counts the reservation of a run as spent, because a submit may have been accepted and another follows.
+    pub(crate) async fn count_as_spent(&self, submit: &Submit, run: &str) -> Result<(), Error> {
         let user = self.user(&submit.pending).await?;
         self.settle(&user, run, Spend::Reserved, submit.candidate)
             .await
@@ -140,14 +140,14 @@ impl Accounts {
     }
 }
 
-/// Returns what a run has spent: the cost that its result tells, wherever that is from. If that is not known, it is what was reserved: a budget is not exceeded by jobs that
-/// failed, or were cancelled, after their provider had accepted them.
+/// Returns what a run has spent: the cost in its result. If that is unknown and a job may have been made, the whole
+/// reservation counts, so that jobs that fail or are cancelled after they were accepted cannot exceed a budget.
 fn spend(outcome: &Event, input: &Finish) -> Spend {
     if let Some(result) = &outcome.result {
         let cost = result.cost_usd.map(Micros::of_usd);
         return cost.map_or(Spend::Reserved, Spend::Cost);
     }
-    // Codes of runs without a job left that may have been made and paid nevertheless.
+    // Errors that leave no job to cancel, but after which one may have been made and billed.
     let may_be_made = outcome.error.as_ref().is_some_and(|error| {
         matches!(
             error.code,
@@ -200,7 +200,7 @@ fn exceeded(holder: &Holder, amount: Micros, refusal: &Refusal) -> EventError {
         "this is more than the whole budget: ask for less".to_owned()
     } else {
         format!(
-            "it frees at {}: send the request again then",
+            "it resets at {}; send the request again then",
             rfc3339(*frees_at)
         )
     };

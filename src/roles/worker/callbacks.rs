@@ -1,8 +1,8 @@
-//! Takes the callbacks of providers, and wakes the ones who poll the jobs: on this worker at once, on another through the
-//! run's workflow.
+//! Receives the callbacks of providers and wakes the poller of the job: at once on this worker, through the run's
+//! workflow on another.
 //!
-//! It has an address of its own, which may be public: everything is bounded, nothing is believed before the token in the
-//! path and the signature are verified, and even then the callback only causes a poll.
+//! The listener may be public: everything is bounded, nothing is trusted before the token in the path and the signature
+//! are verified, and even then a callback only causes a poll.
 
 mod connections;
 
@@ -61,7 +61,7 @@ struct Remembered {
 enum Outcome {
     /// The job is polled on this worker, at once.
     Woken,
-    /// The job's workflow was told, so that the worker that polls the job notices it within seconds.
+    /// The job's workflow got a signal; the worker that polls the job notices within seconds.
     Signalled,
     /// No open run has the id.
     Ended,
@@ -155,7 +155,7 @@ impl Shared {
     ) -> Result<Outcome, Refused> {
         let account = self.work.providers.called_back(provider, workflow, token)?;
         let head = account.signed_head(headers, now())?;
-        // Only now: strangers know no token, so their bodies take no memory.
+        // Read only after the token is verified: callers without one cannot use memory.
         let Ok(Ok(body)) = timeout(STEP_TIME, to_bytes(body, MAX_BODY)).await else {
             return Ok(Outcome::Unread);
         };
@@ -221,7 +221,7 @@ impl Outcome {
     /// A provider repeats what is not answered with 2xx.
     fn status(self) -> StatusCode {
         match self {
-            // It does not tell whether there is a run.
+            // The status does not reveal whether a run exists.
             Self::Woken | Self::Signalled | Self::Ended | Self::Repeated => StatusCode::OK,
             Self::Refused(Refused::Malformed) => StatusCode::BAD_REQUEST,
             Self::Refused(Refused::Stale | Refused::Forged) => StatusCode::UNAUTHORIZED,

@@ -1,6 +1,7 @@
-//! Notifies each `fetch` on this worker that its run was cancelled, or that its provider has called back another worker.
-//! Temporal reports a cancel in the answer to a heartbeat, but a `fetch` sends one only every few minutes; a callback it
-//! does not report at all. So such a run sets a search attribute, and each worker lists the runs that have it.
+//! Notifies each `fetch` on this worker that its run was cancelled, or that its provider has called back another
+//! worker. Temporal reports a cancel in the answer to a heartbeat, but a `fetch` sends one only every few minutes.
+//! Temporal does not report a callback at all. So such a run sets a search attribute, and each worker lists the runs
+//! that have it.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::WorkflowId;
 use crate::engines::failpoint;
 use crate::engines::temporal::client::Temporal;
-use crate::engines::temporal::list::Told;
+use crate::engines::temporal::list::Flagged;
 use crate::roles::worker::heartbeat::{Unstored, store};
 
 /// Pause between two lists, on average.
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(4);
 
 /// The last list that had any runs.
 #[derive(Debug, Default)]
-pub(crate) struct Listed(watch::Sender<Told>);
+pub(crate) struct Listed(watch::Sender<Flagged>);
 
 impl Listed {
     /// Lists these runs until `stop`, while a `fetch` runs here. While the list cannot be read, a `fetch` notices a
@@ -38,10 +39,10 @@ impl Listed {
             if self.0.receiver_count() == 0 {
                 continue;
             }
-            let mut told = Told::default();
-            let listed = temporal.list_told(&mut told).await;
-            if !told.is_empty() {
-                self.0.send_replace(told);
+            let mut flagged = Flagged::default();
+            let listed = temporal.list_flagged(&mut flagged).await;
+            if !flagged.is_empty() {
+                self.0.send_replace(flagged);
             }
             match listed {
                 Ok(()) => failures = 0,
@@ -82,8 +83,8 @@ impl Listed {
         std::future::pending().await
     }
 
-    /// Returns once the run is listed as called back. It stays in the list, so whoever calls this too late for one list
-    /// gets the next.
+    /// Returns once a list has the run as called back. A run stays listed until it closes, so a caller that misses one
+    /// list gets the next.
     pub(crate) async fn called_back(&self, workflow: &WorkflowId) {
         let mut listed = self.0.subscribe();
         while listed.changed().await.is_ok() {

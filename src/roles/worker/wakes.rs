@@ -1,4 +1,4 @@
-//! Wakes the ones who poll a job on this worker, when its provider has called back. Bounded by the jobs that are polled.
+//! Wakes the pollers on this worker when a provider calls back. Holds one entry for each job that is polled here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use tokio::sync::Notify;
 
 use crate::domain::WorkflowId;
 
-/// Who polls which run's job on this worker.
+/// The pollers on this worker, by run.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes(Mutex<HashMap<WorkflowId, Arc<Notify>>>);
 
-/// One who polls a run's job.
+/// The registration of one poller.
 pub(crate) struct Wake<'w> {
     wakes: &'w Wakes,
     workflow: WorkflowId,
@@ -20,7 +20,7 @@ pub(crate) struct Wake<'w> {
 }
 
 impl Wakes {
-    /// Adds one who polls the job of a run, until the result is dropped. An older one of the same run is woken no more.
+    /// Registers a poller of a run's job until the result is dropped. It replaces an older one of the same run.
     pub(crate) fn of(&self, workflow: &WorkflowId) -> Wake<'_> {
         let called = Arc::new(Notify::new());
         self.0.lock().insert(workflow.clone(), called.clone());
@@ -31,7 +31,7 @@ impl Wakes {
         }
     }
 
-    /// Wakes the one who polls the job of a run; returns false if nobody does here.
+    /// Wakes the poller of a run's job; returns false if this worker has none.
     pub(crate) fn wake(&self, workflow: &WorkflowId) -> bool {
         let waiting = self.0.lock().get(workflow).cloned();
         waiting.inspect(|called| called.notify_one()).is_some()
@@ -39,7 +39,7 @@ impl Wakes {
 }
 
 impl Wake<'_> {
-    /// Returns once the provider has called back, also if that was before this call and after the last return.
+    /// Returns once the provider calls back; a callback since the last return counts.
     pub(crate) async fn called(&self) {
         self.called.notified().await;
     }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_kept_who_no_longer_polls() {
+    fn a_poller_that_has_ended_is_not_kept() {
         let wakes = Wakes::default();
         let older = wakes.of(&run(0));
         let newer = wakes.of(&run(0));

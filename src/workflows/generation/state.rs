@@ -28,7 +28,7 @@ pub(super) struct GenerationRun {
     pub(super) sent_at: Option<i64>,
     /// The input that the model was sent.
     pub(super) sent: SentInput,
-    /// The candidate that is asked: 0 for the request's own model, n for the n-th fallback.
+    /// The current candidate: 0 for the request's own model, n for the n-th fallback.
     pub(super) candidate: u32,
 }
 
@@ -148,7 +148,7 @@ impl GenerationRun {
         Outcome::Completed(generated).into()
     }
 
-    /// Notes why the candidate that was asked did not make it.
+    /// Adds the current candidate and its error to `tried`.
     pub(super) fn tried(&self, ctx: &Context, model: &str, error: &EventError) {
         let provider = match self.fallback() {
             None => self.start.provider,
@@ -159,13 +159,13 @@ impl GenerationRun {
         self.core.decide(|journal, _| journal.tried.push(tried));
     }
 
-    /// Returns the candidate that is asked, unless that is the first one.
+    /// Returns the current fallback; `None` for the request's own model.
     pub(super) fn fallback(&self) -> Option<&Candidate> {
         let index = self.candidate.checked_sub(1)?;
         self.start.fallback.get(index as usize)
     }
 
-    /// Returns `ending`, and notes why the last candidate did not make it, if others were tried before.
+    /// Returns `ending`; if a fallback failed, adds it to `tried`.
     pub(super) fn last(&self, ctx: &Context, ending: Ending) -> Ending {
         if let (Some(other), Outcome::Failed(error)) = (self.fallback(), &ending.outcome) {
             self.tried(ctx, &other.model, error);

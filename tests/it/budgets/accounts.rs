@@ -101,10 +101,8 @@ async fn a_reservation_is_settled_by_a_worker_without_budgets() {
     let budgeted = Budgeted::new(&[("BUDGET_USER_DAY_USD", "1")]).await;
     let space = &budgeted.space;
     let _intake = space.start(&["intake"]);
-    let mut first = budgeted.killed_at("finish.began");
     let request = image("later");
-    space.send(&request).await;
-    first.ended().await;
+    budgeted.dies_at("finish.began", &request).await;
 
     let _second = space.start(&["worker"]);
 

@@ -51,10 +51,8 @@ async fn a_run_whose_first_model_declines_is_reserved_and_pays_for_the_second_on
     for prices in [DEARER_FIRST, CHEAPER_FIRST] {
         let budgeted = Budgeted::priced(&prices, &BUDGETS).await;
         let _intake = budgeted.space.start(&["intake"]);
-        let mut first = budgeted.killed_at("submit.fencing_fallback");
         let request = declined_once("falls-back");
-        budgeted.space.send(&request).await;
-        first.ended().await;
+        budgeted.dies_at("submit.fencing_fallback", &request).await;
         let _second = budgeted.start("worker", &[]);
 
         let end = budgeted
@@ -79,10 +77,8 @@ async fn a_run_that_all_its_models_refuse_leaves_nothing_spent_or_reserved() {
     let budgeted = Budgeted::priced(&DEARER_FIRST, &BUDGETS).await;
     let space = &budgeted.space;
     let _intake = space.start(&["intake"]);
-    let mut first = budgeted.killed_at("finish.began");
     let request = request("refused", &json!({"submit": [401]}));
-    space.send(&request).await;
-    first.ended().await;
+    budgeted.dies_at("finish.began", &request).await;
 
     let _second = space.start(&["worker"]);
 
@@ -99,10 +95,8 @@ async fn a_fallback_that_a_budget_refuses_ends_the_run_and_gives_back_what_the_f
     let budgets = [("BUDGET_USER_DAY_USD", "1"), ("BUDGET_DAY_USD", "0.5")];
     let budgeted = Budgeted::priced(&CHEAPER_FIRST, &budgets).await;
     let _intake = budgeted.space.start(&["intake"]);
-    let mut first = budgeted.killed_at("finish.began");
     let request = declined_once("too-dear");
-    budgeted.space.send(&request).await;
-    first.ended().await;
+    budgeted.dies_at("finish.began", &request).await;
 
     let _second = budgeted.space.start(&["worker"]);
 
@@ -141,10 +135,8 @@ async fn a_run_that_is_terminated_while_its_second_model_is_asked_counts_with_th
     let budgeted = Budgeted::priced(&DEARER_FIRST, &BUDGETS).await;
     let space = &budgeted.space;
     let _intake = space.start(&["intake"]);
-    let mut first = budgeted.killed_at("submit.fencing_fallback");
     let request = declined_once("terminated");
-    space.send(&request).await;
-    first.ended().await;
+    budgeted.dies_at("submit.fencing_fallback", &request).await;
     terminate(&space.client().await, &request).await;
 
     let _second = budgeted.start("worker", &[OFTEN]);

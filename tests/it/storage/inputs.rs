@@ -77,7 +77,7 @@ async fn a_local_input_file_that_no_provider_could_use_is_one_clear_error() {
             &picture,
             "a provider cannot read the results folder; set S3_BUCKET, or give a URL",
         ),
-        (&text, "is no picture or video"),
+        (&text, "is not a picture or a video"),
         (&absent, "is neither a file here nor an http or https URL"),
     ] {
         let (code, said) = space.run(&submit("refused", input)).await;

@@ -44,7 +44,7 @@ impl Pointer {
         text(self.first(value, id)?)
     }
 
-    /// Returns the object at this place, and makes it if there is none.
+    /// Returns the object at this place; creates it if it is absent.
     pub(crate) fn object<'v>(&self, value: &'v mut Value) -> Option<&'v mut Map<String, Value>> {
         let mut at = value;
         for part in &self.0 {

@@ -48,10 +48,10 @@ fn provider(name: &str, entry: toml::Value) -> Result<(ProviderName, Description
         let why = "is served without a description; expected another name, or the variables of this provider";
         return Err(vec![format!("[{name}]: {why}")]);
     }
-    // Their variables would be those of the default providers, or of S3's client.
+    // VIDEO_… and IMAGE_… are the variables of the default providers, AWS_… those of the S3 client.
     if ["video", "image", "aws"].contains(&name) {
-        let why =
-            "has variables that mean something else; expected another name, such as the company's";
+        let why = "is reserved, because variables with this prefix have another meaning; expected another name, \
+                   such as the company's";
         return Err(vec![format!("[{name}]: {why}")]);
     }
     let toml::Value::Table(mut table) = entry else {
@@ -89,7 +89,7 @@ fn provider(name: &str, entry: toml::Value) -> Result<(ProviderName, Description
 fn merge(whole: &mut Table, over: Table) {
     for (name, value) in over {
         match (whole.get_mut(&name), value) {
-            // A schema or a body is one thing.
+            // A schema or a body is replaced as a whole.
             (Some(toml::Value::Table(below)), toml::Value::Table(over))
                 if name != "input" && name != "body" =>
             {
@@ -246,7 +246,7 @@ impl Fields {
         let body: Option<Body> = self.optional("body");
         let input: Option<Value> = self.required("input", "the JSON schema of the model's inputs");
         self.rest();
-        // A table that has only what genflow binds lets other params through.
+        // Origin::Bundled passes on params that the schema lacks; Origin::Provider refuses them.
         let origin = match strict {
             true => Origin::Provider,
             false => Origin::Bundled,
@@ -261,7 +261,7 @@ impl Fields {
         for name in &named {
             let is_known = ["model", "workflow"].contains(name);
             if !is_known && !profile.has_input(name) {
-                self.fault("body", &format!("has {{{name}}}, which is not an input of the model; expected one, or {{model}} or {{workflow}}"));
+                self.fault("body", &format!("has {{{name}}}, which is not an input of the model; expected an input, {{model}} or {{workflow}}"));
             }
         }
         let lost: Vec<_> = profile
@@ -306,8 +306,8 @@ impl Fields {
         let others = cancels.chain(&poll.path).flat_map(PathTemplate::names);
         if let Some(other) = others.into_iter().find(|name| *name != "id") {
             self.fault(
-                "poll",
-                &format!("or cancel has {{{other}}} in its path, expected only {{id}}"),
+                "poll.path",
+                &format!("(or a path of cancel) has {{{other}}}, expected only {{id}}"),
             );
         }
         if poll.path.is_none() && poll.url.is_none() {

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-/// A body: JSON in which a text that is one placeholder, such as `"{prompt}"`, stands for a value.
+/// A template of a JSON body: a string that is exactly one placeholder, such as `"{prompt}"`, is replaced by a value.
 #[derive(Clone, Debug)]
 pub struct Body(Value);
 
@@ -34,8 +34,8 @@ impl Body {
         names
     }
 
-    /// Returns the body with each placeholder replaced by its value. A part all of whose placeholders have no value is left
-    /// out, so an optional input can have a table of its own.
+    /// Fills in the placeholders. Omits a table or list in which no placeholder has a value, so an optional input can
+    /// have a table of its own.
     pub fn fill(&self, value: &impl Fn(&str) -> Option<Value>) -> Value {
         let fields = self.0.as_object().into_iter().flatten();
         let filled = fields.filter_map(|(name, field)| {
@@ -78,7 +78,7 @@ impl Part {
         }
     }
 
-    /// Returns what a table or list is, from its elements.
+    /// Combines the filled elements of a table or list.
     fn of<T>(parts: Vec<(T, Self)>, whole: impl FnOnce(Vec<(T, Value)>) -> Value) -> Self {
         let is_set = parts.iter().any(|(_, part)| matches!(part, Self::Set(_)));
         let is_unset = parts.iter().any(|(_, part)| matches!(part, Self::Unset));
@@ -124,7 +124,7 @@ enum Piece {
     Placeholder(String),
 }
 
-/// What a value in a path must not contain. An id may have several segments (Google's do).
+/// Characters that are escaped in a path. Slashes are not: an id may have several segments (Google's do).
 const NO_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -163,8 +163,8 @@ impl PathTemplate {
         names.collect()
     }
 
-    /// Returns the path with each placeholder replaced by its value; `None` if one has no value, or one that would lead
-    /// elsewhere.
+    /// Returns the path with each placeholder replaced by its value; `None` if a value is missing or has a segment `.`
+    /// or `..`.
     pub fn fill(&self, value: impl Fn(&str) -> Option<String>) -> Option<String> {
         let mut path = String::new();
         for piece in &self.0 {

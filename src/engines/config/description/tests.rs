@@ -1,3 +1,5 @@
+//! The presets, the faults of a file, and how bodies, paths and pointers are filled.
+
 use super::*;
 use crate::domain::model::bind;
 use crate::domain::{Common, ImageSpec, Input, Role, Single, VideoSpec};
@@ -118,7 +120,7 @@ fn all_faults_are_reported_with_their_places() {
 
     for part in [
         "[openai]: is served without a description",
-        "[video]: has variables that mean something else",
+        "[video]: is reserved, because variables with this prefix have another meaning",
         "[Acme]: is \"Acme\", expected the name of a provider",
         "other.preset: is \"none\", expected one of: bfl, comfyui",
         "acme.base_url: is not an http or https URL",
@@ -145,7 +147,7 @@ fn what_concerns_several_fields_is_checked() {
         (
             "\"/jobs/{id}\"",
             "\"/jobs/{job}\"",
-            "acme.poll: or cancel has {job}",
+            "acme.poll.path: (or a path of cancel) has {job}, expected only {id}",
         ),
         (
             "path = \"/jobs/{id}\"",

@@ -322,11 +322,3 @@ async fn keys_are_read_again_for_a_signature_that_no_known_key_fits() {
     assert_eq!(fal.verify(&head(3), BODY).await, Err(Refused::Forged));
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
-
-#[test]
-fn hexadecimal_digits_are_read_in_pairs() {
-    assert_eq!(unhex("00ffA0"), Some(vec![0, 255, 160]));
-    for wrong in ["0", "0g", "+1", "\u{f6}"] {
-        assert_eq!(unhex(wrong), None, "{wrong}");
-    }
-}

@@ -1,8 +1,8 @@
 //! The sums: each completed run once, in bounded memory. Pure.
 //!
 //! A record may be repeated at any time, with the same event id (contract, rule 11). All records of a run are in one
-//! partition, and partitions are read one after the other, so the ids of one partition are kept at a time. Each id
-//! is one paid run: a retry and a new life of a request id have ids of their own.
+//! partition, and partitions are read one after the other, so the ids of one partition are kept at a time. Each event
+//! id is one paid run: a retry, or a later run with a reused request id, has its own.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,12 +10,12 @@ use crate::domain::{CostSource, Event, Generated};
 
 /// Limit on the runs of a partition of which repeats are recognized: about 100 MB.
 const MOST_RUNS: usize = 4_000_000;
-/// Limit on the names that are added up by.
+/// Limit on the groups.
 const MOST_NAMES: usize = 100_000;
 /// The name for runs beyond that.
 const OTHERS: &str = "(others)";
 
-/// What a report says that is not exact.
+/// The line under a report that is not exact.
 pub(super) const NOT_EXACT: &str =
     "not exact: there are too many runs or names to keep; choose a shorter period";
 

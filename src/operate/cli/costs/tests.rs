@@ -77,8 +77,8 @@ fn each_run_is_added_up_once() {
          ann       3  0.3000     0.2000         1\n\
          bob       1  0.2000     0.0000         0\n\
          total     4  0.5000     0.2000         1\n\
-         completed runs from 2023-11-14T22:13:20.000Z to 2023-11-25T08:13:20.000Z; the oldest that gen.results still \
-         holds is of 2023-11-14T22:13:20.123Z\n"
+         completed runs from 2023-11-14T22:13:20.000Z to 2023-11-25T08:13:20.000Z; the oldest outcome that gen.results \
+         still holds is from 2023-11-14T22:13:20.123Z\n"
     );
 }
 

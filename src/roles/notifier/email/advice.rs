@@ -25,7 +25,7 @@ pub(super) fn advice(code: ErrorCode) -> &'static str {
             "It is not known whether the provider accepted the job, so it was not sent again. A retry may cost a second time."
         }
         ErrorCode::BudgetExceeded => {
-            "It would exceed what may be spent, so nothing was spent. Send it again after the time that the message names, or ask the service's operator."
+            "The request would exceed a budget, so it was not sent and cost nothing. Send it again after the time in the message, or ask the service's operator."
         }
         ErrorCode::NotStartedInTime => {
             "The deadline passed before the request was sent to the provider; nothing was spent. Retry it, perhaps with a longer timeout."

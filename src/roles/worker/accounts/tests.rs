@@ -1,3 +1,5 @@
+//! What a run has spent when it ends, and the text of a refusal.
+
 use super::*;
 use crate::contract::run::{BudgetUse, JobLookup};
 use crate::domain::{Generated, Media, ProviderName, WorkflowId};
@@ -136,7 +138,7 @@ fn only_what_was_surely_not_paid_is_given_back() {
 }
 
 #[test]
-fn a_refusal_says_which_budget_how_much_is_left_and_when_it_frees() {
+fn a_refusal_says_which_budget_how_much_is_left_and_when_it_resets() {
     let refusal = |limit| Refusal {
         period: Period::Day,
         limit: Micros::of_usd(limit),
@@ -154,8 +156,8 @@ fn a_refusal_says_which_budget_how_much_is_left_and_when_it_frees() {
 
     assert_eq!(
         message(5.0),
-        "the user's budget of the day has 0.3000 US dollars left, and the request may cost 1.2000; it frees at \
-         2026-12-01T00:00:00.000Z: send the request again then, or have the operator raise BUDGET_USER_DAY_USD"
+        "the user's budget of the day has 0.3000 US dollars left, and the request may cost 1.2000; it resets at \
+         2026-12-01T00:00:00.000Z; send the request again then, or have the operator raise BUDGET_USER_DAY_USD"
     );
     assert!(message(1.0).contains("more than the whole budget"));
 }

@@ -1,4 +1,4 @@
-//! The connections on which callbacks come: a bounded number, and none that is silent for long.
+//! The connections for callbacks: bounded in number, and closed if no request arrives in time.
 
 use std::future::Future as _;
 use std::io;
@@ -51,7 +51,7 @@ impl Listener for Connections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Ok: nobody closes the semaphore.
+        // Ok: the semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         let connection = Connection {

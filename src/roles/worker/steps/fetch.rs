@@ -40,9 +40,10 @@ const LOST: u32 = 2;
 struct Polled {
     /// The unknown state that was counted last.
     counted: Option<String>,
-    /// Whether the next poll is made because it is due, and the job of a provider that calls back still runs.
+    /// Whether the next poll is a scheduled one, of a job for which a callback is expected.
     was_due: bool,
-    /// Whether the list of called-back runs has ended a pause. It contains a run until that closes.
+    /// Whether the list of called-back runs has already ended a pause. A run stays listed until it closes, so it counts
+    /// once.
     has_heeded_list: bool,
 }
 
@@ -52,7 +53,7 @@ enum PauseEnd {
     Due,
     /// The provider has called this worker.
     Called,
-    /// It has called another one.
+    /// The provider has called another worker.
     Listed,
 }
 
@@ -195,8 +196,8 @@ impl Work {
         job.called_back && self.settings.callbacks.is_some()
     }
 
-    /// Waits until the next poll is due, or until the provider calls back. The pause after a failed poll or a failed store
-    /// is not cut short: nothing but time helps there.
+    /// Waits until the next poll is due, or until the provider calls back. A callback does not shorten the pause after
+    /// a failed poll or store.
     async fn pause(
         &self,
         pause: Duration,
@@ -339,15 +340,15 @@ impl Work {
     }
 }
 
-/// Returns the pause before the next poll: a tenth of the job's age, and at most half the time left, so that a job that is
-/// done just before the deadline is still found.
+/// Returns the pause before the next poll: a tenth of the job's age, and at most half the time left, so that a job that
+/// is done just before the deadline is still found.
 fn pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
     let usual = (age / 10).min(LONGEST_PAUSE);
     usual.min(left / 2).max(shortest)
 }
 
-/// Returns the pause before the next poll of a job whose provider calls back: minutes, since this poll is only a net for a
-/// callback that does not come.
+/// Returns the pause before the next poll of a job whose provider calls back: minutes, since these polls only find jobs
+/// whose callback does not come.
 fn rare_pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
     let usual = (age / 2).clamp(RAREST_PAUSE / 5, RAREST_PAUSE);
     usual.min(left / 2).max(shortest)

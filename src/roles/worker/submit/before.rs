@@ -71,8 +71,8 @@ impl This<'_> {
         timeout(every(self.ctx), callback).await.ok().flatten()
     }
 
-    /// Binds the request to all that it names, and reserves what this candidate costs: only the one that is asked next may
-    /// be paid. The inner error ends the submit.
+    /// Binds the request to every model that it names, and reserves the cost of this candidate only: no other can be
+    /// paid now. An inner error ends the submit.
     async fn affordable(
         &self,
         mine: AttemptRecord,
@@ -93,19 +93,19 @@ impl This<'_> {
         }
     }
 
-    /// Settles what is reserved for a submit that may have been accepted, before another one reserves its own: both may be
-    /// paid.
+    /// Counts the reservation of a submit that may have been accepted as spent, before the next submit reserves its own
+    /// cost: both may be paid.
     pub(super) async fn count_as_spent(&self, record: AttemptRecord) -> Result<(), ActivityError> {
         let accounts = &self.work.accounts;
         if record.state != Sent::Maybe || !record.reserved {
             return Ok(());
         }
-        let settled = accounts.lose(self.input, self.run_id).await;
+        let settled = accounts.count_as_spent(self.input, self.run_id).await;
         let settled = settled.context("cannot settle the budgets");
         settled.map_err(|error| failure(error.into()))
     }
 
-    /// Binds and reserves, or ends the submit if that cannot be.
+    /// Binds the request and reserves its cost; ends the submit if either fails.
     async fn ready(&self, mine: AttemptRecord) -> Result<Before, ActivityError> {
         let (bound, callback) = tokio::join!(self.affordable(mine), self.callback());
         Ok(match bound? {
@@ -116,8 +116,8 @@ impl This<'_> {
             {
                 return Err(failure(Aborted::Again(anyhow!("{}", error.message))));
             }
-            // After a send that may have been accepted (SUBMIT_AMBIGUOUS=resubmit), its job is looked for. Other sends were
-            // surely not accepted.
+            // An earlier send may have been accepted (SUBMIT_AMBIGUOUS=resubmit), so its job must be looked up. Any
+            // other send was not accepted.
             Err(error) if mine.doubtful => Before::Ended(Submitted::Ambiguous {
                 error: still_unknown(&error),
                 lookup: self.job_lookup(mine),

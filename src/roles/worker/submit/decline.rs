@@ -24,8 +24,8 @@ impl This<'_> {
         Ok(self.decline(fence, error))
     }
 
-    /// Ends a submit that has sent nothing, because the model cannot make the request, or is not known to, or because it
-    /// costs more than a budget has left.
+    /// Ends a submit that has sent nothing: the model cannot make the request, its key or schema is missing, or a
+    /// budget has too little left.
     pub(super) fn unfit(&self, mine: AttemptRecord, error: EventError) -> Submitted {
         let of_operator = self.input.candidate > 0 && !self.names_fallbacks();
         let is_invalid = error.code == ErrorCode::InvalidRequest;
@@ -33,7 +33,7 @@ impl This<'_> {
             // The request did not ask for this model, so it is not at fault.
             return self.decline_as(mine, error, true);
         }
-        // The operator has the last word on what may be spent: no cheaper model is tried instead.
+        // A budget is the operator's decision: no cheaper model is tried instead.
         let is_final = is_invalid || error.code == ErrorCode::BudgetExceeded;
         // Otherwise there is no key, or no schema.
         match is_final || self.input.others.is_empty() {
@@ -42,8 +42,8 @@ impl This<'_> {
         }
     }
 
-    /// Lets the next candidate try. What this one has reserved stays so until that one's reservation replaces it, or until
-    /// the run ends: no other run takes the place of one that goes on.
+    /// Lets the next candidate try. The reservation stays until the next candidate's reservation replaces it or the run
+    /// ends, so that no other run takes the money in between.
     pub(super) fn decline(&self, record: AttemptRecord, error: EventError) -> Submitted {
         self.decline_as(record, error, false)
     }

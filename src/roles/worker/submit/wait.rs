@@ -36,7 +36,7 @@ impl This<'_> {
         is_kept: bool,
     ) -> Option<Generated> {
         let waits = &self.work.waits;
-        // Such a poll would come too late.
+        // The first poll that the API allows would come after the wait.
         if self.provider.shortest_pause() >= waits.limit() {
             return None;
         }

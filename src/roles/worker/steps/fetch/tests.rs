@@ -81,32 +81,35 @@ fn an_unknown_state_is_counted_when_it_appears_and_not_at_each_poll() {
     assert_eq!(polls, [true, false, true, false, true]);
 }
 
-#[test]
-fn a_job_is_polled_more_rarely_as_it_gets_older_but_not_past_the_deadline() {
+/// Checks the pauses at an age and with a time left, all in seconds; the shortest pause is two.
+fn expect(pause: impl Fn(Duration, Duration, Duration) -> Duration, cases: [(u64, u64, u64); 5]) {
     let seconds = Duration::from_secs;
-    for (age, left, expected) in [
-        (1, 3600, 2),
-        (50, 3600, 5),
-        (1000, 3600, 20),
-        (1000, 12, 6),
-        (1000, 1, 2),
-    ] {
+    for (age, left, expected) in cases {
         let paused = pause(seconds(age), seconds(left), seconds(2));
         assert_eq!(paused, seconds(expected), "{age} {left}");
     }
 }
 
 #[test]
-fn a_job_whose_provider_calls_back_is_polled_each_few_minutes_but_not_past_the_deadline() {
-    let seconds = Duration::from_secs;
-    for (age, left, expected) in [
+fn a_job_is_polled_more_rarely_as_it_gets_older_but_not_past_the_deadline() {
+    let cases = [
+        (1, 3600, 2),
+        (50, 3600, 5),
+        (1000, 3600, 20),
+        (1000, 12, 6),
+        (1000, 1, 2),
+    ];
+    expect(pause, cases);
+}
+
+#[test]
+fn a_job_whose_provider_calls_back_is_polled_every_few_minutes_but_not_past_the_deadline() {
+    let cases = [
         (1, 3600, 60),
         (240, 3600, 120),
         (10_000, 3600, 300),
         (10_000, 100, 50),
         (10_000, 1, 2),
-    ] {
-        let paused = rare_pause(seconds(age), seconds(left), seconds(2));
-        assert_eq!(paused, seconds(expected), "{age} {left}");
-    }
+    ];
+    expect(rare_pause, cases);
 }
