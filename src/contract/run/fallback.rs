@@ -96,9 +96,7 @@ mod tests {
                 entry(ProviderName::FAL, None),
                 entry(ProviderName::REPLICATE, Some("r/other")),
             ],
-            models: models
-                .map(|(name, model)| (name, model.to_owned()))
-                .into(),
+            models: models.map(|(name, model)| (name, model.to_owned())).into(),
         };
         let all = Fallbacks {
             image,
