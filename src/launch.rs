@@ -15,6 +15,7 @@ use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
+use crate::operate::console;
 
 /// Carries out a command; returns the exit code.
 ///
@@ -34,6 +35,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         CliCommand::Secrets => {
             cli::secrets::print(&mut stdout())?;
+            Ok(0)
+        }
+        CliCommand::Console { key } => {
+            stop_at_signal(&stop)?;
+            let config = Config::load(variable)?;
+            telemetry::init(&config.log)?;
+            let listener = console::listen(&config).await?;
+            let api_key = key.get().map(str::to_owned);
+            console::run(config, api_key, listener, stop).await?;
             Ok(0)
         }
         CliCommand::Operator(command) => {

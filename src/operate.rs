@@ -1,7 +1,10 @@
-//! What operators run: the command line, set-up, checks, dead letters, replay.
+//! What operators run: the command line, the console, set-up, checks, dead letters, replay.
 
 pub mod cli;
+pub mod console;
 pub mod dead_letters;
 pub mod doctor;
 pub mod replay;
+mod sender;
 pub mod setup;
+mod text;

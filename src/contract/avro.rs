@@ -17,6 +17,7 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, from_value};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use self::datum::{SchemaError, parse_writer};
 use self::fields::Fields;
@@ -161,8 +162,15 @@ pub fn read_command(writer: &Schema, datum: &[u8]) -> Result<Command, Error> {
 }
 
 pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
-    let value = read(writer, datum, &EVENT)?;
-    Ok(from_value(&value)?)
+    read_as(writer, datum, &EVENT)
+}
+
+/// Reads a value whose serde shape is that of `ours`: an event or a receipt.
+///
+/// # Errors
+/// The datum does not fit the writer's schema, or the schema is not a version of `ours`.
+pub fn read_as<T: DeserializeOwned>(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<T, Error> {
+    Ok(from_value(&read(writer, datum, ours)?)?)
 }
 
 /// Returns a datum of any writer's schema as JSON, to show it to a person; checks nothing.

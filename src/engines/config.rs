@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 mod callbacks;
+mod console;
 pub mod description;
 mod egress;
 mod intake;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::callbacks::Callbacks;
+pub use self::console::{Console, Person};
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};
@@ -57,6 +59,7 @@ pub struct Config {
     /// Notifiers use its sweep interval and memory limit too, and intake its providers and its egress rules.
     pub worker: Worker,
     pub notifier: Notifier,
+    pub console: Console,
     /// Keys that seal notification targets: the first seals, and each opens what it has sealed.
     pub notify_keys: Vec<NotifyKey>,
     pub log: Log,
@@ -212,6 +215,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
         intake: intake::read(vars, &retries, &named),
         worker: worker::read(vars, mock_external_apis, named, retries),
         notifier: notifier::read(vars),
+        console: console::read(vars),
         notify_keys: notifier::notify_keys(vars),
         log: log::read(vars),
         http_addr: vars.parsed(

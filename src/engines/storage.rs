@@ -39,6 +39,7 @@ pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source}
 use self::fault::ask;
 pub use self::input_file::check_input;
 pub use self::manifest::Manifest;
+pub use self::read::{Opened, Part};
 use self::temp::TempFile;
 pub use self::trial::Trial;
 use self::upload::Uploads;

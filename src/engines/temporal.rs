@@ -19,3 +19,4 @@ pub mod retries;
 pub(crate) mod sizing;
 pub mod status;
 pub(crate) mod sweep;
+pub mod timeline;

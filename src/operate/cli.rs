@@ -20,11 +20,9 @@ mod period;
 mod replay;
 pub mod run;
 pub mod secrets;
-mod sender;
 pub mod status;
 mod submit;
 mod temporal;
-mod text;
 mod watch;
 
 use std::ffi::OsString;
@@ -66,6 +64,11 @@ pub enum CliCommand {
     Notifier,
     /// Run intake, worker and notifier in this process
     All,
+    /// Show requests, notifications and dead letters on a web page
+    Console {
+        #[command(flatten)]
+        key: ApiKey,
+    },
     /// A command of the module `dev`.
     #[cfg(feature = "dev")]
     #[command(flatten)]
@@ -177,7 +180,7 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// Returns the key; an empty variable counts as not set.
-    fn get(&self) -> Option<&str> {
+    pub fn get(&self) -> Option<&str> {
         self.api_key.as_deref().filter(|key| !key.is_empty())
     }
 }

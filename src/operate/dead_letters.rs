@@ -13,6 +13,7 @@ mod filter;
 mod fresh_id;
 mod last_copy;
 mod policy;
+pub(crate) mod redact;
 mod redrive;
 
 pub use self::contents::{Contents, Opened, Opener};

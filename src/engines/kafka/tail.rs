@@ -12,6 +12,8 @@ use crate::engines::config;
 pub enum From {
     /// At the oldest record.
     Beginning,
+    /// At the first record of this time or later, in milliseconds since the epoch.
+    Since(i64),
     /// After the records that exist when [`Tail::open`] is called.
     End,
 }
@@ -62,12 +64,19 @@ impl Tail {
         let name = topic.to_owned();
         let assign = move |consumer: &StreamConsumer, partitions: &[i32]| {
             let mut list = TopicPartitionList::new();
+            let times = match from {
+                From::Since(millis) => Some(offsets_since(consumer, &name, partitions, millis)?),
+                From::Beginning | From::End => None,
+            };
             for &partition in partitions {
-                let offset = match from {
-                    From::Beginning => Offset::Beginning,
-                    // librdkafka resolves `Offset::End` later, when a new record may already be there: so look it up
-                    // now.
-                    From::End => {
+                let since = times.as_ref().and_then(|it| it.find_partition(&name, partition));
+                let offset = match (from, since.map(|element| element.offset())) {
+                    (From::Since(_), Some(found @ Offset::Offset(_))) => found,
+                    (From::Beginning, _) => Offset::Beginning,
+                    // No record is of this time or later.
+                    (From::Since(_) | From::End, _) => {
+                        // librdkafka resolves `Offset::End` later, when a new record may already be there: so look it
+                        // up now.
                         let (_, end) =
                             consumer.fetch_watermarks(&name, partition, LOOKUP_TIMEOUT)?;
                         Offset::Offset(end)
@@ -109,6 +118,20 @@ impl Tail {
             }
         }
     }
+}
+
+/// Returns the offset of each partition's first record of this time or later; for a partition without one, the end.
+fn offsets_since(
+    consumer: &StreamConsumer,
+    topic: &str,
+    partitions: &[i32],
+    millis: i64,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for &partition in partitions {
+        list.add_partition_offset(topic, partition, Offset::Offset(millis))?;
+    }
+    consumer.offsets_for_times(list, LOOKUP_TIMEOUT)
 }
 
 /// Creates a reader of `topic`, and calls `prepare`, which may block on the broker, with it and the topic's partitions.

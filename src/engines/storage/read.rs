@@ -1,10 +1,13 @@
 //! Reads results back, for people.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
-use futures::TryStreamExt as _;
-use object_store::ObjectStoreExt as _;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
 
@@ -12,6 +15,25 @@ use super::Store;
 use super::fault::ask;
 use super::manifest::{MANIFEST, Manifest};
 use crate::domain::{Generated, WorkflowId};
+
+/// Some bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    Between(Range<u64>),
+    /// From this byte to the end.
+    From(u64),
+    /// So many bytes at the end.
+    Last(u64),
+}
+
+/// An output that is being read.
+pub struct Opened {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The bytes of it that `pieces` has.
+    pub range: Range<u64>,
+    pub pieces: BoxStream<'static, io::Result<Bytes>>,
+}
 
 impl Store {
     /// Returns the stored result of a run; `None` if it has none.
@@ -21,6 +43,34 @@ impl Store {
     pub async fn result(&self, workflow: &WorkflowId) -> io::Result<Option<Generated>> {
         let manifest = self.read_json::<Manifest>(workflow, MANIFEST).await?;
         Ok(manifest.map(|manifest| manifest.result))
+    }
+
+    /// Opens an output of a run, all of it or a part.
+    ///
+    /// # Errors
+    /// If the file does not exist, the part lies outside of it, or the store cannot be read.
+    pub async fn open_output(
+        &self,
+        workflow: &WorkflowId,
+        uri: &str,
+        part: Option<Part>,
+    ) -> io::Result<Opened> {
+        let name = uri.rsplit('/').next().unwrap_or_default();
+        let location = self.location(workflow, name)?;
+        let options = GetOptions {
+            range: part.map(|part| match part {
+                Part::Between(range) => GetRange::Bounded(range),
+                Part::From(first) => GetRange::Offset(first),
+                Part::Last(count) => GetRange::Suffix(count),
+            }),
+            ..GetOptions::default()
+        };
+        let found = ask(self.objects.get_opts(&location, options)).await?;
+        Ok(Opened {
+            size: found.meta.size,
+            range: found.range.clone(),
+            pieces: found.into_stream().map_err(io::Error::other).boxed(),
+        })
     }
 
     /// Copies an output of a run to a new file.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Error;
-use super::text::plain;
+use crate::operate::text::plain;
 use crate::contract::run::SubmitQueues;
 use crate::domain::model::{Origin, Prices, Profile};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};

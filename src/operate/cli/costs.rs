@@ -8,7 +8,7 @@ use serde_json::json;
 
 use self::bill::{Bill, Sum};
 use super::period::Period;
-use super::text::plain;
+use crate::operate::text::plain;
 use super::{Error, watch};
 use crate::domain::time::rfc3339;
 use crate::domain::{Event, EventType, Generated, UserId};

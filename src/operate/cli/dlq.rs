@@ -1,7 +1,6 @@
 //! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this module
 //! prints the results.
 
-mod redact;
 mod redrive;
 mod show;
 
@@ -11,7 +10,7 @@ use std::io::Write;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::redact::redacted;
+use crate::operate::dead_letters::redact::redacted;
 pub use self::redrive::Redrive;
 pub use self::show::Show;
 use super::Error;

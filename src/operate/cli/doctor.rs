@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::text::plain;
+use crate::operate::text::plain;
 use crate::engines::config::Config;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::period::Period;
 use super::temporal::{LONGEST, connect, within};
-use super::text::plain;
+use crate::operate::text::plain;
 use super::{Error, kind};
 use crate::domain::time::rfc3339;
 use crate::domain::{Kind, RequestId, UserId};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::check::{Source, Sources, check};
 use super::submit::{SubmitArgs, requests};
-use super::text::plain;
+use crate::operate::text::plain;
 use super::{Error, provider};
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;

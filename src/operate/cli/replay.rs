@@ -6,7 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
-use super::text::plain;
+use crate::operate::text::plain;
 use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::config::Config;

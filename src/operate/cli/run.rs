@@ -4,15 +4,13 @@ use std::io::Write;
 
 use uuid::Uuid;
 
-use super::sender::RecordSender;
 use super::{
     Ask, Error, Operator, budget, costs, doctor, get, list, models, replay, status, submit, watch,
 };
-use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
-use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
+use crate::operate::sender::RecordSender;
 use crate::operate::setup;
 use crate::roles::notifier;
 use crate::roles::notifier::user_secret;
@@ -85,11 +83,9 @@ async fn ask(
         reason: asked.reason.clone(),
         issued_by: Some(asked.by.clone().unwrap_or_else(|| issued_by.to_owned())),
     };
-    let sender = RecordSender::open(config, &asked.key).await?;
-    let datum = avro::write_command(&command, Some(now()))?;
+    let sender = RecordSender::open(config, asked.key.get()).await?;
     let topic = &config.kafka.topics.commands;
-    let value = sender.frame(topic, &avro::COMMAND, &datum).await?;
-    sender.send(topic, command.request.as_str(), &value).await?;
+    sender.command(topic, &command).await?;
     writeln!(out, "{}", command.id.as_str())?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::temporal::{PATIENCE, RunName, connect, not_found, within};
-use super::text::plain;
+use crate::operate::text::plain;
 use super::watch;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;

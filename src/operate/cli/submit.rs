@@ -9,7 +9,7 @@ use super::check::{Source, Sources, check};
 use super::follow::Follow;
 use super::form::{self, Defaults};
 use super::local_files;
-use super::sender::RecordSender;
+use crate::operate::sender::RecordSender;
 use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
 use crate::domain::{Invalid, InvalidFields, Kind, Request, Role};
@@ -139,7 +139,7 @@ pub(super) async fn submit(
     if submit.file.is_none() && local_files::share(config, &mut forms).await? {
         requests = parse(&forms, submit, started)?;
     }
-    let sender = RecordSender::open(config, &submit.key).await?;
+    let sender = RecordSender::open(config, submit.key.get()).await?;
     let topic = &config.kafka.topics.requests;
     let mut values = Vec::with_capacity(requests.len());
     for request in &requests {

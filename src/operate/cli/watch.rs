@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Watch;
 use super::follow::Follow;
-use super::text::plain;
+use crate::operate::text::plain;
 use crate::contract::avro;
 use crate::domain::time::rfc3339;
 use crate::domain::{BatchSummary, CostSource, Event, EventType, Generated};

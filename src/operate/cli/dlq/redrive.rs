@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tokio_util::sync::CancellationToken;
 
-use super::redact::redacted;
+use crate::operate::dead_letters::redact::redacted;
 use super::{FilterArgs, histogram};
 use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;

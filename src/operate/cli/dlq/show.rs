@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use ring::digest::{SHA256, digest};
-use serde_json::Value as Json;
 
 use super::TopicChoice;
-use super::redact::{redacted, redacted_bytes, redacted_json};
+use crate::operate::dead_letters::redact::{beginning, header, redacted, redacted_value};
 use crate::domain::error_chain::causes;
 use crate::domain::hex;
 use crate::domain::time::rfc3339;
@@ -24,16 +23,6 @@ pub struct Show {
     #[command(flatten)]
     pub topic: TopicChoice,
 }
-
-/// Headers whose values are credentials.
-const SECRET_HEADERS: [&str; 4] = [
-    "x-api-key",
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-];
-/// Characters that are shown of a value that cannot be read.
-const LONGEST_VALUE: usize = 256;
 
 pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> anyhow::Result<u8> {
     let Position { partition, offset } = show.position;
@@ -63,13 +52,9 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
         Err(error) => Err(causes(&error)),
     };
     match json {
-        Ok(mut json) => {
-            shorten_sealed(&mut json);
-            writeln!(
-                out,
-                "{}",
-                serde_json::to_string_pretty(&redacted_json(json))?
-            )?;
+        Ok(json) => {
+            let text = serde_json::to_string_pretty(&redacted_value(json))?;
+            writeln!(out, "{text}")?;
         }
         Err(problem) => {
             writeln!(out, "{:<15}{}", "unreadable", redacted(&problem))?;
@@ -78,15 +63,6 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
         }
     }
     Ok(0)
-}
-
-/// Replaces the sealed targets of an event by their size, because nothing in them is readable.
-fn shorten_sealed(json: &mut Json) {
-    if let Some(sealed) = json.pointer_mut("/notify/sealed")
-        && let Some(bytes) = sealed.as_array()
-    {
-        *sealed = format!("{} bytes", bytes.len()).into();
-    }
 }
 
 /// Prints position, time and key, the headers in their order, and the size and hash of the value.
@@ -111,28 +87,6 @@ fn facts(letter: &DeadLetter, out: &mut dyn Write) -> std::io::Result<()> {
     };
     let hash = hex(digest(&SHA256, value).as_ref());
     writeln!(out, "{:<15}{} bytes, sha256 {hash}", "value", value.len())
-}
-
-/// Returns a header's value without secrets.
-fn header(name: &str, value: Option<&[u8]>) -> String {
-    let secret = SECRET_HEADERS
-        .iter()
-        .any(|secret| name.eq_ignore_ascii_case(secret));
-    match value.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => "(null)".to_owned(),
-        Some(_) if secret => "***".to_owned(),
-        Some((_, Ok(text))) => redacted(text),
-        Some((bytes, Err(_))) => format!("{} bytes, not text", bytes.len()),
-    }
-}
-
-/// Returns the beginning of a value as text without secrets.
-fn beginning(value: &[u8]) -> String {
-    // The whole value is redacted before it is cut, because half a secret would not be recognised.
-    let text = redacted_bytes(value);
-    let shown: String = text.chars().take(LONGEST_VALUE).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    shown + more
 }
 
 #[cfg(test)]

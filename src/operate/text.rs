@@ -1,7 +1,7 @@
 //! Makes text from others safe to print on a terminal.
 
 /// Returns a text on one line, with spaces in place of control characters and marks that change the writing direction.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control()
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::ApiKey;
 use crate::contract::avro::{self, Ours};
 use crate::contract::headers::API_KEY;
+use crate::domain::Command;
+use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, admin, new_trace};
@@ -13,24 +14,25 @@ use crate::engines::registry::Registry;
 /// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) struct RecordSender {
+/// Sends requests and commands.
+pub(crate) struct RecordSender {
     producer: Producer,
     registry: Registry,
     api_key: Option<String>,
 }
 
 impl RecordSender {
-    pub(super) async fn open(config: &Config, key: &ApiKey) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config, api_key: Option<&str>) -> anyhow::Result<Self> {
         // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            api_key: key.get().map(str::to_owned),
+            api_key: api_key.map(str::to_owned),
         })
     }
 
-    pub(super) async fn frame(
+    pub(crate) async fn frame(
         &self,
         topic: &str,
         ours: &Ours,
@@ -40,7 +42,14 @@ impl RecordSender {
         Ok(avro::frame(id, datum))
     }
 
-    pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    /// Sends a command.
+    pub(crate) async fn command(&self, topic: &str, command: &Command) -> anyhow::Result<()> {
+        let datum = avro::write_command(command, Some(now()))?;
+        let value = self.frame(topic, &avro::COMMAND, &datum).await?;
+        self.send(topic, command.request.as_str(), &value).await
+    }
+
+    pub(crate) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
         let mut headers: Headers = vec![("traceparent".to_owned(), Some(new_trace().into()))];
         if let Some(api_key) = &self.api_key {
             headers.push((API_KEY.to_owned(), Some(api_key.clone().into_bytes())));

@@ -8,23 +8,33 @@ use std::ops::Range;
 use serde_json::{Value as Json, json};
 
 use crate::domain::Targets;
-use crate::operate::cli::text::plain;
+use crate::operate::text::plain;
 
 const GONE: &str = "…";
+/// Headers whose values are credentials.
+const SECRET_HEADERS: [&str; 4] = [
+    "x-api-key",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+];
+/// Characters that are shown of a value that cannot be read.
+const LONGEST_VALUE: usize = 256;
+
 
 /// Returns `text` on one line, with secrets as `…`.
-pub(super) fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     plain(&without_secrets(text))
 }
 
 /// Returns bytes as text, those that are not printable ASCII as escapes such as `\x00`, and secrets as `…`.
-pub(super) fn redacted_bytes(bytes: &[u8]) -> String {
+fn redacted_bytes(bytes: &[u8]) -> String {
     replace_secrets(bytes, |part| part.escape_ascii().to_string())
 }
 
 /// Returns JSON with the secrets in its strings as `…`. A target field without a recognisable URL or address is
 /// replaced as a whole.
-pub(super) fn redacted_json(value: Json) -> Json {
+fn redacted_json(value: Json) -> Json {
     match value {
         Json::String(text) => Json::String(without_secrets(&text)),
         Json::Array(items) => items.into_iter().map(redacted_json).collect(),
@@ -40,6 +50,43 @@ pub(super) fn redacted_json(value: Json) -> Json {
             .collect(),
         plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
     }
+}
+
+/// Returns the JSON of a dead letter's value without secrets.
+pub(crate) fn redacted_value(mut value: Json) -> Json {
+    shorten_sealed(&mut value);
+    redacted_json(value)
+}
+
+/// Replaces the sealed targets of an event by their size, because nothing in them is readable.
+fn shorten_sealed(json: &mut Json) {
+    if let Some(sealed) = json.pointer_mut("/notify/sealed")
+        && let Some(bytes) = sealed.as_array()
+    {
+        *sealed = format!("{} bytes", bytes.len()).into();
+    }
+}
+
+/// Returns a header's value without secrets.
+pub(crate) fn header(name: &str, value: Option<&[u8]>) -> String {
+    let secret = SECRET_HEADERS
+        .iter()
+        .any(|secret| name.eq_ignore_ascii_case(secret));
+    match value.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => "(null)".to_owned(),
+        Some(_) if secret => "***".to_owned(),
+        Some((_, Ok(text))) => redacted(text),
+        Some((bytes, Err(_))) => format!("{} bytes, not text", bytes.len()),
+    }
+}
+
+/// Returns the beginning of a value as text without secrets.
+pub(crate) fn beginning(value: &[u8]) -> String {
+    // The whole value is redacted before it is cut, because half a secret would not be recognised.
+    let text = redacted_bytes(value);
+    let shown: String = text.chars().take(LONGEST_VALUE).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    shown + more
 }
 
 fn without_secrets(text: &str) -> String {

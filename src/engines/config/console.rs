@@ -1,0 +1,93 @@
+//! Settings of the console: its address, its memory, and who may act.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use url::Url;
+
+use super::vars::Vars;
+use crate::domain::Secret;
+
+/// The console's address, its memory, and the people who may use it.
+#[derive(Clone, Debug)]
+pub struct Console {
+    pub addr: SocketAddr,
+    /// The people who may look and act. If there are none, everyone who reaches the address may look.
+    pub people: Vec<Person>,
+    /// The most requests in memory.
+    pub requests: usize,
+    /// How far back events are read at the start.
+    pub period: Duration,
+    /// Where Temporal's own pages are.
+    pub temporal_ui: Option<Url>,
+}
+
+/// One who may use the console.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Commands name it as `issued_by`.
+    pub name: String,
+    pub key: Secret,
+}
+
+/// Length of the shortest key, in bytes. A shorter one can be guessed.
+const SHORTEST_KEY: usize = 16;
+
+pub(super) fn read(vars: &mut Vars<'_>) -> Console {
+    Console {
+        addr: vars.parsed(
+            "CONSOLE_ADDR",
+            "127.0.0.1:8088",
+            "host:port, the host as an IP address",
+        ),
+        people: people(vars),
+        requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
+        period: vars.duration("CONSOLE_PERIOD", "7d"),
+        temporal_ui: vars.read("TEMPORAL_UI_URL", "an http or https URL", crate::domain::parse_http_url),
+    }
+}
+
+/// Reads `name:key` pairs. No fault shows a key.
+fn people(vars: &mut Vars<'_>) -> Vec<Person> {
+    const NAME: &str = "CONSOLE_KEYS";
+    let text = vars.secret(NAME).unwrap_or_default();
+    let mut people = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
+        let pair = pair.split_once(':').filter(|(name, key)| {
+            (1..=64).contains(&name.len()) && name.chars().all(good) && key.len() >= SHORTEST_KEY
+        });
+        match pair {
+            Some((name, key)) => people.push(Person {
+                name: name.to_owned(),
+                key: Secret::new(key.to_owned()),
+            }),
+            None => vars.fault(
+                NAME,
+                "is invalid, expected name:key, a name of at most 64 letters, digits, '.', '_', '-' or '@' and a key of at \
+                 least 16 characters, several separated by commas",
+            ),
+        }
+    }
+    people
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    #[test]
+    fn people_have_names_and_keys_that_no_fault_shows() {
+        let read = |keys: &str| Config::of(&[("CONSOLE_KEYS", keys)]);
+
+        let people = read("ann:0123456789abcdef, bob@x:fedcba9876543210").unwrap().console.people;
+        let names: Vec<_> = people.iter().map(|person| person.name.as_str()).collect();
+        assert_eq!(names, ["ann", "bob@x"]);
+        assert_eq!(people[0].key.expose(), "0123456789abcdef");
+        for bad in ["needle-without-name", "ann:needle", "a b:needle-0123456789"] {
+            let faults = read(bad).unwrap_err().to_string();
+            assert!(faults.starts_with("CONSOLE_KEYS: is invalid"), "{faults}");
+            assert!(!faults.contains("needle"), "{faults}");
+        }
+    }
+}

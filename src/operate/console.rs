@@ -1,0 +1,160 @@
+//! `genflow console`: one page that shows requests as they run, and what became of them.
+//!
+//! It reads `gen.events` and `gen.notifications` without a group, keeps a compact row of each request in memory
+//! (`requests`), and serves it as JSON (`api`), as a stream of changes (`stream`) and as a page. Whatever is large or rarely
+//! asked for is read when a person opens it: events by their positions, the run from Temporal, files from the result
+//! store (`detail`, `media`). It writes nothing but commands that a person who has signed in sends (`actions`).
+
+mod access;
+mod actions;
+mod api;
+mod detail;
+mod endpoints;
+mod follow;
+mod known;
+mod letters;
+mod media;
+mod page;
+mod requests;
+mod stream;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use self::doctor_report::Checked;
+use self::follow::{Topic, follow};
+use self::known::Known;
+use crate::engines::clock::now;
+use crate::engines::config::{Config, Person};
+use crate::engines::registry::Registry;
+use crate::engines::storage::Store;
+use crate::engines::temporal::client::Temporal;
+
+mod doctor_report;
+
+/// How long open connections may last after the stop: a page's stream of changes never ends by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What all pages share.
+type Shared = Arc<Parts>;
+
+struct Parts {
+    config: Config,
+    known: Known,
+    registry: Registry,
+    /// `Err`: why the result store cannot be opened.
+    store: Result<Store, String>,
+    /// Connected when a person first opens something that Temporal knows.
+    temporal: OnceCell<Temporal>,
+    checked: Checked,
+    /// Sent with commands, if intake asks for it.
+    api_key: Option<String>,
+}
+
+/// Listens at `CONSOLE_ADDR`, and prints the address of the page.
+///
+/// # Errors
+/// The address is taken, or is not one of this machine's.
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let addr = config.console.addr;
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("CONSOLE_ADDR: cannot listen on {addr}"))?;
+    // If the output is closed, nobody reads the line.
+    writeln!(std::io::stdout(), "console at http://{}", listener.local_addr()?).ok();
+    Ok(listener)
+}
+
+/// Serves the console on `listener` until `stop`. `api_key` is sent with commands.
+///
+/// # Errors
+/// The address is not one of this machine and `CONSOLE_KEYS` is not set, or the listener fails.
+pub async fn run(
+    config: Config,
+    api_key: Option<String>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let addr = listener.local_addr()?;
+    if !addr.ip().is_loopback() && config.console.people.is_empty() {
+        bail!(
+            "CONSOLE_KEYS is not set, expected name:key, because others can reach CONSOLE_ADDR {addr}; set it, or use an \
+             address of this machine such as 127.0.0.1:8088"
+        );
+    }
+    let period = i64::try_from(config.console.period.as_millis()).unwrap_or(i64::MAX);
+    let since = now().saturating_sub(period).max(0);
+    let shared = Arc::new(Parts {
+        known: Known::new(config.console.requests, since),
+        registry: Registry::new(&config.schema_registry_url)?,
+        store: Store::open(&config.worker).map_err(|error| error.to_string()),
+        temporal: OnceCell::new(),
+        checked: Checked::default(),
+        api_key,
+        config,
+    });
+    let serving = axum::serve(listener, routes(shared.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let reading = |topic| follow(&shared.config, &shared.registry, &shared.known, topic, since);
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => served.context("the console's server failed"),
+        () = overdue => Ok(()),
+        () = reading(Topic::Events) => Ok(()),
+        () = reading(Topic::Receipts) => Ok(()),
+    }
+}
+
+/// Makes the console of `genflow dev` one where a person may act without signing in with a key of the operator's: returns the
+/// key that signs in.
+pub fn for_one_person(config: &mut Config, name: &str, key: String) {
+    config.console.people = vec![Person {
+        name: name.to_owned(),
+        key: crate::domain::Secret::new(key),
+    }];
+}
+
+fn routes(shared: Shared) -> Router {
+    let api = Router::new()
+        .route("/stats", get(api::stats))
+        .route("/requests", get(api::requests))
+        .route("/requests/{id}", get(detail::request))
+        .route("/media/{run}/{number}", get(media::output))
+        .route("/endpoints", get(api::endpoints))
+        .route("/dead-letters", get(letters::list))
+        .route("/dead-letters/{topic}/{position}", get(letters::one))
+        .route("/doctor", get(doctor_report::doctor))
+        .route("/stream", get(stream::changes))
+        .route("/actions", post(actions::act))
+        .route("/session", get(api::session).post(access::sign_in).delete(access::sign_out))
+        .fallback(api::not_found);
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/", get(page::index))
+        .route("/{*path}", get(page::file))
+        .layer(from_fn_with_state(shared.clone(), access::guard))
+        .with_state(shared)
+}
+
+impl Parts {
+    /// Returns the connection to Temporal; each call tries again until one succeeds.
+    async fn temporal(&self) -> anyhow::Result<&Temporal> {
+        let connect = || Temporal::connect(&self.config.temporal);
+        Ok(self.temporal.get_or_try_init(connect).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

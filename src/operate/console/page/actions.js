@@ -1,0 +1,70 @@
+// Cancel, retry and redrive: each first as a dry run, in a dialog whose focus is on the safe button. And signing in.
+
+import { h, plural, post, replace, toast } from './view.js';
+
+const WORDS = {
+  cancel: { title: 'Cancel', noun: 'request', sent: 'cancelled', warning: 'What the provider has already made may still be billed.' },
+  retry: { title: 'Retry', noun: 'request', sent: 'sent again', warning: 'Each retry is a new paid job.' },
+  redrive: { title: 'Redrive', noun: 'dead letter', sent: 'sent again', warning: 'Records are sent again as they are; a request that ran already is recognised by its id.' },
+};
+
+function dialog(label, ...children) {
+  const box = h('dialog', { class: 'dialog', 'aria-label': label, onclose: () => box.remove() }, children);
+  document.body.append(box);
+  box.showModal();
+  return box;
+}
+
+// Asks what an action would do, shows it, and does it if the person agrees; then calls `done`.
+export async function act(verb, scope, done) {
+  const words = WORDS[verb];
+  let plan;
+  try {
+    plan = await post('/actions', { verb, ...scope, dry_run: true });
+  } catch (error) {
+    toast(error.message);
+    return;
+  }
+  const left = Object.entries(plan.left).map(([why, count]) => h('li', null, `${plural(count, words.noun)} left out: ${why}`));
+  const reason = verb === 'redrive' ? null : h('input', { name: 'reason', maxlength: 500, 'aria-label': 'Reason' });
+  const safe = h('button', { class: 'btn', type: 'button', autofocus: true, onclick: () => box.close() }, plan.would ? 'Do nothing' : 'Close');
+  const go = h('button', { class: `btn ${verb === 'cancel' ? 'danger' : 'pri'}`, type: 'button', onclick: run }, `${words.title} ${plural(plan.would, words.noun)}`);
+  const ids = plan.ids ?? scope.ids ?? [];
+  const box = dialog(words.title,
+    h('h2', null, `${words.title} ${plural(plan.would, words.noun)}?`),
+    left.length ? h('ul', { class: 'sub' }, left) : null,
+    plan.would ? h('p', { class: 'sub' }, words.warning) : null,
+    plan.would && reason ? h('label', { class: 'field' }, 'Reason', reason) : null,
+    ids.length === 1 && verb !== 'redrive' ? h('pre', null, `genflow ${verb} ${ids[0]}`) : null,
+    h('div', { class: 'row' }, safe, plan.would ? go : null));
+
+  async function run() {
+    go.disabled = true;
+    try {
+      const answer = await post('/actions', { verb, ...scope, expect: plan.would, reason: reason?.value || null });
+      toast(`${plural(answer.sent, words.noun)} ${words.sent}`);
+      done();
+    } catch (error) {
+      toast(error.message);
+    }
+    box.close();
+  }
+}
+
+// Shows the form that asks for a key; calls `done` after it was accepted.
+export function signIn(main, done) {
+  const key = h('input', { type: 'password', name: 'key', autocomplete: 'current-password', 'aria-label': 'Key', required: true });
+  const fault = h('p', { class: 'bad', role: 'alert' });
+  const form = h('form', { class: 'panel sign', onsubmit: async (event) => {
+    event.preventDefault();
+    try {
+      await post('/session', { key: key.value });
+      done();
+    } catch (error) {
+      fault.textContent = error.message;
+      key.select();
+    }
+  } }, h('h1', null, 'genflow console'), h('p', { class: 'sub' }, 'Sign in with your key of CONSOLE_KEYS.'), h('label', { class: 'field' }, key), fault, h('button', { class: 'btn pri' }, 'Sign in'));
+  replace(main, form);
+  key.focus();
+}

@@ -1,0 +1,212 @@
+//! Selects rows and counts them: the list, its facets, and the numbers above it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Key, Requests, Row, State};
+use crate::domain::{ErrorCode, Kind};
+
+/// Which requests to list; an absent condition matches all.
+#[derive(Clone, Debug, Default)]
+pub(in crate::operate::console) struct Filter {
+    /// One of these states; empty: all.
+    pub states: Vec<State>,
+    pub kind: Option<Kind>,
+    pub user: Option<String>,
+    pub model: Option<String>,
+    pub code: Option<ErrorCode>,
+    /// Items of this batch.
+    pub batch: Option<String>,
+    /// Part of the request id or the user, in any case.
+    pub text: Option<String>,
+    /// Created at this time or later; this and the next one in milliseconds since the epoch.
+    pub since: Option<i64>,
+    /// Created before this time.
+    pub until: Option<i64>,
+}
+
+/// A page of the list, the newest first, and the counts of all that match.
+#[derive(Debug)]
+pub(in crate::operate::console) struct Found<'r> {
+    pub rows: Vec<&'r Row>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<Key>,
+    pub total: usize,
+    /// How many match in each state, whatever states the filter has.
+    pub states: BTreeMap<&'static str, usize>,
+    /// The same by error code.
+    pub codes: BTreeMap<&'static str, usize>,
+}
+
+/// The numbers of the strip.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(in crate::operate::console) struct Numbers {
+    /// Requests that have not ended, and how many of them are videos, images and batches.
+    pub running: usize,
+    pub running_by_kind: BTreeMap<&'static str, usize>,
+    /// Requests whose workflow runs but whose provider has reported nothing.
+    pub started: usize,
+    pub oldest: Option<Oldest>,
+    pub completed: usize,
+    pub failed: usize,
+    /// The last hour's failures and refusals by code.
+    pub codes: BTreeMap<&'static str, usize>,
+    pub rejected: usize,
+    pub cancelled: usize,
+    /// Since midnight UTC, in US dollars, of the jobs whose cost is known.
+    pub spent_today_usd: f64,
+    /// How many completed since midnight UTC without a known cost.
+    pub unpriced_today: usize,
+    /// Completed and failed in each of the last 60 minutes, the oldest first.
+    pub completed_by_minute: Vec<usize>,
+    pub failed_by_minute: Vec<usize>,
+}
+
+/// The open request that began first.
+#[derive(Debug, PartialEq, Serialize)]
+pub(in crate::operate::console) struct Oldest {
+    pub id: String,
+    pub created: i64,
+    pub percent: i32,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+impl Filter {
+    /// Returns whether a row meets all conditions but that of the state.
+    fn takes(&self, row: &Row) -> bool {
+        let is = |wanted: &Option<String>, value: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == value
+        };
+        self.kind.is_none_or(|kind| kind == row.kind)
+            && is(&self.user, Some(&row.user))
+            && is(&self.model, row.model.as_deref())
+            && is(&self.batch, row.batch.as_deref())
+            && self.code.is_none_or(|code| Some(code) == row.code)
+            && self.since.is_none_or(|since| row.created >= since)
+            && self.until.is_none_or(|until| row.created < until)
+            && self.text.as_deref().is_none_or(|text| {
+                contains(&row.id, text) || contains(&row.user, text)
+            })
+    }
+}
+
+/// Returns whether `text` contains `part`, which is in lower case, in any case of ASCII letters.
+fn contains(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    part.is_empty()
+        || text
+            .windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+}
+
+impl Requests {
+    /// Returns the rows that match from `cursor` on, at most `limit`.
+    pub(in crate::operate::console) fn find(
+        &self,
+        filter: &Filter,
+        cursor: Option<Key>,
+        limit: usize,
+    ) -> Found<'_> {
+        let mut found = Found {
+            rows: Vec::new(),
+            next: None,
+            total: 0,
+            states: State::ALL.map(|state| (state.as_str(), 0)).into(),
+            codes: BTreeMap::new(),
+        };
+        for (key, row) in self.rows.iter().rev() {
+            if !filter.takes(row) {
+                continue;
+            }
+            *found.states.entry(row.state.as_str()).or_default() += 1;
+            if !filter.states.is_empty() && !filter.states.contains(&row.state) {
+                continue;
+            }
+            found.total += 1;
+            if let Some(code) = row.code {
+                *found.codes.entry(code.as_str()).or_default() += 1;
+            }
+            if cursor.is_some_and(|cursor| *key > cursor) {
+                continue;
+            }
+            if found.rows.len() < limit {
+                found.rows.push(row);
+            } else if found.next.is_none() {
+                found.next = Some(*key);
+            }
+        }
+        found
+    }
+
+    /// Returns the numbers of the strip at `now`, in milliseconds since the epoch.
+    pub(in crate::operate::console) fn numbers(&self, now: i64) -> Numbers {
+        let mut numbers = Numbers {
+            completed_by_minute: vec![0; 60],
+            failed_by_minute: vec![0; 60],
+            ..Numbers::default()
+        };
+        let midnight = now.div_euclid(DAY) * DAY;
+        for row in self.rows.values() {
+            match row.ended {
+                None => numbers.open(row),
+                Some(ended) => {
+                    numbers.ended(row, now - ended);
+                    if ended >= midnight && row.state == State::Completed && row.kind != Kind::Batch
+                    {
+                        match row.cost_usd {
+                            Some(cost) => numbers.spent_today_usd += cost,
+                            None => numbers.unpriced_today += 1,
+                        }
+                    }
+                }
+            }
+        }
+        numbers
+    }
+}
+
+impl Numbers {
+    fn open(&mut self, row: &Row) {
+        self.running += 1;
+        *self.running_by_kind.entry(row.kind.as_str()).or_default() += 1;
+        if row.state == State::Started {
+            self.started += 1;
+        }
+        // Rows come in the order of their creation.
+        if self.oldest.is_none() {
+            self.oldest = Some(Oldest {
+                id: row.id.to_string(),
+                created: row.created,
+                percent: row.percent,
+            });
+        }
+    }
+
+    /// Counts a row that ended this many milliseconds ago.
+    fn ended(&mut self, row: &Row, ago: i64) {
+        if ago >= HOUR {
+            return;
+        }
+        let minute = 59 - usize::try_from(ago / MINUTE).unwrap_or(0).min(59);
+        match row.state {
+            State::Completed => {
+                self.completed += 1;
+                self.completed_by_minute[minute] += 1;
+            }
+            State::Failed => {
+                self.failed += 1;
+                self.failed_by_minute[minute] += 1;
+            }
+            State::Cancelled => self.cancelled += 1,
+            State::Rejected => self.rejected += 1,
+            State::Started | State::Generating => {}
+        }
+        if let Some(code) = row.code {
+            *self.codes.entry(code.as_str()).or_default() += 1;
+        }
+    }
+}
