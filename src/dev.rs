@@ -40,6 +40,7 @@ use crate::engines::kafka::admin::Asked;
 use crate::engines::storage::Store;
 use crate::engines::telemetry;
 use crate::operate::cli::local::{Here, Local};
+use crate::operate::console;
 use crate::operate::setup;
 
 /// One run of `genflow dev`, while its engines run.
@@ -54,6 +55,15 @@ struct DevRun {
     /// `None` if `SMTP_URL` names another mail server.
     mailbox: Option<Mailbox>,
     began: Instant,
+}
+
+/// Where dev serves its pages.
+struct Listeners {
+    /// Health and metrics.
+    http: TcpListener,
+    /// Webhooks and mails.
+    pages: TcpListener,
+    console: TcpListener,
 }
 
 /// How long the sample requests may take.
@@ -115,6 +125,7 @@ async fn start_all(
     };
     let engines = started?;
     let pages = listen_for_pages(here.ports).await?;
+    let console = listen_for_console(here.ports, &config).await?;
     let dev_run = DevRun {
         once,
         here,
@@ -125,8 +136,9 @@ async fn start_all(
         mailbox: engines.maildir.clone().map(Mailbox::new),
         began,
     };
+    let listeners = Listeners { http, pages, console };
     let ran = tokio::select! {
-        ran = Box::pin(run_all(&dev_run, http, pages, &stop)) => ran,
+        ran = Box::pin(run_all(&dev_run, listeners, &stop)) => ran,
         error = engines.failed() => Err(error.into()),
     };
     let ran = match (ran, engines.failed().now_or_never()) {
@@ -206,18 +218,31 @@ async fn listen_for_pages(ports: EnginePorts) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// Listens for browsers that show the console.
+async fn listen_for_console(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
+    let usual = match ports {
+        EnginePorts::Fixed => TcpListener::bind(config.console.addr).await.ok(),
+        EnginePorts::Free => None,
+    };
+    match usual {
+        Some(usual) => Ok(usual),
+        // The address is printed, so another port works too.
+        None => Ok(TcpListener::bind("127.0.0.1:0").await?),
+    }
+}
+
 /// Runs the roles, the pages and the samples until `stop`, or with `once` until the sample requests have ended.
 async fn run_all(
     dev_run: &DevRun,
-    http: TcpListener,
-    pages: TcpListener,
+    listeners: Listeners,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let Listeners { http, pages, console } = listeners;
     let metrics = telemetry::init(&dev_run.config.log)?;
     setup::run(&dev_run.config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
-    announce(dev_run, &http)?;
+    announce(dev_run, &http, &console)?;
 
     let ending = stop.child_token();
     let serving = run_roles(dev_run.config.clone(), http, metrics, ending.clone());
@@ -232,10 +257,22 @@ async fn run_all(
     let routes = dev_run.receiver.router().merge(mails.unwrap_or_default());
     let showing =
         axum::serve(pages, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
-    let (served, watched, shown) = tokio::join!(serving, watching, showing.into_future());
+    let console = console::run(console_settings(dev_run), None, console, ending.clone());
+    let (served, watched, shown, console) =
+        tokio::join!(serving, watching, showing.into_future(), Box::pin(console));
     watched
         .and(served)
         .and(shown.context("the server of webhooks and mails failed"))
+        .and(console)
+}
+
+/// Returns the settings of the console: whoever reaches it on this machine may act, unless the settings name people.
+fn console_settings(dev_run: &DevRun) -> Config {
+    let mut config = dev_run.config.clone();
+    let ui = dev_run.temporal_ui.as_deref().and_then(|ui| ui.parse().ok());
+    config.console.temporal_ui = config.console.temporal_ui.or(ui);
+    config.console.anyone_may_act = true;
+    config
 }
 
 async fn run_roles(
@@ -284,7 +321,7 @@ async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
+fn announce(dev_run: &DevRun, http: &TcpListener, console: &TcpListener) -> anyhow::Result<()> {
     let config = &dev_run.config;
     let results = Store::open(&config.worker)?.shown();
     let mail = match &dev_run.mailbox {
@@ -294,6 +331,7 @@ fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
     let ui = dev_run.temporal_ui.as_ref();
     let ui = ui.map(|ui| format!("\n  Temporal UI      {ui}"));
     for line in [
+        format!("  console          http://{}", console.local_addr()?),
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
         format!("  schema registry  {}", config.schema_registry_url.shown()),

@@ -9,6 +9,7 @@ mod access;
 mod actions;
 mod api;
 mod detail;
+mod doctor_report;
 mod endpoints;
 mod follow;
 mod known;
@@ -34,12 +35,10 @@ use self::doctor_report::Checked;
 use self::follow::{Topic, follow};
 use self::known::Known;
 use crate::engines::clock::now;
-use crate::engines::config::{Config, Person};
+use crate::engines::config::Config;
 use crate::engines::registry::Registry;
 use crate::engines::storage::Store;
 use crate::engines::temporal::client::Temporal;
-
-mod doctor_report;
 
 /// How long open connections may last after the stop: a page's stream of changes never ends by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -115,15 +114,6 @@ pub async fn run(
         () = reading(Topic::Events) => Ok(()),
         () = reading(Topic::Receipts) => Ok(()),
     }
-}
-
-/// Makes the console of `genflow dev` one where a person may act without signing in with a key of the operator's: returns the
-/// key that signs in.
-pub fn for_one_person(config: &mut Config, name: &str, key: String) {
-    config.console.people = vec![Person {
-        name: name.to_owned(),
-        key: crate::domain::Secret::new(key),
-    }];
 }
 
 fn routes(shared: Shared) -> Router {

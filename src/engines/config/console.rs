@@ -14,6 +14,8 @@ pub struct Console {
     pub addr: SocketAddr,
     /// The people who may look and act. If there are none, everyone who reaches the address may look.
     pub people: Vec<Person>,
+    /// Whether everyone may act who reaches the address, if there are no people: only in `genflow dev`.
+    pub anyone_may_act: bool,
     /// The most requests in memory.
     pub requests: usize,
     /// How far back events are read at the start.
@@ -41,6 +43,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Console {
             "host:port, the host as an IP address",
         ),
         people: people(vars),
+        anyone_may_act: false,
         requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
         period: vars.duration("CONSOLE_PERIOD", "7d"),
         temporal_ui: vars.read("TEMPORAL_UI_URL", "an http or https URL", crate::domain::parse_http_url),

@@ -253,4 +253,42 @@ mod tests {
                 "metadata": {"mail": "…@example.org"}})
         );
     }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        for (name, value, shown) in [
+            ("X-Api-Key", Some(&b"secret"[..]), "***"),
+            ("mine", Some(b"kept"), "kept"),
+            (
+                "link",
+                Some(b"https://a.example/tok"),
+                "https://a.example/…",
+            ),
+            ("raw", Some(b"\xff\xfe"), "2 bytes, not text"),
+            ("none", None, "(null)"),
+        ] {
+            assert_eq!(header(name, value), shown);
+        }
+    }
+
+    #[test]
+    fn sealed_targets_are_shown_by_their_size() {
+        let mut json =
+            json!({"request_id": "a", "notify": {"on": [], "sealed": [1, 2, 3]}});
+
+        shorten_sealed(&mut json);
+
+        assert_eq!(json["notify"]["sealed"], "3 bytes");
+    }
+
+    #[test]
+    fn the_beginning_of_a_value_shows_bytes_as_escapes_and_no_secret() {
+        let mut value = b"not avro \x01 https://a.example/secret".to_vec();
+        assert_eq!(beginning(&value), r"not avro \x01 https://a.example/…");
+
+        value.extend([b' '; 300]);
+
+        let shown = beginning(&value);
+        assert!(shown.ends_with(" …") && shown.chars().count() == 257);
+    }
 }

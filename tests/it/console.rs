@@ -1,0 +1,188 @@
+//! The console: what its API and its page show of requests that run through the real system.
+
+mod browser;
+
+use genflow::domain::Request;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use self::browser::Browser;
+use crate::support::process::Process;
+use crate::support::requests::{image, script};
+use crate::support::{Space, eventually};
+
+const KEY: &str = "ann-key-0123456789";
+
+/// A console on the engines of a space.
+struct Console {
+    process: Process,
+    url: String,
+    client: Client,
+}
+
+impl Console {
+    async fn start(space: &Space, settings: &[(&str, &str)]) -> Self {
+        let mut all = vec![("CONSOLE_ADDR", "127.0.0.1:0")];
+        all.extend_from_slice(settings);
+        let process = space.start_with(&["console"], &all);
+        let url = eventually("the console prints its address", async || {
+            let output = process.output();
+            let at = output.split("console at ").nth(1)?;
+            Some(at.split_whitespace().next()?.to_owned())
+        })
+        .await;
+        let client = Client::new();
+        Self { process, url, client }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let request = self.client.get(format!("{}/api/v1{path}", self.url)).bearer_auth(KEY);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}/api/v1{path}", self.url));
+        let request = request.bearer_auth(KEY).header("x-genflow-console", "1").json(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Waits until a request has this state; returns its row.
+    async fn row(&self, request: &Request, state: &str) -> Value {
+        let what = format!("{} is {state}", request.id);
+        eventually(&what, async || {
+            let found = self.get(&format!("/requests?q={}", request.id)).await;
+            let row = found["items"][0].clone();
+            (row["state"] == state).then_some(row)
+        })
+        .await
+    }
+}
+
+/// Returns the settings of a space whose console knows one person.
+fn keys() -> [(&'static str, &'static str); 1] {
+    [("CONSOLE_KEYS", "ann:ann-key-0123456789")]
+}
+
+#[tokio::test]
+async fn a_request_is_shown_from_its_start_to_its_files() {
+    let space = Space::new().await;
+    let _roles = space.start(&["all"]);
+    let console = Console::start(&space, &keys()).await;
+    let request = image("shown");
+    space.send(&request).await;
+
+    let row = console.row(&request, "completed").await;
+    assert_eq!((&row["kind"], &row["user"], &row["percent"]), (&json!("IMAGE"), &json!(request.user.as_str()), &json!(100)));
+    let found = console.get(&format!("/requests/{}", request.id)).await;
+    let types: Vec<_> = found["events"]["value"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!((types.first(), types.last()), (Some(&"STARTED"), Some(&"COMPLETED")));
+    // Targets, sealed or not, are nobody's business here.
+    assert!(found["events"]["value"][0]["notify"].is_null());
+    let timeline = &found["timeline"]["value"];
+    let steps: Vec<_> = timeline["steps"].as_array().unwrap().iter().map(|step| step["outcome"].as_str().unwrap()).collect();
+    assert!(!steps.is_empty() && steps.iter().all(|outcome| *outcome == "done"), "{timeline}");
+    assert!(timeline["spec"].to_string().contains("prompt"), "{timeline}");
+
+    let output = &found["events"]["value"].as_array().unwrap().last().unwrap()["result"]["outputs"][0];
+    let at = format!("{}/api/v1/media/{}/0", console.url, request.id);
+    let file = console.client.get(&at).bearer_auth(KEY).send().await.unwrap();
+    assert_eq!(file.headers()["content-type"], output["content_type"].as_str().unwrap());
+    assert!(file.headers()["content-security-policy"].to_str().unwrap().starts_with("sandbox"));
+    let whole = file.bytes().await.unwrap();
+    assert_eq!(json!(whole.len()), output["bytes"]);
+    let part = console.client.get(&at).bearer_auth(KEY).header("range", "bytes=2-5").send().await.unwrap();
+    assert_eq!(part.status().as_u16(), 206);
+    assert_eq!(part.headers()["content-range"], format!("bytes 2-5/{}", whole.len()).as_str());
+    assert_eq!(part.bytes().await.unwrap(), whole.slice(2..6));
+}
+
+#[tokio::test]
+async fn a_person_cancels_and_retries_what_a_dry_run_has_shown() {
+    let space = Space::new().await;
+    let _roles = space.start(&["all"]);
+    let console = Console::start(&space, &keys()).await;
+    let slow = script(image("slow"), &json!({"seconds": 600}));
+    space.send(&slow).await;
+    console.row(&slow, "generating").await;
+
+    let filter = json!({"verb": "cancel", "filter": {"state": "open"}});
+    let with = |name: &str, value: Value| {
+        let mut body = filter.clone();
+        body[name] = value;
+        body
+    };
+    let (status, plan) = console.post("/actions", &with("dry_run", json!(true))).await;
+    assert_eq!((status, &plan["would"], &plan["ids"]), (200, &json!(1), &json!([slow.id.to_string()])));
+    // More than the person has seen is not sent.
+    assert_eq!(console.post("/actions", &with("expect", json!(0))).await.0, 409);
+    assert_eq!(console.post("/actions", &with("expect", json!(1))).await, (200, json!({"sent": 1})));
+    console.row(&slow, "cancelled").await;
+
+    let retry = json!({"verb": "retry", "ids": [slow.id.to_string()], "expect": 1});
+    assert_eq!(console.post("/actions", &retry).await, (200, json!({"sent": 1})));
+    let again = console.row(&slow, "generating").await;
+    assert_eq!(again["retry"], 1);
+    let running = json!({"verb": "retry", "ids": [slow.id.to_string()], "dry_run": true});
+    let (_, plan) = console.post("/actions", &running).await;
+    assert_eq!(plan["left"], json!({"is running": 1}));
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_opened_and_redriven() {
+    let space = Space::new().await;
+    let _roles = space.start(&["intake"]);
+    let console = Console::start(&space, &keys()).await;
+    let topic = space.config.kafka.topics.requests.clone();
+    space.produce(&topic, "odd", Some(b"no avro, ann@example.org"), Vec::new()).await;
+
+    let list = eventually("the dead letter is listed", async || {
+        let list = console.get("/dead-letters").await;
+        (list["total"] == 1).then_some(list)
+    })
+    .await;
+    let position = list["items"][0]["position"].as_str().unwrap().to_owned();
+    let one = console.get(&format!("/dead-letters/requests/{position}")).await;
+    assert_eq!(one["begins"], "no avro, …@example.org");
+    let redrive = json!({"verb": "redrive", "topic": "requests", "ids": [position], "dry_run": true});
+    let (status, plan) = console.post("/actions", &redrive).await;
+    assert_eq!((status, &plan["would"]), (200, &json!(1)), "{plan}");
+}
+
+#[tokio::test]
+async fn a_person_watches_a_request_in_a_browser_opens_it_and_cancels_another() {
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let space = Space::new().await;
+    let _roles = space.start(&["all"]);
+    let console = Console::start(&space, &keys()).await;
+    browser.go(&console.url).await;
+    browser.until("return document.querySelector('input[type=password]') !== null").await;
+    browser.run(&format!("document.querySelector('input[type=password]').value = '{KEY}'; document.querySelector('.sign button').click()")).await;
+    browser.until("return document.querySelector('.reqs') !== null").await;
+
+    let (quick, slow) = (image("quick"), script(image("slow"), &json!({"seconds": 600})));
+    space.send(&quick).await;
+    space.send(&slow).await;
+    // The page is not loaded again: the stream brings both.
+    let state = |request: &Request, state: &str| {
+        format!("const row = document.querySelector('tr[data-id=\"{}\"] .state'); return row !== null && row.textContent === '{state}'", request.id)
+    };
+    browser.until(&state(&quick, "Completed")).await;
+    browser.until(&state(&slow, "Generating")).await;
+
+    browser.run(&format!("document.querySelector('tr[data-id=\"{}\"] a').click()", quick.id)).await;
+    browser.until("const picture = document.querySelector('.pics img'); return picture !== null && picture.complete && picture.naturalWidth > 0").await;
+    assert_eq!(browser.run("return location.pathname").await, json!(format!("/requests/{}", quick.id)));
+    browser.run("history.back()").await;
+    browser.until(&state(&slow, "Generating")).await;
+    browser.run(&format!("document.querySelector('tr[data-id=\"{}\"] a').click()", slow.id)).await;
+    browser.until("const button = document.querySelector('.acts .act'); if (button) button.click(); return document.querySelector('dialog .danger') !== null").await;
+    // The safe button has the focus.
+    assert_eq!(browser.run("return document.activeElement.textContent").await, "Do nothing");
+    browser.run("document.querySelector('dialog .danger').click()").await;
+    browser.until("return document.querySelector('.dh .st').textContent === 'Cancelled'").await;
+
+    assert_eq!(browser.faults().await, Vec::<String>::new());
+}
