@@ -163,6 +163,32 @@ async fn a_video_starts_from_its_picture_and_has_the_asked_length() {
 }
 
 #[tokio::test]
+async fn a_model_that_takes_only_a_picture_gets_the_picture_and_nothing_else() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let asked = request(
+        "picture",
+        Single::Video(VideoSpec {
+            common: Common {
+                inputs: first_frame(),
+                ..common(ProviderName::REPLICATE, "minimax/video-01")
+            },
+            duration: Some(6),
+            ..VideoSpec::default()
+        }),
+    );
+
+    let last = outcome(&space, &asked).await;
+
+    let input = json!({"first_frame_image": PICTURE});
+    assert_eq!(received(&space, &asked).await, input);
+    assert_eq!(sent(&last), input);
+    let result = last.result.as_ref().unwrap();
+    assert!(result.notes.is_empty(), "{:?}", result.notes);
+    assert_eq!(space.bill(asked.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
 async fn what_a_model_cannot_make_is_refused_with_all_problems_before_anything_is_sent() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
