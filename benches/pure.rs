@@ -1,4 +1,4 @@
-//! What the parts without I/O cost: decoding, fingerprint, the deciding of events, encoding.
+//! What the parts without I/O cost: decoding, fingerprint, binding to a model's input, the deciding of events, encoding.
 //!
 //! `cargo bench --bench pure` prints nanoseconds per call, the median and the fastest of several rounds. `cargo test`
 //! runs each part once.
@@ -14,10 +14,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use genflow::contract::avro;
+use genflow::domain::model::{Schema, bind, bundle};
 use genflow::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, Generated, Identity, ImageSpec, Journal, Kind,
-    OnFailure, Outcome, Output, Priority, Progress, Request, Single, Spec, Strategy, Targets,
-    fingerprint,
+    OnFailure, Outcome, Output, Priority, Progress, ProviderName, Request, Single, Spec, Strategy,
+    Targets, VideoSpec, fingerprint,
 };
 
 const ROUNDS: usize = 11;
@@ -42,6 +43,21 @@ fn main() {
         });
         measure(rounds, &format!("fingerprint of {of}"), || {
             fingerprint(request)
+        });
+    }
+    for (of, single) in [
+        ("an image", film_or_image(false)),
+        ("a video", film_or_image(true)),
+    ] {
+        let (provider, model) = match single {
+            Single::Image(_) => (ProviderName::FAL, "fal-ai/nano-banana-pro"),
+            Single::Video(_) => (ProviderName::REPLICATE, "google/veo-3.1"),
+        };
+        let input = bundle::input(provider, model).expect("it is bundled");
+        let schema = Schema::parse(&serde_json::Value::Null, input);
+        let profile = bundle::profile(provider, model, schema);
+        measure(rounds, &format!("bind {of} to its model's input"), || {
+            bind(&profile, &single)
         });
     }
     measure(rounds, "decide three events", || Some(decided()));
@@ -156,6 +172,26 @@ fn picture() -> ImageSpec {
         width: Some(1024),
         height: Some(1024),
         ..ImageSpec::default()
+    }
+}
+
+/// Returns a request that sets a size and more.
+fn film_or_image(is_film: bool) -> Single {
+    let common = Common::new("a red fox in the snow, golden hour, 35 mm");
+    match is_film {
+        false => Single::Image(ImageSpec {
+            width: Some(1280),
+            height: Some(720),
+            num_images: Some(2),
+            output_format: Some("png".to_owned()),
+            common,
+        }),
+        true => Single::Video(VideoSpec {
+            duration: Some(8),
+            resolution: Some("1920x1080".to_owned()),
+            common,
+            ..VideoSpec::default()
+        }),
     }
 }
 

@@ -4,14 +4,14 @@ use super::{asked, providers};
 use crate::contract::run::Job;
 use crate::domain::model::Charge;
 use crate::domain::{ErrorCode, Media, ProviderName};
-use crate::engines::provider::{Error, Poll};
+use crate::engines::provider::{Error, Poll, Submission};
 use crate::engines::storage::Source;
 
 /// The file that describes them.
 const DESCRIBED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers.toml");
 
 /// Returns the settings for the described APIs at this base URL.
-pub(super) fn settings(base: &str) -> [(&str, &str); 6] {
+pub(super) fn settings(base: &str) -> [(&str, &str); 8] {
     [
         ("PROVIDERS_FILE", DESCRIBED),
         ("BFL_API_BASE_URL", base),
@@ -19,6 +19,8 @@ pub(super) fn settings(base: &str) -> [(&str, &str); 6] {
         ("GOOGLE_API_BASE_URL", base),
         ("GOOGLE_API_KEY", "k"),
         ("COMFYUI_API_BASE_URL", base),
+        ("LUMA_API_BASE_URL", base),
+        ("LUMA_API_KEY", "k"),
     ]
 }
 
@@ -174,5 +176,29 @@ async fn a_provider_that_is_not_configured_is_called_by_nobody_here() {
             matches!(outcome, Err(Error::NotConfigured(_))),
             "{outcome:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn params_cannot_replace_what_the_description_fixes_in_the_body() {
+    let providers = providers("http://127.0.0.1:1");
+    let luma = providers.of(Media::Image, described("luma"));
+    for name in ["model", "modify_image_ref"] {
+        let mut input = super::input();
+        input.insert("image".to_owned(), "https://files.example/a.png".into());
+        input.insert(name.to_owned(), "ray-2".into());
+
+        let spec = super::spec(described("luma"));
+        let go = async { Ok(()) };
+        let known = luma
+            .submit(super::KEY, &spec, input, super::HOUR, None, go)
+            .await;
+
+        let Submission::Refused(error) = known else {
+            panic!("{known:?}")
+        };
+        assert_eq!(error.code, ErrorCode::InvalidRequest);
+        let says = format!("params.{name}: the description fixes this part of the body");
+        assert!(error.message.starts_with(&says), "{}", error.message);
     }
 }
