@@ -207,6 +207,22 @@ async fn params_cannot_replace_what_the_description_fixes_in_the_body() {
     }
 }
 
+/// The answer is in memory as a whole, so it counts in the memory of all long answers until its outputs are stored.
+#[tokio::test]
+async fn outputs_inside_an_answer_keep_the_memory_of_long_answers() {
+    for (length, is_held) in [(100, false), (200_000, true)] {
+        let answer = format!(r#"{{"state": "done", "file": "{}"}}"#, "A".repeat(length));
+
+        let polled = polled("acme", &answer).await;
+
+        let Ok(Poll::Succeeded { outputs, held, .. }) = polled else {
+            panic!("{polled:?}")
+        };
+        assert!(matches!(outputs.as_slice(), [Source::Inline(_)]));
+        assert_eq!(!held.is_empty(), is_held, "{length}");
+    }
+}
+
 /// Looks a job up at a server with this answer; returns the job's id, and the path that was asked.
 async fn looked_up(status: &str, body: &str) -> (Result<Option<String>, Error>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
