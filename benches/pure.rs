@@ -45,18 +45,14 @@ fn main() {
             fingerprint(request)
         });
     }
-    for (of, single) in [
-        ("an image", film_or_image(false)),
-        ("a video", film_or_image(true)),
+    for (provider, model, single) in [
+        (ProviderName::FAL, "fal-ai/nano-banana-pro", wide_image()),
+        (ProviderName::REPLICATE, "google/veo-3.1", film()),
     ] {
-        let (provider, model) = match single {
-            Single::Image(_) => (ProviderName::FAL, "fal-ai/nano-banana-pro"),
-            Single::Video(_) => (ProviderName::REPLICATE, "google/veo-3.1"),
-        };
         let input = bundle::input(provider, model).expect("it is bundled");
         let schema = Schema::parse(&serde_json::Value::Null, input);
         let profile = bundle::profile(provider, model, schema);
-        measure(rounds, &format!("bind {of} to its model's input"), || {
+        measure(rounds, &format!("bind to {model}"), || {
             bind(&profile, &single)
         });
     }
@@ -175,24 +171,24 @@ fn picture() -> ImageSpec {
     }
 }
 
-/// Returns a request that sets a size and more.
-fn film_or_image(is_film: bool) -> Single {
-    let common = Common::new("a red fox in the snow, golden hour, 35 mm");
-    match is_film {
-        false => Single::Image(ImageSpec {
-            width: Some(1280),
-            height: Some(720),
-            num_images: Some(2),
-            output_format: Some("png".to_owned()),
-            common,
-        }),
-        true => Single::Video(VideoSpec {
-            duration: Some(8),
-            resolution: Some("1920x1080".to_owned()),
-            common,
-            ..VideoSpec::default()
-        }),
-    }
+/// Returns an image whose size and count the model has under other names.
+fn wide_image() -> Single {
+    Single::Image(ImageSpec {
+        width: Some(1280),
+        height: Some(720),
+        num_images: Some(2),
+        output_format: Some("png".to_owned()),
+        ..picture()
+    })
+}
+
+fn film() -> Single {
+    Single::Video(VideoSpec {
+        common: picture().common,
+        duration: Some(8),
+        resolution: Some("1920x1080".to_owned()),
+        ..VideoSpec::default()
+    })
 }
 
 fn batch(items: usize) -> Spec {
