@@ -37,7 +37,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive, and how long Temporal may take for a signal.
 const STEP_TIME: Duration = Duration::from_secs(10);
 /// How long a poller on this worker may take to confirm that it is the current one.
-const TAKE_TIME: Duration = Duration::from_secs(5);
+const TAKE_TIME: Duration = Duration::from_secs(2);
 /// How long open connections may last after the stop.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Number of callbacks that are remembered, so that their repeats have no effect.
