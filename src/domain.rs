@@ -46,7 +46,7 @@ pub use journal::{Identity, Journal, Outcome};
 pub use provider_name::ProviderName;
 pub use request::{Action, Command, Priority, Request, Targets};
 pub use sealed::Sealed;
-pub use secret::Secret;
+pub use secret::{Credential, Secret};
 pub(crate) use secret::shown;
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;

@@ -15,6 +15,7 @@ mod models;
 mod notifier;
 mod provider;
 mod retries;
+mod secret_file;
 mod spending;
 mod store;
 mod temporal;
@@ -193,7 +194,7 @@ impl Config {
         let nothing = |_: &str| None;
         let mut vars = Vars::new(&nothing);
         read(&mut vars);
-        vars.names()
+        vars.names().0
     }
 }
 

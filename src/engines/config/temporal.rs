@@ -4,7 +4,7 @@ use url::Url;
 
 use super::is_loopback;
 use super::vars::{Vars, has_login, trusted};
-use crate::domain::{Secret, parse_http_url};
+use crate::domain::{Credential, parse_http_url};
 
 /// The Temporal server, the namespaces and the task queues.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Temporal {
     /// Namespace of the delivery workflows.
     pub notify_namespace: String,
     /// API key of a hosted server.
-    pub api_key: Option<Secret>,
+    pub api_key: Option<Credential>,
 }
 
 impl Temporal {

@@ -299,7 +299,7 @@ pub(crate) fn options(config: &config::Temporal, identity: String) -> Connection
     ConnectionOptions::new(config.url.clone())
         .identity(identity)
         .connect_timeout(CONNECT_TIMEOUT)
-        .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
+        .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().into_owned()))
         .maybe_tls_options(tls)
         // The SDK's default, gzip, costs both sides more CPU than the few kilobytes of a call are worth.
         .grpc_compression(GrpcCompression::None)
