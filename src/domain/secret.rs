@@ -23,6 +23,13 @@ impl Secret {
     }
 }
 
+impl Secret<Vec<u8>> {
+    /// Returns the secret itself.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Secret<Url> {
     /// Returns the secret itself.
     pub fn expose(&self) -> &Url {

@@ -14,7 +14,7 @@ pub(crate) const REREAD: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// What is wrong with the file, beginning with its path.
-pub(super) fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     match std::fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),

@@ -414,6 +414,38 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
 }
 
 #[test]
+fn the_example_lists_the_secrets_that_can_be_in_files() {
+    let manual = include_str!("../../../.env.example");
+    // The first list is of those whose files are read again.
+    let lists = manual.split("# It reads the files of these only when it starts:");
+    let listed = lists.map(|part| {
+        let lines = part.lines().filter_map(|line| line.strip_prefix("#   "));
+        let mut names: Vec<_> = lines.flat_map(str::split_whitespace).collect();
+        names.sort_unstable();
+        names
+    });
+    let mut secrets = Config::secrets();
+    secrets.renewed.sort_unstable();
+    secrets.fixed.sort_unstable();
+
+    let listed: Vec<_> = listed.collect();
+
+    assert_eq!(listed, [secrets.renewed, secrets.fixed]);
+}
+
+#[test]
+fn a_key_in_a_file_may_change() {
+    let file = std::env::temp_dir().join(format!("genflow-key-{}", uuid::Uuid::new_v4()));
+    std::fs::write(&file, "key").unwrap();
+    let path = file.to_str().unwrap();
+    let of = |pair| Config::of(&[pair]).unwrap().worker.image.api_key.unwrap();
+
+    assert!(of(("IMAGE_API_KEY_FILE", path)).may_change());
+    assert!(!of(("IMAGE_API_KEY", "key")).may_change());
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn only_a_consumer_must_drain_within_the_session_timeout() {
     let long = Config::of(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
 

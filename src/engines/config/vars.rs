@@ -138,6 +138,13 @@ impl<'l> Vars<'l> {
             .filter(|value| !value.is_empty())
     }
 
+    /// Returns the names that begin with `prefix`: the lookup knows them as `{prefix}*`, separated by commas.
+    pub(super) fn names_with(&self, prefix: &str) -> Vec<String> {
+        let names = (self.lookup)(&format!("{prefix}*")).unwrap_or_default();
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    }
+
     pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
         self.optional(name).unwrap_or_else(|| default.to_owned())
     }
@@ -239,14 +246,17 @@ impl<'l> Vars<'l> {
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let given = self.read(name, "true or false", |text| {
+        self.optional_flag(name).unwrap_or(default)
+    }
+
+    pub(super) fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, "true or false", |text| {
             match text.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => Some(true),
                 "false" | "0" | "no" | "off" => Some(false),
                 _ => None,
             }
-        });
-        given.unwrap_or(default)
+        })
     }
 
     pub(super) fn duration(&mut self, name: &'static str, default: &str) -> Duration {
@@ -282,7 +292,7 @@ impl<'l> Vars<'l> {
 }
 
 /// Returns whether an HTTP header can contain a key.
-fn is_key(text: &str) -> bool {
+pub(super) fn is_key(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
 }
 
