@@ -55,7 +55,14 @@ pub(super) fn load(
 /// Returns whether a variable says how to reach a Temporal server that dev has not started. The `temporal` command uses such
 /// variables too, so they may be set for it.
 fn is_of_another_server(name: &str) -> bool {
-    let prefixes = ["ADDRESS", "API_KEY", "TLS", "CONFIG_FILE", "PROFILE", "GRPC_META_"];
+    let prefixes = [
+        "ADDRESS",
+        "API_KEY",
+        "TLS",
+        "CONFIG_FILE",
+        "PROFILE",
+        "GRPC_META_",
+    ];
     let rest = name.strip_prefix("TEMPORAL_");
     rest.is_some_and(|rest| prefixes.iter().any(|prefix| rest.starts_with(prefix)))
 }

@@ -34,7 +34,9 @@ fn with(certificate: &Certificate) -> Settings<'_> {
 async fn fault(space: &Space, address: &str, settings: &[(&'static str, &str)]) -> Option<String> {
     // `TEMPORAL_HOST` is set for the space; an empty value counts as not set.
     let server = [("TEMPORAL_HOST", ""), ("TEMPORAL_ADDRESS", address)];
-    let (code, printed) = space.run_with(&["list"], &[&server, settings].concat()).await;
+    let (code, printed) = space
+        .run_with(&["list"], &[&server, settings].concat())
+        .await;
     assert!(!printed.contains("needle"), "{printed}");
     (code != 0).then(|| {
         assert_eq!(code, 69, "{printed}");
@@ -132,7 +134,10 @@ async fn without_the_right_client_certificate_its_variable_is_reported() {
     assert_eq!(by(Some(&right)).await, None);
     assert_says(by(None).await, &[CERTIFICATE, KEY]);
     let foreign = other.sign("genflow", Validity::Valid);
-    assert_says(by(Some(&foreign)).await, &["client certificate", CERTIFICATE]);
+    assert_says(
+        by(Some(&foreign)).await,
+        &["client certificate", CERTIFICATE],
+    );
     let expired = ours.sign("genflow", Validity::Expired);
     let problem = "the client certificate has expired";
     assert_says(by(Some(&expired)).await, &[problem, CERTIFICATE]);
@@ -163,7 +168,10 @@ async fn a_refused_key_is_reported_by_each_command_and_role_and_not_shown() {
     let ca = (CA, text(&ca));
     let wrong = [("TEMPORAL_HOST", &*address), ca, (API_KEY, "needle")];
 
-    assert_eq!(fault(&space, &address, &[ca, (API_KEY, "right")]).await, None);
+    assert_eq!(
+        fault(&space, &address, &[ca, (API_KEY, "right")]).await,
+        None
+    );
     assert_says(fault(&space, &address, &[ca]).await, &[API_KEY]);
     assert_says(fault(&space, &address, &[ca, wrong[2]]).await, &[API_KEY]);
     for command in ["doctor", "setup"] {

@@ -8,7 +8,9 @@ use url::Url;
 
 use super::description::{self, Description};
 use super::vars::{RATES, Vars, is_rate, trusted};
-use crate::domain::{Credential, Fallback, MOST_FALLBACKS, Media, ProviderName, parse_http_url, shown};
+use crate::domain::{
+    Credential, Fallback, MOST_FALLBACKS, Media, ProviderName, parse_http_url, shown,
+};
 
 /// How a provider's API is spoken.
 #[derive(Clone, Debug)]

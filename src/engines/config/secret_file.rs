@@ -72,7 +72,10 @@ impl Followed {
             if let Err(problem) = &failed
                 && !reads.failed
             {
-                tracing::warn!("{} names {problem}; the last good value stays in use", self.variable);
+                tracing::warn!(
+                    "{} names {problem}; the last good value stays in use",
+                    self.variable
+                );
             }
             reads.failed = failed.is_err();
         }
@@ -86,7 +89,10 @@ impl Followed {
         }
         if *self.last_good.read() != value {
             *self.last_good.write() = value;
-            tracing::info!("{} names a file with a new value, which is used now", self.variable);
+            tracing::info!(
+                "{} names a file with a new value, which is used now",
+                self.variable
+            );
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ use reqwest::header::{HeaderName, HeaderValue};
 use temporalio_common::envconfig::ClientConfigProfile;
 use url::Url;
 
+pub use self::tls::{Identity, Tls};
 use super::is_loopback;
 use super::vars::{Vars, has_login, is_key, trusted, without_login};
-pub use self::tls::{Identity, Tls};
 use crate::domain::{Credential, Secret, parse_http_url};
 
 /// The Temporal server, the namespaces and the task queues.
@@ -105,7 +105,10 @@ fn metadata(vars: &mut Vars<'_>, profile: &ClientConfigProfile) -> BTreeMap<Stri
         let is_name = HeaderName::from_bytes(header.as_bytes()).is_ok();
         if !is_name || header.ends_with("-bin") || HeaderValue::from_str(value).is_err() {
             let expected = "expected a name of letters, digits and '_', and a value in ASCII";
-            vars.fault(METADATA, &format!("{header} is no header of text, {expected}"));
+            vars.fault(
+                METADATA,
+                &format!("{header} is no header of text, {expected}"),
+            );
         }
     }
     let secret = |(name, value)| (name, Secret::new(value));
@@ -198,7 +201,8 @@ fn check_encryption(
 ) {
     let is_safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
     if let Some(secret) = secret.filter(|_| !is_safe) {
-        let problem = format!("is http, which would send {secret} unencrypted, expected https://host:port");
+        let problem =
+            format!("is http, which would send {secret} unencrypted, expected https://host:port");
         vars.fault(address.variable, &problem);
     }
 }
@@ -265,7 +269,10 @@ mod tests {
     #[test]
     fn host_and_address_are_two_names_for_one_setting() {
         let url = |set: &[(&str, &str)]| Config::of(set).unwrap().temporal.url.to_string();
-        let (host, address) = (("TEMPORAL_HOST", "a.test:1"), ("TEMPORAL_ADDRESS", "a.test:1"));
+        let (host, address) = (
+            ("TEMPORAL_HOST", "a.test:1"),
+            ("TEMPORAL_ADDRESS", "a.test:1"),
+        );
 
         assert_eq!(url(&[host]), "http://a.test:1/");
         assert_eq!(url(&[address]), "http://a.test:1/");
@@ -281,7 +288,10 @@ mod tests {
             assert_eq!(temporal.tls.is_some(), temporal.url.scheme() == "https");
             temporal.tls.is_some()
         };
-        let (host, url) = (("TEMPORAL_HOST", "a.test:1"), ("TEMPORAL_HOST", "https://a.test:1"));
+        let (host, url) = (
+            ("TEMPORAL_HOST", "a.test:1"),
+            ("TEMPORAL_HOST", "https://a.test:1"),
+        );
         let named = ("TEMPORAL_TLS_SERVER_NAME", "b.test");
         let (on, off) = (("TEMPORAL_TLS", "true"), ("TEMPORAL_TLS", "false"));
 
@@ -296,14 +306,22 @@ mod tests {
 
     #[test]
     fn nothing_secret_goes_to_another_machine_without_tls() {
-        let profile = written("[profile.default]\naddress = \"a.test:1\"\napi_key = \"needle\"\n[profile.default.tls]\ndisabled = true\n");
+        let profile = written(
+            "[profile.default]\naddress = \"a.test:1\"\napi_key = \"needle\"\n[profile.default.tls]\ndisabled = true\n",
+        );
         let file = ("TEMPORAL_CONFIG_FILE", &*profile);
         let key = ("TEMPORAL_API_KEY", "needle");
         let off = ("TEMPORAL_TLS", "false");
         for (set, variable) in [
             (vec![file], "TEMPORAL_CONFIG_FILE"),
-            (vec![("TEMPORAL_ADDRESS", "http://a.test:1"), key], "TEMPORAL_ADDRESS"),
-            (vec![("TEMPORAL_HOST", "a.test:1"), key, off], "TEMPORAL_HOST"),
+            (
+                vec![("TEMPORAL_ADDRESS", "http://a.test:1"), key],
+                "TEMPORAL_ADDRESS",
+            ),
+            (
+                vec![("TEMPORAL_HOST", "a.test:1"), key, off],
+                "TEMPORAL_HOST",
+            ),
             (vec![("TEMPORAL_HOST", "b.test:1"), file], "TEMPORAL_HOST"),
             (
                 vec![
@@ -325,7 +343,10 @@ mod tests {
     #[test]
     fn a_faulty_profile_is_reported_without_its_text() {
         let names = |path: &str, profile| {
-            faults(&[("TEMPORAL_CONFIG_FILE", path), ("TEMPORAL_PROFILE", profile)])
+            faults(&[
+                ("TEMPORAL_CONFIG_FILE", path),
+                ("TEMPORAL_PROFILE", profile),
+            ])
         };
         let unknown = written("[profile.a]\n\nadress = \"needle\"\n");
         let broken = written("[profile.a]\napi_key = \"needle\n");

@@ -122,7 +122,8 @@ pub async fn wait_ready(
     let deadline = Instant::now() + patience;
     loop {
         // The time-out in the options covers only the connection, not the first call on it.
-        let attempt = tokio::time::timeout(CALL_TIMEOUT, connect(temporal, "genflow-setup".to_owned()));
+        let attempt =
+            tokio::time::timeout(CALL_TIMEOUT, connect(temporal, "genflow-setup".to_owned()));
         match attempt.await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(_)) | Err(_) if Instant::now() < deadline => {}

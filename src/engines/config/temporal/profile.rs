@@ -56,11 +56,14 @@ fn problem(error: &ConfigError, text: &[u8]) -> (&'static str, String) {
             let parsed = error.downcast_ref::<toml::de::Error>();
             let place = parsed.and_then(toml::de::Error::span);
             let before = place.and_then(|place| text.get(..place.start));
-            let line = before.map(|before| before.iter().filter(|byte| **byte == b'\n').count() + 1);
+            let line =
+                before.map(|before| before.iter().filter(|byte| **byte == b'\n').count() + 1);
             let place = line.map_or_else(|| "a line".to_owned(), |line| format!("line {line}"));
             (
                 FILE,
-                format!("names a faulty file: {place} is not one of a Temporal client configuration"),
+                format!(
+                    "names a faulty file: {place} is not one of a Temporal client configuration"
+                ),
             )
         }
     }

@@ -31,14 +31,25 @@ pub struct Identity {
     pub key: Secret<Vec<u8>>,
 }
 
-const CA: [&str; 2] = ["TEMPORAL_TLS_SERVER_CA_CERT_PATH", "TEMPORAL_TLS_SERVER_CA_CERT_DATA"];
-const CERTIFICATE: [&str; 2] = ["TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_CERT_DATA"];
-const KEY: [&str; 2] = ["TEMPORAL_TLS_CLIENT_KEY_PATH", "TEMPORAL_TLS_CLIENT_KEY_DATA"];
+const CA: [&str; 2] = [
+    "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+    "TEMPORAL_TLS_SERVER_CA_CERT_DATA",
+];
+const CERTIFICATE: [&str; 2] = [
+    "TEMPORAL_TLS_CLIENT_CERT_PATH",
+    "TEMPORAL_TLS_CLIENT_CERT_DATA",
+];
+const KEY: [&str; 2] = [
+    "TEMPORAL_TLS_CLIENT_KEY_PATH",
+    "TEMPORAL_TLS_CLIENT_KEY_DATA",
+];
 const ANY_NAME: &str = "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION";
 
 /// Returns whether TLS is switched on or off; `None`: the other settings decide.
 pub(super) fn asked(vars: &mut Vars<'_>, profile: Option<&ClientConfigTLS>) -> Option<bool> {
-    let of_profile = profile.and_then(|tls| tls.disabled).map(|disabled| !disabled);
+    let of_profile = profile
+        .and_then(|tls| tls.disabled)
+        .map(|disabled| !disabled);
     vars.optional_flag("TEMPORAL_TLS").or(of_profile)
 }
 
@@ -49,7 +60,9 @@ pub(super) fn read(vars: &mut Vars<'_>, profile: Option<ClientConfigTLS>) -> Opt
     let data = vars.optional(CA[1]);
     let ca = pem(vars, CA, data, profile.server_ca_cert);
     let identity = identity(vars, profile.client_cert, profile.client_key);
-    let server_name = vars.optional("TEMPORAL_TLS_SERVER_NAME").or(profile.server_name);
+    let server_name = vars
+        .optional("TEMPORAL_TLS_SERVER_NAME")
+        .or(profile.server_name);
     let any_name = vars.flag(ANY_NAME, profile.disable_host_verification);
     if let Some((variable, ca)) = &ca
         && certificates(ca).is_none()
@@ -82,11 +95,17 @@ fn identity(
         (Some(chain), Some(key)) => (chain, key),
         (None, None) => return None,
         (Some(_), None) => {
-            vars.fault(KEY[0], "is not set, expected the key of the client certificate");
+            vars.fault(
+                KEY[0],
+                "is not set, expected the key of the client certificate",
+            );
             return None;
         }
         (None, Some(_)) => {
-            vars.fault(CERTIFICATE[0], "is not set, expected the certificate of the client key");
+            vars.fault(
+                CERTIFICATE[0],
+                "is not set, expected the certificate of the client key",
+            );
             return None;
         }
     };
@@ -134,7 +153,10 @@ fn pem(
     match std::fs::read(&path) {
         Ok(data) => Some((variable, data)),
         Err(error) => {
-            vars.fault(variable, &format!("names {path}, which cannot be read: {error}"));
+            vars.fault(
+                variable,
+                &format!("names {path}, which cannot be read: {error}"),
+            );
             None
         }
     }

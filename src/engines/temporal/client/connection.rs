@@ -197,7 +197,10 @@ fn is_about_the_name(problem: &CertificateError) -> bool {
 }
 
 fn tls_problem(config: &config::Temporal, error: &rustls::Error) -> String {
-    let has_identity = config.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+    let has_identity = config
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.identity.is_some());
     match error {
         rustls::Error::InvalidCertificate(problem) => certificate_problem(problem),
         rustls::Error::InvalidMessage(_) => format!(
@@ -205,7 +208,8 @@ fn tls_problem(config: &config::Temporal, error: &rustls::Error) -> String {
              TEMPORAL_HOST"
         ),
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "the client certificate has expired; renew the one in TEMPORAL_TLS_CLIENT_CERT_PATH".to_owned()
+            "the client certificate has expired; renew the one in TEMPORAL_TLS_CLIENT_CERT_PATH"
+                .to_owned()
         }
         rustls::Error::AlertReceived(alert) if has_identity => format!(
             "it refuses the client certificate ({alert:?}); expected one of an authority that the server trusts in \
