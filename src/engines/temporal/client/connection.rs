@@ -109,12 +109,12 @@ impl ServerCertVerifier for AnyName {
         let verified =
             inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         // The name is checked last.
-        match verified {
-            Err(rustls::Error::InvalidCertificate(problem)) if is_about_the_name(&problem) => {
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
+        if let Err(rustls::Error::InvalidCertificate(problem)) = &verified
+            && is_about_the_name(problem)
+        {
+            return Ok(ServerCertVerified::assertion());
         }
+        verified
     }
 
     fn verify_tls12_signature(
@@ -142,16 +142,13 @@ impl ServerCertVerifier for AnyName {
 
 /// Says why the server cannot be used, and which variable to check.
 pub(crate) fn unusable(config: &config::Temporal, error: &ClientConnectError) -> String {
-    let cause = match error {
-        ClientConnectError::SystemInfoCallError(status) => match status.source() {
-            Some(cause) => cause,
-            None => return root_message(status),
-        },
-        ClientConnectError::InvalidHeaders(_) => {
-            return "TEMPORAL_GRPC_META_* has a name or a value that no header can have".to_owned();
-        }
-        error => error,
-    };
+    let mut cause: &(dyn StdError + 'static) = error;
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        let Some(source) = status.source() else {
+            return root_message(status);
+        };
+        cause = source;
+    }
     if let Some(problem) = find::<rustls::Error>(cause) {
         return tls_problem(config, problem);
     }
@@ -201,24 +198,27 @@ fn tls_problem(config: &config::Temporal, error: &rustls::Error) -> String {
         .tls
         .as_ref()
         .is_some_and(|tls| tls.identity.is_some());
-    match error {
-        rustls::Error::InvalidCertificate(problem) => certificate_problem(problem),
-        rustls::Error::InvalidMessage(_) => format!(
+    if let rustls::Error::InvalidCertificate(problem) = error {
+        certificate_problem(problem)
+    } else if let rustls::Error::InvalidMessage(_) = error {
+        format!(
             "it does not speak TLS at this port ({error}); for a server without TLS, set TEMPORAL_TLS=false or http:// in \
              TEMPORAL_HOST"
-        ),
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+        )
+    } else if let rustls::Error::AlertReceived(alert) = error {
+        if *alert == AlertDescription::CertificateExpired {
             "the client certificate has expired; renew the one in TEMPORAL_TLS_CLIENT_CERT_PATH"
                 .to_owned()
-        }
-        rustls::Error::AlertReceived(alert) if has_identity => format!(
-            "it refuses the client certificate ({alert:?}); expected one of an authority that the server trusts in \
-             TEMPORAL_TLS_CLIENT_CERT_PATH"
-        ),
-        rustls::Error::AlertReceived(alert) => {
+        } else if has_identity {
+            format!(
+                "it refuses the client certificate ({alert:?}); expected one of an authority that the server trusts in \
+                 TEMPORAL_TLS_CLIENT_CERT_PATH"
+            )
+        } else {
             format!("it ends the TLS handshake ({alert:?}); {WANTS_CERTIFICATE}")
         }
-        _ => error.to_string(),
+    } else {
+        error.to_string()
     }
 }
 

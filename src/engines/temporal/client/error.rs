@@ -105,11 +105,14 @@ pub(super) fn root_message(status: &Status) -> String {
 
 /// Returns what to check if the server refuses the caller, else nothing.
 pub(crate) fn key_advice(status: &Status) -> &'static str {
-    match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => {
-            " (expected TEMPORAL_API_KEY to be a valid key, or a client certificate, with access to the namespace)"
-        }
-        _ => "",
+    let is_refused = matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied
+    );
+    if is_refused {
+        " (expected TEMPORAL_API_KEY to be a valid key, or a client certificate, with access to the namespace)"
+    } else {
+        ""
     }
 }
 
