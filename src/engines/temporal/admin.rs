@@ -32,7 +32,7 @@ pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Why a namespace could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no Temporal server answers at {url}: {cause}")]
+    #[error("cannot use the Temporal server at {url}: {cause}")]
     Unreachable {
         url: String,
         /// The innermost cause: the client wraps it in several layers of debug text.
@@ -234,7 +234,7 @@ mod tests {
 
         let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();
 
-        let expected = "no Temporal server answers at http://127.0.0.1:1/: ";
+        let expected = "cannot use the Temporal server at http://127.0.0.1:1/: ";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!error.to_string().contains("ConnectError"), "{error}");
     }

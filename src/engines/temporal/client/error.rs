@@ -6,7 +6,7 @@ use temporalio_client::tonic::{self, Code, Status};
 /// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the Temporal server at {url} is unreachable: {cause}")]
+    #[error("the Temporal server at {url} cannot be used: {cause}")]
     Unreachable { url: String, cause: String },
     /// The call failed with this gRPC code, also if the connection was lost; [`Error::blame`] classifies it.
     #[error("the call to the Temporal server failed with {code:?}")]
