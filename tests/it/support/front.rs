@@ -1,5 +1,6 @@
 //! What is in front of a hosted Temporal server: it terminates TLS, and checks client certificates and API keys.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -53,6 +54,8 @@ impl Front {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        // Where localhost has two addresses, a client may use either.
+        let second = TcpListener::bind(("::1", port)).await.ok();
         let acceptor = TlsAcceptor::from(Arc::new(tls(certificate, clients)));
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -68,7 +71,10 @@ impl Front {
         let shared = seen.clone();
         let serving = tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    Some(accepted) = other(second.as_ref()) => accepted.unwrap(),
+                };
                 stream.set_nodelay(true).unwrap();
                 tokio::spawn(connection(acceptor.clone(), stream, shared.clone()));
             }
@@ -103,6 +109,10 @@ impl Drop for Front {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+async fn other(listener: Option<&TcpListener>) -> Option<std::io::Result<(TcpStream, SocketAddr)>> {
+    Some(listener?.accept().await)
 }
 
 fn tls(certificate: &Certificate, clients: Option<&Path>) -> ServerConfig {
