@@ -72,8 +72,14 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Returns the value of a variable; for a name with `*` at its end, the names that begin so, separated by commas.
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    let Some(prefix) = name.strip_suffix('*') else {
+        return std::env::var(name).ok();
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+    Some(names.join(","))
 }
 
 /// Checks that all settings are UTF-8: [`variable`] would take one that is not for one that is not set.

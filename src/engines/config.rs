@@ -15,6 +15,7 @@ mod models;
 mod notifier;
 mod provider;
 mod retries;
+pub(crate) mod secret_file;
 mod spending;
 mod store;
 mod temporal;
@@ -37,7 +38,7 @@ pub use self::provider::{Named, Own, Protocol, Provider};
 pub use self::retries::{Pauses, Retries};
 pub use self::spending::Spending;
 pub use self::store::S3;
-pub use self::temporal::Temporal;
+pub use self::temporal::{Identity, Temporal, Tls};
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
@@ -89,6 +90,14 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
+    /// Returns the names of the variables of secrets.
+    fn secrets() -> vars::SecretNames {
+        let nothing = |_: &str| None;
+        let mut vars = Vars::new(&nothing);
+        read(&mut vars);
+        vars.names().1
+    }
+
     /// Reads the settings from `variables`; if two have the same name, the last one counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
@@ -97,7 +106,8 @@ impl Config {
 }
 
 impl Config {
-    /// Reads all settings through `lookup`.
+    /// Reads all settings through `lookup`. For a name with `*` at its end, `lookup` returns the names of all variables that
+    /// begin so, separated by commas.
     ///
     /// # Errors
     /// All faults, one per line.
@@ -193,7 +203,7 @@ impl Config {
         let nothing = |_: &str| None;
         let mut vars = Vars::new(&nothing);
         read(&mut vars);
-        vars.names()
+        vars.names().0
     }
 }
 

@@ -29,6 +29,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -43,6 +44,7 @@ pub use self::models::Models;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
 use crate::domain::{Kind, ProviderName};
+use crate::engines::config::secret_file;
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
 use crate::engines::temporal::{admin as temporal_admin, client};
@@ -173,12 +175,27 @@ pub struct ApiKey {
         hide_env_values = true
     )]
     api_key: Option<String>,
+    /// File that contains the key
+    #[arg(long, value_name = "PATH", env = "GENFLOW_API_KEY_FILE")]
+    api_key_file: Option<String>,
 }
 
 impl ApiKey {
-    /// Returns the key; an empty variable counts as not set.
-    fn get(&self) -> Option<&str> {
-        self.api_key.as_deref().filter(|key| !key.is_empty())
+    /// Returns the key, or else the content of its file; an empty variable counts as not set.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is empty.
+    fn get(&self) -> Result<Option<String>, Error> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(key) = given(&self.api_key) {
+            return Ok(Some(key));
+        }
+        let Some(path) = given(&self.api_key_file) else {
+            return Ok(None);
+        };
+        let key = secret_file::read(Path::new(&path));
+        key.map(Some)
+            .map_err(|problem| Error::Usage(format!("the file of the API key is {problem}")))
     }
 }
 

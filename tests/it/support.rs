@@ -1,10 +1,12 @@
 //! Support for the tests: engines, a separate space for each test, processes, readers, receivers.
 
 pub(crate) mod broker;
+pub(crate) mod certificates;
 pub(crate) mod cutter;
 pub(crate) mod described;
 pub(crate) mod engines;
 pub(crate) mod events;
+pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod janitor;
 pub(crate) mod ledger;

@@ -1,5 +1,7 @@
 //! Tests defaults, faults, secrets, and `.env.example`.
 
+mod secrets;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -361,30 +363,6 @@ fn only_intake_checks_that_a_required_key_is_set() {
     assert_eq!(fault.variable, "API_KEYS");
     assert_eq!(with.intake.check_access(), Ok(()));
     assert!(!format!("{with:?}").contains("topsecret"));
-}
-
-#[test]
-fn a_secret_can_be_given_in_a_file() {
-    let file = std::env::temp_dir().join(format!("genflow-secret-{}", uuid::Uuid::new_v4()));
-    std::fs::write(&file, "in-a-file\n").unwrap();
-    let path = file.to_str().unwrap();
-    let problem = |variables: &[(&str, &str)]| Config::of(variables).unwrap_err().to_string();
-    let named = ("TEMPORAL_API_KEY_FILE", path);
-
-    let read = Config::of(&[named]).unwrap().temporal.api_key.unwrap();
-    let twice = problem(&[named, ("TEMPORAL_API_KEY", "needle")]);
-    std::fs::write(&file, "\n").unwrap();
-    let empty = problem(&[named]);
-    std::fs::remove_file(&file).unwrap();
-    let absent = problem(&[named]);
-
-    assert_eq!(read.expose(), "in-a-file");
-    assert_eq!(
-        twice,
-        "TEMPORAL_API_KEY: TEMPORAL_API_KEY_FILE is set as well as TEMPORAL_API_KEY, expected only one"
-    );
-    assert!(empty.contains("names the empty file"), "{empty}");
-    assert!(absent.contains("which cannot be read"), "{absent}");
 }
 
 #[test]

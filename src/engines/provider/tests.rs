@@ -1,6 +1,7 @@
 //! Tests what is known of a submit whose connection breaks, and where a key goes, against a server on bare sockets.
 
 mod described_apis;
+mod keys;
 mod lookups;
 mod schemas;
 

@@ -1,24 +1,28 @@
 //! Starts, describes and counts runs, and translates the server's answers.
 
+mod connection;
 mod error;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::digest;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, NamespacedClient as _,
-    Priority, TlsOptions, UntypedWorkflow, WorkflowCountOptions, WorkflowDescribeOptions,
-    WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy, WorkflowStartOptions,
+    Client, ClientOptions, Connection, NamespacedClient as _, Priority, UntypedWorkflow,
+    WorkflowCountOptions, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle,
+    WorkflowIdReusePolicy, WorkflowStartOptions,
 };
 use temporalio_common::data_converters::MultiArgs2;
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 use temporalio_common::search_attributes::SearchAttributeKey;
 use temporalio_common::{HasWorkflowDefinition, MemoValues};
+use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::connection::{connect, unusable};
 pub use self::error::{Blame, Error};
-pub(crate) use self::error::{answered, first_cause, status_message};
+pub(crate) use self::error::{answered, key_advice, status_message};
 use crate::contract::run::{BatchStart, Start};
 use crate::contract::search_attributes::{BACKSTOP, GEN_USER, attributes};
 use crate::domain::error_chain::causes;
@@ -33,6 +37,8 @@ use crate::workflows::generation::Generation;
 pub struct Temporal {
     client: Client,
     task_queue: String,
+    /// Gives the connection the present API key, if the key may change.
+    _renewal: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +56,6 @@ pub enum Started {
 /// The memo field that holds a batch's fingerprint: continue-as-new keeps the memo, but not the static details.
 const FINGERPRINT: &str = "fingerprint";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most attempts to start a workflow whose id is taken in one call and free in the next, because retention may end in
 /// between.
 pub(crate) const STARTS: u32 = 3;
@@ -67,21 +72,26 @@ impl Temporal {
             url: config.url.to_string(),
             cause,
         };
-        let connection = Connection::connect(options(config, identity()))
-            .await
-            .map_err(|error| unreachable(first_cause(&error)))?;
+        let connection = connect(config, identity()).await;
+        let connection = connection.map_err(|error| unreachable(unusable(config, &error)))?;
+        let renewal = connection::renewal(config, &connection);
         let options = ClientOptions::new(config.namespace.clone()).build();
         let client = Client::new(connection, options);
         let client = client.map_err(|error| unreachable(causes(&error)))?;
         Ok(Self {
             client,
             task_queue: config.task_queue.clone(),
+            _renewal: renewal.map(Arc::new),
         })
     }
 
-    /// Wraps the client of an activity.
+    /// Wraps the client of an activity. Its connection is the worker's, whose API key is renewed there.
     pub(crate) fn of(client: Client, task_queue: String) -> Self {
-        Self { client, task_queue }
+        Self {
+            client,
+            task_queue,
+            _renewal: None,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -290,20 +300,6 @@ pub(crate) fn comes_and_goes() -> Error {
 pub(crate) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
     let key = SearchAttributeKey::keyword(GEN_USER);
     described.search_attributes().get(&key)
-}
-
-/// Returns the connection options, with this client identity. The SDK uses TLS only if it has TLS options, whatever
-/// the URL's scheme.
-pub(crate) fn options(config: &config::Temporal, identity: String) -> ConnectionOptions {
-    let tls = (config.url.scheme() == "https").then(TlsOptions::default);
-    ConnectionOptions::new(config.url.clone())
-        .identity(identity)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
-        .maybe_tls_options(tls)
-        // The SDK's default, gzip, costs both sides more CPU than the few kilobytes of a call are worth.
-        .grpc_compression(GrpcCompression::None)
-        .build()
 }
 
 fn identity() -> String {

@@ -21,12 +21,13 @@ pub(super) struct RecordSender {
 
 impl RecordSender {
     pub(super) async fn open(config: &Config, key: &ApiKey) -> anyhow::Result<Self> {
+        let api_key = key.get()?;
         // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            api_key: key.get().map(str::to_owned),
+            api_key,
         })
     }
 

@@ -22,8 +22,7 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
                 "{}; namespace, search attributes and task queues were not checked",
                 causes(&error)
             );
-            let advice =
-                "start the server, or set TEMPORAL_HOST (and TEMPORAL_API_KEY for a hosted one)";
+            let advice = "start the server, or set TEMPORAL_HOST and what docs/operating/connecting.md lists for a hosted one";
             return (
                 vec![Finding::fail("Temporal", found).advise(advice)],
                 configured,
