@@ -108,10 +108,12 @@ async fn held_with_a_wrong_password(space: &Space) {
     let mut intake = Watched::start(space, "intake", &wrong);
     let request = image("held");
     space.send(&request).await;
-    intake.says("readyz", "registry").await;
-    let log = intake.process.output();
-    assert!(log.contains("SCHEMA_REGISTRY_PASSWORD"), "{log}");
-    assert!(!log.contains("other-needle"), "{log}");
+    intake.says("readyz", "SCHEMA_REGISTRY_PASSWORD").await;
+    let named = eventually("the log names the variable", async || {
+        let log = intake.process.output();
+        log.contains("SCHEMA_REGISTRY_PASSWORD").then_some(log)
+    });
+    assert!(!named.await.contains("other-needle"));
     intake.process.terminate().await;
 
     let _all = space.start(&["all"]);
@@ -174,11 +176,10 @@ async fn client_certificates_and_tokens_are_used_and_what_is_wrong_with_them_is_
     }
     let reader = token("readonly", 600);
     let setup = ["setup", "--replication", "1"];
-    let other_topic = [(TOKEN, &*reader), ("TOPIC_REQUESTS", "unknown")];
-    let (code, printed) = space.run_with(&setup, &other_topic).await;
+    let (code, printed) = space.run_with(&setup, &[(TOKEN, &reader)]).await;
     assert_eq!(code, 69, "{printed}");
     assert!(
-        printed.contains("forbids POST /subjects/unknown-value") && printed.contains(TOKEN),
+        printed.contains("forbids POST /subjects/") && printed.contains(TOKEN),
         "{printed}"
     );
     std::fs::remove_dir_all(&folder).unwrap();
