@@ -166,7 +166,7 @@ async fn client_certificates_and_tokens_are_used_and_what_is_wrong_with_them_is_
     let [expired, forged] = [token("admin", -600), format!("{valid}A")];
     for (token, variables) in [
         (&*expired, &[TOKEN][..]),
-        (&forged, &[TOKEN]),
+        (&*forged, &[TOKEN]),
         ("", &[TOKEN, "SCHEMA_REGISTRY_USER"]),
     ] {
         let report = doctor(&space, &[(TOKEN, token)]).await;
