@@ -130,12 +130,17 @@ impl Registry {
         if let Some(id) = self.ids.lock().get(&key) {
             return Ok(*id);
         }
-        let known = match self.look_up(subject, ours).await {
+        let found = self.look_up(subject, ours).await;
+        let is_missing = matches!(
+            found,
             Err(CallError::Answered {
                 status: StatusCode::NOT_FOUND,
                 ..
-            }) => self.register(subject, ours).await?,
-            known => known?,
+            })
+        );
+        let known = match is_missing {
+            true => self.register(subject, ours).await?,
+            false => found?,
         };
         let id = number(&known, "id").ok_or_else(odd)?;
         self.ids.lock().insert(key, id);
@@ -152,15 +157,21 @@ impl Registry {
         let path = ["subjects", subject, "versions"];
         let asked = json!({ "schema": ours.text });
         let registered = self.call(Method::POST, &path, Some(&asked)).await;
-        registered.map_err(|source| match source {
-            CallError::Answered {
-                status: StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY,
-                ..
-            } => Error::Refused {
-                subject: subject.to_owned(),
+        registered.map_err(|source| {
+            let is_refused = matches!(
                 source,
-            },
-            source => source.into(),
+                CallError::Answered {
+                    status: StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY,
+                    ..
+                }
+            );
+            match is_refused {
+                true => Error::Refused {
+                    subject: subject.to_owned(),
+                    source,
+                },
+                false => source.into(),
+            }
         })
     }
 

@@ -209,22 +209,37 @@ fn who(registry: &SchemaRegistry) -> &'static str {
 
 /// Finds out whether TLS prevented the answer.
 fn unanswered(registry: &SchemaRegistry, error: reqwest::Error) -> CallError {
-    let denied = match tls_error(&error) {
-        Some(rustls::Error::InvalidCertificate(invalid)) => of_certificate(invalid),
-        Some(rustls::Error::AlertReceived(alert)) if registry.tls.has_identity() => {
-            Denied::Identity(*alert)
+    match tls_denial(registry, &error) {
+        Some(denied) => denied.into(),
+        None => CallError::Unavailable(error.without_url()),
+    }
+}
+
+fn tls_denial(registry: &SchemaRegistry, error: &reqwest::Error) -> Option<Denied> {
+    let has_identity = registry.tls.has_identity();
+    if let Some(found) = tls_error(error) {
+        if let rustls::Error::InvalidCertificate(invalid) = found {
+            return Some(of_certificate(invalid));
         }
-        Some(rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::HandshakeFailure,
-        )) => Denied::NoIdentity,
-        Some(rustls::Error::InvalidMessage(_)) => Denied::NoTls,
-        _ if was_closed(registry, &error) && registry.tls.has_identity() => Denied::ClosedWith,
-        _ if was_closed(registry, &error) => Denied::ClosedWithout,
-        _ => return CallError::Unavailable(error.without_url()),
-    };
-    denied.into()
+        if let rustls::Error::InvalidMessage(_) = found {
+            return Some(Denied::NoTls);
+        }
+        if let rustls::Error::AlertReceived(alert) = found {
+            use AlertDescription::{BadCertificate, CertificateRequired, HandshakeFailure};
+            let is_missing = matches!(
+                alert,
+                CertificateRequired | BadCertificate | HandshakeFailure
+            );
+            let no_identity = is_missing.then_some(Denied::NoIdentity);
+            return has_identity
+                .then_some(Denied::Identity(*alert))
+                .or(no_identity);
+        }
+    }
+    was_closed(registry, error).then_some(match has_identity {
+        true => Denied::ClosedWith,
+        false => Denied::ClosedWithout,
+    })
 }
 
 /// Returns whether the server closed the connection after the handshake. With TLS 1.3 it judges the client certificate only
@@ -235,13 +250,17 @@ fn was_closed(registry: &SchemaRegistry, error: &reqwest::Error) -> bool {
 }
 
 fn of_certificate(invalid: &CertificateError) -> Denied {
-    match invalid {
-        CertificateError::UnknownIssuer => Denied::UnknownAuthority,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Denied::OtherHost
-        }
-        other => Denied::Certificate(other.clone()),
+    if matches!(invalid, CertificateError::UnknownIssuer) {
+        return Denied::UnknownAuthority;
     }
+    let is_other_host = matches!(
+        invalid,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    );
+    if is_other_host {
+        return Denied::OtherHost;
+    }
+    Denied::Certificate(invalid.clone())
 }
 
 /// Returns the error of TLS among the causes.
