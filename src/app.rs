@@ -105,7 +105,7 @@ struct ProcessParts {
 
 impl ProcessParts {
     fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
-        let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
+        let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
         let topics = config.kafka.topics.clone();
         let limits = config.intake.rate_limit.map(|limit| {

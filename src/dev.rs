@@ -296,7 +296,7 @@ fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
     for line in [
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
-        format!("  schema registry  {}", config.schema_registry_url.shown()),
+        format!("  schema registry  {}", config.schema_registry.url),
         format!(
             "  Temporal         {}{}",
             shown(&config.temporal.url),

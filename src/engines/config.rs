@@ -14,11 +14,13 @@ pub(crate) mod mail_server;
 mod models;
 mod notifier;
 mod provider;
+mod registry;
 mod retries;
 pub(crate) mod secret_file;
 mod spending;
 mod store;
 mod temporal;
+mod tls_files;
 mod vars;
 mod worker;
 
@@ -35,23 +37,24 @@ pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
 pub use self::provider::{Named, Own, Protocol, Provider};
+pub use self::registry::{Credentials, SchemaRegistry};
 pub use self::retries::{Pauses, Retries};
 pub use self::spending::Spending;
 pub use self::store::S3;
 pub use self::temporal::{Identity, Temporal, Tls};
+pub use self::tls_files::TlsFiles;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
 pub use self::worker::Worker;
 use crate::contract::seal::NotifyKey;
-use crate::domain::{Fallback, Media, Secret};
+use crate::domain::{Fallback, Media};
 
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub kafka: Kafka,
-    /// Base URL of the schema registry. A user name and password in it are sent as basic authentication.
-    pub schema_registry_url: Secret<Url>,
+    pub schema_registry: SchemaRegistry,
     pub temporal: Temporal,
     /// API keys, limits, and the settings that each run's input carries.
     pub intake: Intake,
@@ -152,14 +155,13 @@ impl Config {
     pub fn foreign_engines(&self) -> Vec<&'static str> {
         let mut brokers = self.kafka.brokers.split(',').map(|at| at.rsplit_once(':'));
         let local = |url: &Url| url.host_str().is_some_and(is_loopback);
-        let registry = self.schema_registry_url.expose();
         let engines = [
             // A broker without a port is reported as a fault of its own.
             (
                 "KAFKA_BROKERS",
                 brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
             ),
-            ("SCHEMA_REGISTRY_URL", local(registry)),
+            ("SCHEMA_REGISTRY_URL", local(&self.schema_registry.url)),
             ("TEMPORAL_HOST", local(&self.temporal.url)),
         ];
         let foreign = engines.into_iter().filter(|(_, is_local)| !is_local);
@@ -214,10 +216,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let named = provider::named(vars, mock_external_apis);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     let mut config = Config {
-        schema_registry_url: vars.secret_url(
-            "SCHEMA_REGISTRY_URL",
-            "http://127.0.0.1:8081/apis/ccompat/v7",
-        ),
+        schema_registry: registry::read(vars),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries, &named),
         worker: worker::read(vars, mock_external_apis, named, retries),

@@ -237,14 +237,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// Returns whether an error means that an engine does not answer, or refuses a call that every command needs.
 fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
-    use registry::LevelError;
     use temporal_admin::Error as Server;
 
     matches!(error.downcast_ref(), Some(admin::Error::Unreachable { .. }))
         || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
         || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. }))
-        || matches!(error.downcast_ref(), Some(registry::Error::Unavailable(_)))
-        || matches!(error.downcast_ref(), Some(LevelError::Unavailable(_)))
+        || matches!(error.downcast_ref(), Some(registry::Error::Call(_)))
         || matches!(
             error.downcast_ref(),
             Some(Server::Unreachable { .. } | Server::Late(_))

@@ -244,7 +244,7 @@ fn ports_are_published_on_loopback_once_and_where_the_defaults_look() {
     let (_, kafka) = defaults.kafka.brokers.rsplit_once(':').unwrap();
     assert_eq!(published[&kafka.parse::<u16>().unwrap()], "kafka");
     assert_eq!(
-        published[&defaults.schema_registry_url.expose().port().unwrap()],
+        published[&defaults.schema_registry.url.port().unwrap()],
         "registry"
     );
     assert_eq!(

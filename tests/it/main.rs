@@ -50,6 +50,7 @@ mod presets;
 mod providers;
 mod quick;
 mod records;
+mod registries;
 mod replay;
 mod retry;
 mod reuse;

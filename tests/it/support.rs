@@ -1,5 +1,7 @@
 //! Support for the tests: engines, a separate space for each test, processes, readers, receivers.
 
+pub(crate) mod apicurio;
+pub(crate) mod axonops;
 pub(crate) mod broker;
 pub(crate) mod certificates;
 pub(crate) mod cutter;
@@ -27,6 +29,7 @@ pub(crate) mod watched;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::space::Space;
@@ -34,6 +37,11 @@ pub(crate) use self::watched::Watched;
 
 /// A limit above the duration of any successful step; successful steps do not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// Returns the path of a certificate or key of the tests.
+pub(crate) fn tls(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls")).join(name)
+}
 
 /// Returns an address that no process listens on.
 pub(crate) fn nowhere() -> SocketAddr {

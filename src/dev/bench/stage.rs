@@ -81,7 +81,7 @@ impl Stages<'_> {
             .collect();
         let config = Config::load(|name| variables.get(name).cloned())?;
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink()).await?;
-        let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
+        let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Arc::new(Producer::new(&config.kafka, "bench")?);
         let topics = config.kafka.topics.clone();
         let subject = format!("{}-value", topics.requests);

@@ -216,7 +216,8 @@ fn secrets_are_not_shown() {
     let config = Config::of(&[
         ("VIDEO_API_KEY", "r8_topsecret"),
         slack,
-        ("SCHEMA_REGISTRY_URL", "https://key:topsecret@registry/"),
+        ("SCHEMA_REGISTRY_USER", "ann"),
+        ("SCHEMA_REGISTRY_PASSWORD", "topsecret"),
         ("KAFKA_OPTIONS", "sasl.username=a,sasl.password=topsecret"),
         ("SMTP_URL", "smtp://a:topsecret@mail.test"),
         ("VIDEO_API_BASE_URL", "https://a:topsecret@gateway.test/"),
@@ -236,6 +237,7 @@ fn faults_show_no_password() {
     for (variable, value) in [
         ("SCHEMA_REGISTRY_URL", "registry/a:needle@b"),
         ("SCHEMA_REGISTRY_URL", "https://needle:needle"),
+        ("SCHEMA_REGISTRY_URL", "https://a:needle@registry.test"),
         ("KAFKA_BROKERS", "a:needle@kafka"),
         ("KAFKA_OPTIONS", "needle"),
         ("KAFKA_OPTIONS", "plugin.library.paths=needle"),

@@ -186,16 +186,6 @@ impl<'l> Vars<'l> {
         })
     }
 
-    /// Reads a URL that may contain a user name and a password. Its faults do not show it.
-    pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
-        let given = self.secret(name);
-        let url = parse_http_url(given.as_deref().unwrap_or(default));
-        Secret::new(url.unwrap_or_else(|| {
-            self.fault(name, "is not an http or https URL");
-            trusted(Url::parse(default))
-        }))
-    }
-
     pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
         let url = self.read(name, "an http or https URL", parse_http_url);
         url.unwrap_or_else(|| trusted(Url::parse(default)))

@@ -26,7 +26,7 @@ impl RecordSender {
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
-            registry: Registry::new(&config.schema_registry_url)?,
+            registry: Registry::new(&config.schema_registry),
             api_key,
         })
     }
