@@ -13,8 +13,10 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
 use super::Headers;
+use super::connection::{Connection, STATISTICS};
 use crate::domain::RecordPosition;
 use crate::engines::config;
+use crate::engines::health::Health;
 
 /// Why a record was not acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +28,9 @@ pub enum Error {
     #[error("the brokers did not acknowledge a record for {topic}")]
     Refused {
         topic: String,
+        /// librdkafka's error, or why the brokers refuse the connection.
         #[source]
-        source: KafkaError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// librdkafka refused the settings.
     #[error("the Kafka producer cannot be created")]
@@ -50,7 +53,8 @@ pub struct Message<'a> {
 pub struct Producer {
     config: config::Kafka,
     name: &'static str,
-    client: Mutex<Option<Arc<FutureProducer>>>,
+    connection: Connection,
+    client: Mutex<Option<Arc<FutureProducer<Connection>>>>,
 }
 
 impl std::fmt::Debug for Producer {
@@ -72,9 +76,26 @@ impl Producer {
     /// # Errors
     /// [`Error::Client`] when librdkafka refuses the settings.
     pub fn new(config: &config::Kafka, name: &'static str) -> Result<Self, Error> {
+        Self::with(config, name, None)
+    }
+
+    /// Like [`Self::new`], for the roles of a process: `health` reports that the brokers refuse the connection.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_roles(config: &config::Kafka, health: &Arc<Health>) -> Result<Self, Error> {
+        Self::with(config, "producer", Some(health.clone()))
+    }
+
+    fn with(
+        config: &config::Kafka,
+        name: &'static str,
+        health: Option<Arc<Health>>,
+    ) -> Result<Self, Error> {
         let producer = Self {
             config: config.clone(),
             name,
+            connection: Connection::new(config, name, health),
             client: Mutex::default(),
         };
         producer.client()?;
@@ -118,21 +139,24 @@ impl Producer {
             }),
             Some(_) | None => Err(Error::Refused {
                 topic: topic.to_owned(),
-                source,
+                source: match self.connection.refusal() {
+                    Some(refusal) => refusal.into(),
+                    None => source.into(),
+                },
             }),
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer>>> {
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer<Connection>>>> {
         self.client.lock()
     }
 
-    fn client(&self) -> Result<Arc<FutureProducer>, Error> {
+    fn client(&self) -> Result<Arc<FutureProducer<Connection>>, Error> {
         let mut current = self.locked();
         if let Some(client) = current.as_ref() {
             return Ok(client.clone());
         }
-        let client: FutureProducer = super::client(&self.config, self.name)
+        let client: FutureProducer<Connection> = super::client(&self.config, self.name)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "2")
@@ -142,7 +166,11 @@ impl Producer {
                 "message.timeout.ms",
                 MESSAGE_TIMEOUT.as_millis().to_string(),
             )
-            .create()
+            .set(
+                "statistics.interval.ms",
+                STATISTICS.as_millis().to_string(),
+            )
+            .create_with_context(self.connection.clone())
             .map_err(Error::Client)?;
         Ok(current.insert(Arc::new(client)).clone())
     }

@@ -208,6 +208,7 @@ impl<H: Handler> PollLoop<H> {
             });
         }
         self.stumbles += 1;
+        self.group().connection().note_denied(&source);
         events::consumer_stumbled(topic, &source, self.stumbles);
         Ok(())
     }
