@@ -226,9 +226,11 @@ fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(
         error.downcast_ref(),
         Some(admin::Error::Unreachable { .. } | admin::Error::NotConnected(_))
-    )
-        || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
-        || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. } | tail::Error::NotConnected(_)))
+    ) || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(tail::Error::Unreachable { .. } | tail::Error::NotConnected(_))
+        )
         || matches!(error.downcast_ref(), Some(registry::Error::Unavailable(_)))
         || matches!(error.downcast_ref(), Some(LevelError::Unavailable(_)))
         || matches!(

@@ -57,7 +57,10 @@ fn without(mut settings: Vec<Set>, name: &str) -> Vec<Set> {
 }
 
 fn text(settings: &[Set]) -> Vec<(&str, &str)> {
-    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 /// Returns doctor's finding about the brokers.
@@ -87,12 +90,23 @@ async fn record_goes_round(space: &Space, settings: &[Set]) {
     let topic = &space.config.kafka.topics.requests;
     let mut reader = space.read(topic).await;
     let records = reader.all().await;
-    let key = records.last().and_then(|record| record.key.clone()).unwrap();
-    assert!(printed.contains(std::str::from_utf8(&key).unwrap()), "{printed}");
+    let key = records
+        .last()
+        .and_then(|record| record.key.clone())
+        .unwrap();
+    assert!(
+        printed.contains(std::str::from_utf8(&key).unwrap()),
+        "{printed}"
+    );
     let dlq = &space.config.kafka.topics.dlq;
-    space.produce(dlq, "key", Some(b"a letter"), Headers::new()).await;
+    space
+        .produce(dlq, "key", Some(b"a letter"), Headers::new())
+        .await;
     let (code, printed) = space.run_with(&["dlq", "list"], &text(settings)).await;
-    assert!(code == 0 && printed.contains("0/0"), "{settings:?}: {printed}");
+    assert!(
+        code == 0 && printed.contains("0/0"),
+        "{settings:?}: {printed}"
+    );
 }
 
 #[tokio::test]
@@ -114,8 +128,7 @@ async fn a_request_completes_by_tls_and_scram_and_every_client_of_a_role_logs_in
         assert!(!role.output().contains("refuses the connection"));
         assert!(!role.output().contains(&password_of(USER)));
     }
-    let report = crate::doctor::doctor(&space, &[]).await;
-    assert!(report.ok, "{report:?}");
+    space.succeed(&["doctor"]).await;
 }
 
 #[tokio::test]
@@ -131,14 +144,23 @@ async fn each_password_mechanism_works_and_a_wrong_login_is_reported_with_its_va
         let right = login(secured, mechanism, USER, password);
         assert_eq!(kafka(&space, &right).await.0, "ok", "{mechanism}");
         record_goes_round(&space, &right).await;
-        let plain = but(right.clone(), &[set("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"), set("KAFKA_BROKERS", &secured.sasl)]);
+        let plain = but(
+            right.clone(),
+            &[
+                set("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+                set("KAFKA_BROKERS", &secured.sasl),
+            ],
+        );
         let plain = without(plain, "KAFKA_SSL_CA_FILE");
         assert_eq!(kafka(&space, &plain).await.0, "ok", "{mechanism}");
 
         let wrong = but(right, &[set("KAFKA_SASL_PASSWORD", "needle,wrong")]);
         let (verdict, found) = kafka(&space, &wrong).await;
         assert_eq!(verdict, "fail", "{found}");
-        assert!(found.contains("refuse the login: check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"), "{found}");
+        assert!(
+            found.contains("refuse the login: check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"),
+            "{found}"
+        );
         assert!(!found.contains("needle"), "{found}");
     }
     // In a file, as secrets of a cluster come.
@@ -161,27 +183,78 @@ async fn wrong_settings_of_the_connection_are_reported_with_their_variable() {
         file("KAFKA_SSL_CA_FILE", &certificates.ca),
     ];
     let mutual = |pair: &crate::support::secured::Pair| {
-        but(tls.clone(), &[file("KAFKA_SSL_CERT_FILE", &pair.certificate), file("KAFKA_SSL_KEY_FILE", &pair.key)])
+        but(
+            tls.clone(),
+            &[
+                file("KAFKA_SSL_CERT_FILE", &pair.certificate),
+                file("KAFKA_SSL_KEY_FILE", &pair.key),
+            ],
+        )
     };
     let own = mutual(&certificates.client);
     assert_eq!(kafka(&space, &own).await.0, "ok");
     record_goes_round(&space, &own).await;
-    let locked = but(own.clone(), &[file("KAFKA_SSL_KEY_FILE", &certificates.locked_key), set("KAFKA_SSL_KEY_PASSWORD", KEY_PASSWORD)]);
+    let locked = but(
+        own.clone(),
+        &[
+            file("KAFKA_SSL_KEY_FILE", &certificates.locked_key),
+            set("KAFKA_SSL_KEY_PASSWORD", KEY_PASSWORD),
+        ],
+    );
     assert_eq!(kafka(&space, &locked).await.0, "ok");
 
     let (_, wrong_port) = secured.open.rsplit_once(':').unwrap();
     let plain_port = format!("127.0.0.1:{wrong_port}");
     for (what, settings, variable) in [
-        ("a wrong CA", but(right.clone(), &[file("KAFKA_SSL_CA_FILE", &certificates.foreign_ca)]), "check KAFKA_SSL_CA_FILE"),
-        ("no CA", without(right.clone(), "KAFKA_SSL_CA_FILE"), "check KAFKA_SSL_CA_FILE"),
-        ("TLS to a plain port", but(right.clone(), &[set("KAFKA_BROKERS", &plain_port)]), "check KAFKA_SECURITY_PROTOCOL"),
-        ("plain text to a TLS port", vec![set("KAFKA_BROKERS", &secured.sasl_tls)], "check KAFKA_SECURITY_PROTOCOL"),
-        ("no login where one is expected", vec![set("KAFKA_BROKERS", &secured.sasl)], "check KAFKA_SECURITY_PROTOCOL"),
-        ("a broker with an expired certificate", but(tls.clone(), &[set("KAFKA_BROKERS", &secured.expired)]), "has expired"),
+        (
+            "a wrong CA",
+            but(
+                right.clone(),
+                &[file("KAFKA_SSL_CA_FILE", &certificates.foreign_ca)],
+            ),
+            "check KAFKA_SSL_CA_FILE",
+        ),
+        (
+            "no CA",
+            without(right.clone(), "KAFKA_SSL_CA_FILE"),
+            "check KAFKA_SSL_CA_FILE",
+        ),
+        (
+            "TLS to a plain port",
+            but(right.clone(), &[set("KAFKA_BROKERS", &plain_port)]),
+            "check KAFKA_SECURITY_PROTOCOL",
+        ),
+        (
+            "plain text to a TLS port",
+            vec![set("KAFKA_BROKERS", &secured.sasl_tls)],
+            "check KAFKA_SECURITY_PROTOCOL",
+        ),
+        (
+            "no login where one is expected",
+            vec![set("KAFKA_BROKERS", &secured.sasl)],
+            "check KAFKA_SECURITY_PROTOCOL",
+        ),
+        (
+            "a broker with an expired certificate",
+            but(tls.clone(), &[set("KAFKA_BROKERS", &secured.expired)]),
+            "has expired",
+        ),
         ("no client certificate", tls.clone(), "KAFKA_SSL_CERT_FILE"),
-        ("an expired client certificate", mutual(&certificates.expired_client), "KAFKA_SSL_CERT_FILE"),
-        ("a certificate of another authority", mutual(&certificates.foreign_client), "KAFKA_SSL_CERT_FILE"),
-        ("a wrong password of the key", but(locked, &[set("KAFKA_SSL_KEY_PASSWORD", "needle")]), "ssl.key"),
+        (
+            "an expired client certificate",
+            mutual(&certificates.expired_client),
+            "KAFKA_SSL_CERT_FILE",
+        ),
+        (
+            "a certificate of another authority",
+            mutual(&certificates.foreign_client),
+            "KAFKA_SSL_CERT_FILE",
+        ),
+        (
+            "a wrong password of the key",
+            but(locked, &[set("KAFKA_SSL_KEY_PASSWORD", "needle")]),
+            "ssl.key",
+        ),
     ] {
         let (verdict, found) = kafka(&space, &settings).await;
         assert_eq!(verdict, "fail", "{what}: {found}");
@@ -196,7 +269,10 @@ async fn a_role_and_setup_and_submit_report_a_wrong_password_at_their_start() {
     let space = open_space(secured).await;
     let wrong = login(secured, "SCRAM-SHA-512", USER, "wrong");
     let sentence = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD";
-    for command in [&["setup", "--replication", "1"][..], &["submit", "image", "a fox"]] {
+    for command in [
+        &["setup", "--replication", "1"][..],
+        &["submit", "image", "a fox"],
+    ] {
         let (code, printed) = space.run_with(command, &text(&wrong)).await;
         assert_eq!(code, 69, "{command:?}: {printed}");
         assert!(printed.contains(sentence), "{command:?}: {printed}");

@@ -167,7 +167,10 @@ impl ClientContext for Connection {
     /// Called when the client starts, and again after four fifths of a token's life, or 10 s after an error.
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let Some(tokens) = &self.0.tokens else {
-            return Err("OAUTHBEARER needs KAFKA_SASL_MECHANISM=OAUTHBEARER instead of KAFKA_OPTIONS".into());
+            return Err(
+                "OAUTHBEARER needs KAFKA_SASL_MECHANISM=OAUTHBEARER instead of KAFKA_OPTIONS"
+                    .into(),
+            );
         };
         let fetched = without_stalling(|| tokens.fetch_blocking());
         match &fetched {

@@ -166,10 +166,7 @@ impl Producer {
                 "message.timeout.ms",
                 MESSAGE_TIMEOUT.as_millis().to_string(),
             )
-            .set(
-                "statistics.interval.ms",
-                STATISTICS.as_millis().to_string(),
-            )
+            .set("statistics.interval.ms", STATISTICS.as_millis().to_string())
             .create_with_context(self.connection.clone())
             .map_err(Error::Client)?;
         Ok(current.insert(Arc::new(client)).clone())

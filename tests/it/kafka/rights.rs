@@ -1,8 +1,9 @@
 //! The table of ACLs in `docs/operating`: with exactly its lines the whole path works, and without any one of them the role
 //! or command says what is denied, and a role goes on when it is allowed again.
 
+mod table;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use genflow::domain::{EventType, Request, Targets};
 use genflow::engines::kafka::Headers;
@@ -10,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use self::table::{Line, TOPICS, table};
 use super::{Set, open_space, scram, text};
 use crate::support::ledger::types;
 use crate::support::process::Process;
@@ -18,78 +20,6 @@ use crate::support::requests::image;
 use crate::support::secured::acl::{Acl, Operation, Resource, allow, forbid};
 use crate::support::secured::{Secured, secured};
 use crate::support::{Space, eventually};
-
-/// A line of the table.
-#[derive(Clone, Debug)]
-struct Line {
-    /// The role or command, as the table has it.
-    who: String,
-    /// The resource by its default name.
-    resource: String,
-    acls: Vec<Acl>,
-}
-
-/// The variables of the topics, with their default names.
-const TOPICS: [(&str, &str); 7] = [
-    ("TOPIC_REQUESTS", "gen.requests"),
-    ("TOPIC_COMMANDS", "gen.commands"),
-    ("TOPIC_EVENTS", "gen.events"),
-    ("TOPIC_RESULTS", "gen.results"),
-    ("TOPIC_REQUESTS_DLQ", "gen.requests.dlq"),
-    ("TOPIC_NOTIFICATIONS", "gen.notifications"),
-    ("TOPIC_NOTIFICATIONS_DLQ", "gen.notifications.dlq"),
-];
-
-/// Reads the table, for the topics and groups of `space`.
-fn table(space: &Space) -> Vec<Line> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating/README.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let (_, section) = page.split_once("## What Kafka has to allow").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
-    let lines: Vec<_> = rows.map(|row| line(space, row)).collect();
-    assert!(lines.len() > 25, "the table of the page has another form");
-    lines
-}
-
-fn line(space: &Space, row: &str) -> Line {
-    let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-    let [who, operation, resource] = cells[..] else {
-        panic!("{row}");
-    };
-    let who = who.trim_matches('`').split("`,").next().unwrap().trim_matches('`').to_owned();
-    let operation = match operation {
-        "Read" => Operation::Read,
-        "Write" => Operation::Write,
-        "Create" => Operation::Create,
-        "Alter" => Operation::Alter,
-        "Describe" => Operation::Describe,
-        "DescribeConfigs" => Operation::DescribeConfigs,
-        other => panic!("{other} in {row}"),
-    };
-    let (kind, name) = resource.split_once(" `").unwrap_or((resource, ""));
-    let name = name.trim_end_matches('`');
-    let ours = |name: &str| {
-        let (variable, _) = TOPICS.iter().find(|(_, known)| *known == name).unwrap();
-        space.variables[*variable].clone()
-    };
-    let resources = match kind {
-        "topic" => vec![Resource::Topic(ours(name))],
-        "group" => vec![Resource::Group(name.replace("genflow-", &format!("{}-", space.name())))],
-        "every topic" => TOPICS.map(|(_, name)| Resource::Topic(ours(name))).to_vec(),
-        other => panic!("{other} in {row}"),
-    };
-    let acls = resources.into_iter().map(|resource| Acl {
-        principal: principal(&who).to_owned(),
-        operation,
-        resource,
-    });
-    Line {
-        acls: acls.collect(),
-        resource: if name.is_empty() { kind } else { name }.to_owned(),
-        who,
-    }
-}
 
 /// Returns the user of the test for a role or command.
 fn principal(who: &str) -> &str {
@@ -147,7 +77,10 @@ struct Roles<'s> {
 impl<'s> Roles<'s> {
     async fn start(secured: &Secured, space: &'s Space) -> Self {
         let start = |role: &'static str| {
-            (role, space.start_with(&[role], &text(&scram(secured, role))))
+            (
+                role,
+                space.start_with(&[role], &text(&scram(secured, role))),
+            )
         };
         Self {
             space,
@@ -194,7 +127,8 @@ impl<'s> Roles<'s> {
         eventually(&format!("{line:?} is missed"), async || {
             let output = process.output();
             let mut new = output[before..].lines();
-            new.any(|said| said.contains("uthorization") && said.contains(&topic)).then_some(())
+            new.any(|said| said.contains("uthorization") && said.contains(&topic))
+                .then_some(())
         })
         .await;
     }
@@ -221,14 +155,22 @@ async fn the_roles_run_with_the_rights_of_the_table_and_say_so_without_any_one_o
 
         if let Some(request) = request {
             let events = space.story(request.id.as_str()).await;
-            assert_eq!(types(&events).last(), Some(&EventType::Completed), "{line:?}");
+            assert_eq!(
+                types(&events).last(),
+                Some(&EventType::Completed),
+                "{line:?}"
+            );
         }
         let topics = &space.config.kafka.topics;
         space.caught_up("intake", &topics.requests).await;
         space.caught_up("commands", &topics.commands).await;
         space.caught_up("notifier", &topics.events).await;
     }
-    let letters = space.read(&space.config.kafka.topics.notifications_dlq).await.all().await;
+    let letters = space
+        .read(&space.config.kafka.topics.notifications_dlq)
+        .await
+        .all()
+        .await;
     assert_eq!(letters.len(), 1, "of the receiver that is gone");
 }
 
@@ -244,24 +186,53 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
     space.story(request.id.as_str()).await;
     let topics = &space.config.kafka.topics;
     let letter = |origin: &str| -> Headers {
-        let headers = [("dlq.reason", "undecodable"), ("dlq.original.topic", origin), ("dlq.original.partition", "0"), ("dlq.original.offset", "0")];
-        headers.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec()))).to_vec()
+        let headers = [
+            ("dlq.reason", "undecodable"),
+            ("dlq.original.topic", origin),
+            ("dlq.original.partition", "0"),
+            ("dlq.original.offset", "0"),
+        ];
+        headers
+            .map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec())))
+            .to_vec()
     };
-    space.produce(&topics.dlq, "of-requests", Some(b"x"), letter(&topics.requests)).await;
-    space.produce(&topics.dlq, "of-commands", Some(b"x"), letter(&topics.commands)).await;
-    space.produce(&topics.notifications_dlq, "of-events", Some(b"x"), letter(&topics.events)).await;
+    space
+        .produce(
+            &topics.dlq,
+            "of-requests",
+            Some(b"x"),
+            letter(&topics.requests),
+        )
+        .await;
+    space
+        .produce(
+            &topics.dlq,
+            "of-commands",
+            Some(b"x"),
+            letter(&topics.commands),
+        )
+        .await;
+    space
+        .produce(
+            &topics.notifications_dlq,
+            "of-events",
+            Some(b"x"),
+            letter(&topics.events),
+        )
+        .await;
 
     for line in rights.of(&["sender", "watcher", "costs", "letters", "setup", "doctor"]) {
-        let arguments = arguments(&line, request.id.as_str());
         let mut settings: Vec<Set> = scram(secured, principal(&line.who));
         let line = match line.who.as_str() {
             // Topics that have too few partitions.
             "setup --grow" => {
-                settings.extend(small.iter().cloned());
-                grown(&line, &small, &rights)
+                let small = of_line(&line, &small);
+                settings.push(small.clone());
+                for_topic(line, small)
             }
             _ => line,
         };
+        let arguments = arguments(&line, request.id.as_str());
         rights.remove(&line);
         let (code, printed) = space.run_with(&arguments, &text(&settings)).await;
         let resource = match &line.acls[0].resource {
@@ -302,31 +273,56 @@ fn arguments<'a>(line: &'a Line, request: &'a str) -> Vec<&'a str> {
 
 /// Creates input topics with one partition, and returns their settings; setup may do with them what it may with the others.
 async fn small_topics(secured: &Secured, space: &Space) -> Vec<Set> {
-    let names = [("TOPIC_REQUESTS", "requests"), ("TOPIC_COMMANDS", "commands")];
+    let names = [
+        ("TOPIC_REQUESTS", "requests"),
+        ("TOPIC_COMMANDS", "commands"),
+    ];
     let names = names.map(|(variable, name)| (variable, format!("{}.small.{name}", space.name())));
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", &secured.open)
         .create()
         .unwrap();
-    let topics = names.each_ref().map(|(_, name)| NewTopic::new(name, 1, TopicReplication::Fixed(1)));
-    let made = admin.create_topics(&topics, &AdminOptions::new()).await.unwrap();
+    let topics = names
+        .each_ref()
+        .map(|(_, name)| NewTopic::new(name, 1, TopicReplication::Fixed(1)));
+    let made = admin
+        .create_topics(&topics, &AdminOptions::new())
+        .await
+        .unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     for (_, name) in &names {
-        for operation in [Operation::Create, Operation::Describe, Operation::DescribeConfigs, Operation::Alter] {
+        for operation in [
+            Operation::Create,
+            Operation::Describe,
+            Operation::DescribeConfigs,
+            Operation::Alter,
+        ] {
             let resource = Resource::Topic(name.clone());
             let principal = "setup".to_owned();
-            allow(&secured.open, &Acl { principal, operation, resource });
+            allow(
+                &secured.open,
+                &Acl {
+                    principal,
+                    operation,
+                    resource,
+                },
+            );
         }
     }
     names.to_vec()
 }
 
-/// Returns the line for the small topic in the place of the other.
-fn grown(line: &Line, small: &[Set], rights: &Rights<'_>) -> Line {
-    let (variable, _) = TOPICS.iter().find(|(_, name)| *name == line.resource).unwrap();
-    let (_, topic) = small.iter().find(|(name, _)| name == variable).unwrap();
-    assert!(rights.lines.iter().any(|known| known.who == line.who));
-    let mut line = line.clone();
+/// Returns the setting of the small topic that takes the place of the line's topic.
+fn of_line<'a>(line: &Line, small: &'a [Set]) -> &'a Set {
+    let (variable, _) = TOPICS
+        .iter()
+        .find(|(_, name)| *name == line.resource)
+        .unwrap();
+    small.iter().find(|(name, _)| name == variable).unwrap()
+}
+
+/// Returns the line for another topic.
+fn for_topic(mut line: Line, (_, topic): &Set) -> Line {
     line.acls[0].resource = Resource::Topic(topic.clone());
     line
 }

@@ -75,8 +75,8 @@ async fn start() -> Secured {
     // Another broker shows the command and the settings; its engines stop with it.
     let mut plain = Broker::beside(engines).await;
     plain.dies().await;
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("secured-{}", std::process::id()));
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("secured-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let secured = Secured {
         open: nowhere().to_string(),
@@ -105,9 +105,24 @@ async fn start() -> Secured {
 impl Secured {
     /// Changes the settings of a plain broker.
     fn properties(&self, plain: &str, folder: &Path) -> String {
-        let replaced = ["listeners=", "listener.security.protocol.map=", "log.dirs=", "inter.broker."];
-        let kept = plain.lines().filter(|line| !replaced.iter().any(|name| line.starts_with(name)));
-        let Self { open, sasl_tls, sasl, mutual, expired, certificates, key } = self;
+        let replaced = [
+            "listeners=",
+            "listener.security.protocol.map=",
+            "log.dirs=",
+            "inter.broker.",
+        ];
+        let kept = plain
+            .lines()
+            .filter(|line| !replaced.iter().any(|name| line.starts_with(name)));
+        let Self {
+            open,
+            sasl_tls,
+            sasl,
+            mutual,
+            expired,
+            certificates,
+            key,
+        } = self;
         let mut all: Vec<String> = kept.map(str::to_owned).collect();
         all.push(format!(
             "listeners=OPEN://{open},LOCKED://{sasl_tls},PLAINSASL://{sasl},MUTUAL://{mutual},OLD://{expired},CONTROLLER://127.0.0.1:0"
@@ -115,14 +130,32 @@ impl Secured {
         all.push("listener.security.protocol.map=OPEN:PLAINTEXT,LOCKED:SASL_SSL,PLAINSASL:SASL_PLAINTEXT,MUTUAL:SSL,OLD:SSL,CONTROLLER:PLAINTEXT".to_owned());
         all.push("inter.broker.listener.name=OPEN".to_owned());
         all.push(format!("log.dirs={}", folder.join("data").display()));
-        all.push("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned());
-        all.push(format!("super.users=User:ANONYMOUS;User:{USER};User:CN=genflow;User:{}", tokens::CLIENT));
+        all.push(
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+                .to_owned(),
+        );
+        all.push(format!(
+            "super.users=User:ANONYMOUS;User:{USER};User:CN=genflow;User:{}",
+            tokens::CLIENT
+        ));
         all.push("ssl.keystore.type=PEM".to_owned());
         all.push("ssl.truststore.type=PEM".to_owned());
-        all.push(format!("ssl.keystore.location={}", certificates.server_store.display()));
-        all.push(format!("ssl.truststore.location={}", certificates.ca.display()));
+        all.push(format!(
+            "ssl.keystore.location={}",
+            certificates.server_store.display()
+        ));
+        all.push(format!(
+            "ssl.truststore.location={}",
+            certificates.ca.display()
+        ));
         all.push("listener.name.mutual.ssl.client.auth=required".to_owned());
-        for (name, value) in [("keystore.type", "PEM".to_owned()), ("keystore.location", certificates.expired_store.display().to_string())] {
+        for (name, value) in [
+            ("keystore.type", "PEM".to_owned()),
+            (
+                "keystore.location",
+                certificates.expired_store.display().to_string(),
+            ),
+        ] {
             all.push(format!("listener.name.old.ssl.{name}={value}"));
         }
         for listener in ["locked", "plainsasl"] {
@@ -134,21 +167,41 @@ impl Secured {
 
 fn sasl_settings(listener: &str, jwks: &Path) -> Vec<String> {
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
-    let plain = format!("org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";");
+    let plain = format!(
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
+    );
     let bearer = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
     let settings = [
-        ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned()),
+        (
+            "sasl.enabled.mechanisms",
+            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
+        ),
         ("scram-sha-256.sasl.jaas.config", scram.to_owned()),
         ("scram-sha-512.sasl.jaas.config", scram.to_owned()),
         ("plain.sasl.jaas.config", plain),
         ("oauthbearer.sasl.jaas.config", bearer.to_owned()),
-        ("oauthbearer.sasl.server.callback.handler.class", "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler".to_owned()),
-        ("oauthbearer.sasl.oauthbearer.jwks.endpoint.url", url_of(jwks)),
-        ("oauthbearer.sasl.oauthbearer.expected.audience", tokens::AUDIENCE.to_owned()),
-        ("oauthbearer.sasl.oauthbearer.expected.issuer", tokens::ISSUER.to_owned()),
+        (
+            "oauthbearer.sasl.server.callback.handler.class",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+                .to_owned(),
+        ),
+        (
+            "oauthbearer.sasl.oauthbearer.jwks.endpoint.url",
+            url_of(jwks),
+        ),
+        (
+            "oauthbearer.sasl.oauthbearer.expected.audience",
+            tokens::AUDIENCE.to_owned(),
+        ),
+        (
+            "oauthbearer.sasl.oauthbearer.expected.issuer",
+            tokens::ISSUER.to_owned(),
+        ),
     ];
     let lines = settings.into_iter();
-    lines.map(|(name, value)| format!("listener.name.{listener}.{name}={value}")).collect()
+    lines
+        .map(|(name, value)| format!("listener.name.{listener}.{name}={value}"))
+        .collect()
 }
 
 fn url_of(file: &Path) -> String {
@@ -171,17 +224,28 @@ fn format(command: &[OsString], properties: &Path, folder: &Path) {
     let words = java(command, folder);
     let mut format = Command::new(&words[0]);
     format.args(&words[1..]);
-    format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg"]);
+    format.args([
+        "kafka.tools.StorageTool",
+        "format",
+        "--standalone",
+        "-t",
+        "MkU3OEVBNTcwNTJENDM2Qg",
+    ]);
     format.arg("-c").arg(properties);
     let own = PRINCIPALS.map(|name| ("SCRAM-SHA-512", name, password_of(name)));
-    let user = ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(|mechanism| (mechanism, USER, password_of(USER)));
+    let user =
+        ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(|mechanism| (mechanism, USER, password_of(USER)));
     for (mechanism, name, password) in own.into_iter().chain(user) {
         format.arg("--add-scram");
         format.arg(format!("{mechanism}=[name={name},password={password}]"));
     }
     let done = format.current_dir(folder).output().unwrap();
     let printed = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{printed}{}", String::from_utf8_lossy(&done.stdout));
+    assert!(
+        done.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&done.stdout)
+    );
 }
 
 /// Starts the broker; the guard ends it with this thread.

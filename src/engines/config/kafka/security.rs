@@ -160,7 +160,9 @@ pub(super) fn read(vars: &mut Vars<'_>, foreign: bool) -> (KafkaSecurity, bool) 
         (true, Some(Mechanism::OAuthBearer)) => given.token_login(vars),
         (true, None) => {
             if !vars.has_fault(MECHANISM) {
-                let problem = format!("is empty, expected {MECHANISMS}, since KAFKA_SECURITY_PROTOCOL asks for SASL");
+                let problem = format!(
+                    "is empty, expected {MECHANISMS}, since KAFKA_SECURITY_PROTOCOL asks for SASL"
+                );
                 vars.fault(MECHANISM, &problem);
             }
             None
@@ -274,7 +276,10 @@ impl Given {
                 key_password: self.key_password.clone(),
             }),
             (Some(_), None) => {
-                vars.fault(KEY_FILE, "is empty, expected the file of the key that belongs to KAFKA_SSL_CERT_FILE");
+                vars.fault(
+                    KEY_FILE,
+                    "is empty, expected the file of the key that belongs to KAFKA_SSL_CERT_FILE",
+                );
                 None
             }
             (None, Some(_)) => {
@@ -324,9 +329,8 @@ fn refuse_plain_secret(vars: &mut Vars<'_>, login: Option<&KafkaLogin>) {
         None => None,
     };
     if let Some(sent) = sent {
-        let problem = format!(
-            "would send {sent}, unencrypted to another machine; expected SASL_SSL"
-        );
+        let problem =
+            format!("would send {sent}, unencrypted to another machine; expected SASL_SSL");
         vars.fault(PROTOCOL, &problem);
     }
 }

@@ -87,7 +87,9 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<usize, Error>
         Ok(found.map_or(0, |group| group.members().len()))
     };
     let unreachable = |source| Error::unreachable(kafka.brokers.clone(), source);
-    Lookup::of_group(kafka, group)?.ask(count, unreachable).await
+    Lookup::of_group(kafka, group)?
+        .ask(count, unreachable)
+        .await
 }
 
 /// Counts the records of `topic` that `group` has not committed; a partition without a commit counts from its start.

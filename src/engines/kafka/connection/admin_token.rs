@@ -16,8 +16,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Refusal;
 
-const NOT_USABLE: &str =
-    "the token of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL is not usable: check that this is a token endpoint";
+const NOT_USABLE: &str = "the token of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL is not usable: check that this is a token endpoint";
 
 /// Sets the token of `client`, which uses it for its next connection.
 ///
@@ -47,5 +46,9 @@ pub(super) fn set<C: ClientContext>(client: &Client<C>, token: &OAuthToken) -> R
     }
     // SAFETY: the buffer was zeroed, and its last byte is still zero.
     let reason = unsafe { CStr::from_ptr(reason.as_ptr()) };
-    Err(Refusal::no_token(NOT_USABLE, reason.to_string_lossy(), false))
+    Err(Refusal::no_token(
+        NOT_USABLE,
+        reason.to_string_lossy(),
+        false,
+    ))
 }

@@ -32,7 +32,10 @@ const MEANINGS: [(&str, Meaning); 14] = [
     ("OAUTHBEARER", Meaning::Login),
     ("certificate has expired", Meaning::BrokerExpired),
     ("certificate verify failed", Meaning::Authority),
-    ("broker certificate could not be verified", Meaning::Authority),
+    (
+        "broker certificate could not be verified",
+        Meaning::Authority,
+    ),
     // Alerts of TLS: the broker does not accept our certificate, or wants one.
     ("certificate required", Meaning::ClientCertificate),
     ("alert", Meaning::ClientCertificate),
@@ -100,7 +103,9 @@ impl Refusal {
         let (_, meaning) = meanings.find(|(part, _)| line.contains(part))?;
         // The line begins with the client's and the broker's names, and ends with how long the state lasted.
         let detail = line.rsplit_once("]: ").map_or(line, |(_, rest)| rest);
-        let detail = detail.rsplit_once(" (after ").map_or(detail, |(rest, _)| rest);
+        let detail = detail
+            .rsplit_once(" (after ")
+            .map_or(detail, |(rest, _)| rest);
         Some(Self {
             sentence: meaning.sentence(by_token).to_owned(),
             detail: detail.to_owned(),
@@ -127,5 +132,34 @@ impl Refusal {
             is_passing,
             is_for_token: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_does_not_answer_refuses_nothing() {
+        let line = "[thrd:127.0.0.1:1/bootstrap]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)";
+
+        assert_eq!(Refusal::of(line, false), None);
+    }
+
+    #[test]
+    fn the_detail_is_what_the_broker_said() {
+        let line = "[thrd:sasl_ssl://127.0.0.1:1/bootstrap]: sasl_ssl://127.0.0.1:1/bootstrap: SASL authentication error: no such user (after 5ms in state AUTH_REQ, 4 identical error(s) suppressed)";
+
+        let refusal = Refusal::of(line, false).unwrap();
+
+        assert_eq!(
+            refusal.to_string(),
+            "the brokers refuse the login: check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (sasl_ssl://127.0.0.1:1/bootstrap: SASL authentication error: no such user)"
+        );
+        let by_token = Refusal::of(line, true).unwrap().to_string();
+        assert!(
+            by_token.contains("KAFKA_SASL_OAUTHBEARER_CLIENT_ID"),
+            "{by_token}"
+        );
     }
 }

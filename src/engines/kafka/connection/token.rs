@@ -25,10 +25,10 @@ const LARGEST: usize = 256 * 1024;
 /// How long a token lives whose server does not say so: RFC 6749 asks for the time, but does not require it.
 const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 
-const AWAY: &str =
-    "the token server does not answer: check KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, and the server";
+const AWAY: &str = "the token server does not answer: check KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, and the server";
 const REFUSES: &str = "the token server refuses genflow: check KAFKA_SASL_OAUTHBEARER_CLIENT_ID, KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET and KAFKA_SASL_OAUTHBEARER_SCOPE";
-const NO_SERVER: &str = "no token server answers there: check KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL";
+const NO_SERVER: &str =
+    "no token server answers there: check KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL";
 const EXPIRED: &str = "the token server of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL gives tokens that have expired: check its clock and this machine's";
 
 /// The token server, and our identity there.
@@ -79,8 +79,9 @@ impl TokenServer {
         if !status.is_success() {
             return Err(refused(status, &body));
         }
-        let granted: Granted = serde_json::from_slice(&body)
-            .map_err(|_| Refusal::no_token(NO_SERVER, "the answer is not a token response", false))?;
+        let granted: Granted = serde_json::from_slice(&body).map_err(|_| {
+            Refusal::no_token(NO_SERVER, "the answer is not a token response", false)
+        })?;
         let now = SystemTime::now();
         let Some(until) = granted.lives_until(now) else {
             return Err(Refusal::no_token(EXPIRED, "exp is in the past", false));
@@ -106,7 +107,8 @@ impl TokenServer {
             form.append_pair("scope", scope);
         }
         // Section 2.3.1: both are encoded as a form before they are encoded as basic authentication.
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let encoded =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let client = http::client().timeout(TIMEOUT).build()?;
         let mut answer = client
             .post(token_endpoint.clone())
@@ -129,7 +131,8 @@ impl TokenServer {
 fn refused(status: StatusCode, body: &[u8]) -> Refusal {
     let denied: Option<Denied> = serde_json::from_slice(body).ok();
     let code = denied.map(|denied| denied.error);
-    let is_code = |code: &String| code.len() < 64 && code.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_code =
+        |code: &String| code.len() < 64 && code.bytes().all(|byte| byte.is_ascii_graphic());
     let code = code.filter(is_code).map(|code| format!(", {code}"));
     let detail = format!("status {}{}", status.as_u16(), code.unwrap_or_default());
     match status {
@@ -168,5 +171,52 @@ impl Granted {
         let claims: Claims = serde_json::from_slice(&claims).ok()?;
         let since_epoch = Duration::try_from_secs_f64(claims.exp).ok()?;
         UNIX_EPOCH.checked_add(since_epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.sig", BASE64_URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn a_token_lives_as_long_as_its_server_and_itself_say() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        for (token, expires_in, expected) in [
+            ("opaque".to_owned(), Some(60.0), Some(1060)),
+            ("opaque".to_owned(), None, Some(1300)),
+            (jwt(r#"{"exp": 1050}"#), Some(60.0), Some(1050)),
+            (jwt(r#"{"exp": 1090}"#), Some(60.0), Some(1060)),
+            (jwt(r#"{"sub": "me"}"#), Some(60.0), Some(1060)),
+            (jwt(r#"{"exp": 999}"#), Some(60.0), None),
+            ("opaque".to_owned(), Some(-1.0), None),
+            ("opaque".to_owned(), Some(0.0), None),
+        ] {
+            let granted = Granted {
+                access_token: token.clone(),
+                expires_in,
+            };
+
+            let until = granted.lives_until(now);
+
+            let expected = expected.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(until, expected, "{token} {expires_in:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_code_of_an_error_is_shown() {
+        let body = br#"{"error": "invalid_client", "error_description": "needle"}"#;
+
+        let client = refused(StatusCode::UNAUTHORIZED, body).to_string();
+        let odd = refused(StatusCode::BAD_REQUEST, br#"{"error": "a\nneedle b"}"#).to_string();
+
+        assert!(client.ends_with("(status 401, invalid_client)"), "{client}");
+        assert!(odd.ends_with("(status 400)"), "{odd}");
+        assert!(refused(StatusCode::BAD_GATEWAY, b"").is_passing);
+        assert!(!refused(StatusCode::NOT_FOUND, b"").is_passing);
     }
 }

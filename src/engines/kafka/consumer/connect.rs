@@ -72,10 +72,7 @@ pub(super) fn create(
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
-        .set(
-            "statistics.interval.ms",
-            STATISTICS.as_millis().to_string(),
-        );
+        .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     if let Some(instance) = &kafka.group_instance {
         client.set("group.instance.id", format!("{instance}-{}", options.role));
     }

@@ -120,7 +120,9 @@ impl DeferredReader {
 }
 
 /// Waits for the next record of the reader; without a reader it never returns. Cancel-safe.
-pub(super) async fn next(reader: Option<&StreamConsumer<Connection>>) -> Result<Record, KafkaError> {
+pub(super) async fn next(
+    reader: Option<&StreamConsumer<Connection>>,
+) -> Result<Record, KafkaError> {
     match reader {
         Some(reader) => reader.recv().await.map(|message| (&message).into()),
         None => std::future::pending().await,

@@ -36,7 +36,12 @@ pub fn consumer_stumbled(topic: &str, error: &(dyn Error + 'static), times: u32)
 /// The brokers, or the token server, refuse `client`; counted from 1 since the last time that they accepted it.
 pub fn brokers_refused(client: &str, refusal: &(dyn Error + 'static), times: u32) {
     if worth_a_line(times) {
-        warn!(client, times, error = refusal, "Kafka refuses the connection, will be retried");
+        warn!(
+            client,
+            times,
+            error = refusal,
+            "Kafka refuses the connection, will be retried"
+        );
     }
 }
 

@@ -29,15 +29,31 @@ pub(crate) struct Pair {
 impl Certificates {
     pub(super) fn create(folder: &Path) -> Self {
         let authority = |name: &str| {
-            let arguments = format!("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem -subj /CN={name} -days 2");
+            let arguments = format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem -subj /CN={name} -days 2"
+            );
             openssl(folder, &arguments);
         };
         authority("ca");
         authority("foreign");
-        std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+        std::fs::write(
+            folder.join("names"),
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
+        )
+        .unwrap();
         let pair = |name: &str, subject: &str, ca: &str, days: i32| {
-            openssl(folder, &format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={subject}"));
-            openssl(folder, &format!("x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -extfile names -days {days} -out {name}.pem"));
+            openssl(
+                folder,
+                &format!(
+                    "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={subject}"
+                ),
+            );
+            openssl(
+                folder,
+                &format!(
+                    "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -extfile names -days {days} -out {name}.pem"
+                ),
+            );
             Pair {
                 certificate: folder.join(format!("{name}.pem")),
                 key: folder.join(format!("{name}.key")),
@@ -53,7 +69,12 @@ impl Certificates {
         let server = pair("server", "localhost", "ca", 2);
         let old = pair("old", "localhost", "ca", -1);
         let client = pair("client", "genflow", "ca", 2);
-        openssl(folder, &format!("pkcs8 -topk8 -v2 aes-256-cbc -in client.key -out locked.key -passout pass:{KEY_PASSWORD}"));
+        openssl(
+            folder,
+            &format!(
+                "pkcs8 -topk8 -v2 aes-256-cbc -in client.key -out locked.key -passout pass:{KEY_PASSWORD}"
+            ),
+        );
         Self {
             ca: folder.join("ca.pem"),
             foreign_ca: folder.join("foreign.pem"),

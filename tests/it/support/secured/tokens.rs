@@ -49,7 +49,12 @@ impl TokenKey {
     }
 
     fn of(folder: &Path, name: &str) -> Self {
-        openssl(folder, &format!("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out {name}.der"));
+        openssl(
+            folder,
+            &format!(
+                "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out {name}.der"
+            ),
+        );
         let pkcs8 = std::fs::read(folder.join(format!("{name}.der"))).unwrap();
         Self {
             pair: Arc::new(KeyPair::from_pkcs8(&pkcs8).unwrap()),
@@ -67,7 +72,9 @@ impl TokenKey {
         let text = parts.join(".");
         let mut signature = vec![0; self.pair.public().modulus_len()];
         let random = SystemRandom::new();
-        self.pair.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature).unwrap();
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature)
+            .unwrap();
         format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 }
@@ -108,7 +115,12 @@ impl TokenServer {
         };
         let routes = Router::new().route("/token", post(answer));
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { url, grant, asked, serving }
+        Self {
+            url,
+            grant,
+            asked,
+            serving,
+        }
     }
 
     pub(crate) fn grant(&self, grant: Grant) {
@@ -130,17 +142,23 @@ impl Drop for TokenServer {
 async fn answer(key: &TokenKey, grant: Grant, headers: &HeaderMap, body: &str) -> Response<Body> {
     let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
     let login = BASE64_STANDARD.encode(format!("{CLIENT}:{encoded}"));
-    let given = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let given = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let reply = |status: u16, body: serde_json::Value| {
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         response
     };
-    if given != Some(&*format!("Basic {login}")) || !body.contains("grant_type=client_credentials") {
+    if given != Some(&*format!("Basic {login}")) || !body.contains("grant_type=client_credentials")
+    {
         return reply(401, json!({"error": "invalid_client"}));
     }
     match grant {
-        Grant::Good(life) => reply(200, json!({"access_token": key.token(AUDIENCE, life), "token_type": "Bearer", "expires_in": life})),
+        Grant::Good(life) => reply(
+            200,
+            json!({"access_token": key.token(AUDIENCE, life), "token_type": "Bearer", "expires_in": life}),
+        ),
         Grant::Token(token) => reply(200, json!({"access_token": token, "token_type": "Bearer"})),
         Grant::Status(status) => reply(status, json!({"error": "temporarily_unavailable"})),
         Grant::Silence => {

@@ -54,7 +54,10 @@ fn a_password_may_contain_anything_and_is_not_shown() {
         };
         assert_eq!(mechanism.as_str(), name.to_uppercase());
         assert_eq!((&*username, password.expose()), (USER.1, WORD.1));
-        assert!(security.tls.is_some() && !shown.contains("pa,ss"), "{shown}");
+        assert!(
+            security.tls.is_some() && !shown.contains("pa,ss"),
+            "{shown}"
+        );
     }
 }
 
@@ -73,7 +76,10 @@ fn a_token_needs_a_url_an_id_and_a_secret() {
     let all = [oauth[0], oauth[1], URL, ID, SECRET, USER];
     assert_eq!(at_fault(&all), [USERNAME]);
     let plain = (TOKEN_ENDPOINT, "http://idp.test/token");
-    assert_eq!(at_fault(&[oauth[0], oauth[1], plain, ID, SECRET]), [TOKEN_ENDPOINT]);
+    assert_eq!(
+        at_fault(&[oauth[0], oauth[1], plain, ID, SECRET]),
+        [TOKEN_ENDPOINT]
+    );
 }
 
 #[test]
