@@ -16,8 +16,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use uuid::Uuid;
 
-pub use self::connection::Refusal;
 use self::connection::secure;
+pub use self::connection::{ClientError, Refusal};
 use crate::contract::headers::API_KEY;
 use crate::domain::RecordPosition;
 use crate::engines::config;

@@ -22,7 +22,7 @@ pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{TopicPlan, plans};
 pub use self::replication::{Replication, replication};
 use super::connection::{Connection, ask};
-use super::{LOOKUP_TIMEOUT, Refusal};
+use super::{ClientError, LOOKUP_TIMEOUT, Refusal};
 use crate::engines::config;
 
 /// Why topics could not be set up or inspected.
@@ -41,7 +41,7 @@ pub enum Error {
     NotConnected(Refusal),
     /// librdkafka refused the settings.
     #[error("the Kafka client cannot be created")]
-    Client(#[source] KafkaError),
+    Client(#[source] ClientError),
     #[error(
         "{there} Kafka brokers answer, expected at least {wanted} for replication {wanted}: start more brokers, or ask for a lower replication"
     )]
@@ -259,7 +259,7 @@ async fn admin(kafka: &config::Kafka) -> Result<AdminClient<Connection>, Error> 
     const NAME: &str = "setup";
     let connection = Connection::new(kafka, NAME, None);
     let admin = super::client(kafka, NAME).create_with_context(connection.clone());
-    let admin = admin.map_err(Error::Client)?;
+    let admin = admin.map_err(|source| Error::Client(source.into()))?;
     let authorized = connection.authorize(&admin).await;
     authorized.map_err(Error::NotConnected)?;
     Ok(admin)
@@ -294,10 +294,11 @@ impl Lookup {
     fn create(kafka: &config::Kafka, name: &str, client: &ClientConfig) -> Result<Self, Error> {
         let connection = Connection::new(kafka, name, None);
         let consumer = client.create_with_context(connection.clone());
+        let consumer = consumer.map_err(|source| Error::Client(source.into()))?;
         Ok(Self {
             brokers: kafka.brokers.clone(),
             connection,
-            consumer: Arc::new(consumer.map_err(Error::Client)?),
+            consumer: Arc::new(consumer),
         })
     }
 

@@ -23,11 +23,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-pub use self::refusal::Refusal;
+pub use self::refusal::{ClientError, Refusal};
 pub(super) use self::settings::secure;
 use self::token::TokenServer;
 use crate::engines::config;
-use crate::engines::config::kafka::security::KafkaLogin;
+use crate::engines::config::kafka::security::{KafkaLogin, KafkaSecurity};
 use crate::engines::health::Health;
 use crate::engines::telemetry::events;
 
@@ -43,6 +43,7 @@ pub(super) struct Connection(Arc<Inner>);
 
 struct Inner {
     client: String,
+    security: KafkaSecurity,
     /// `None` for clients of commands.
     health: Option<Arc<Health>>,
     tokens: Option<TokenServer>,
@@ -64,6 +65,7 @@ impl Connection {
         };
         Self(Arc::new(Inner {
             client: client.to_owned(),
+            security: kafka.security.clone(),
             health,
             tokens,
             refused: Mutex::default(),
@@ -76,8 +78,9 @@ impl Connection {
         refused.current.as_ref().map(|(_, refusal)| refusal.clone())
     }
 
-    /// Notes that the brokers deny an operation on a group or topic, until the statistics show that this is over.
-    pub(super) fn note_denied(&self, error: &KafkaError) {
+    /// Notes that the brokers deny an operation on `what`, until the statistics show that this is over; ignores other
+    /// errors.
+    pub(super) fn note_denied(&self, what: &str, error: &KafkaError) {
         let denied = matches!(
             error.rdkafka_error_code(),
             Some(
@@ -87,7 +90,7 @@ impl Connection {
             )
         );
         if denied {
-            self.note(Refusal::denied(error));
+            self.note(Refusal::denied(what, error));
         }
     }
 
@@ -150,7 +153,7 @@ impl ClientContext for Connection {
         tracing::debug!(client = self.0.client, ?level, facility, "{line}");
         // The reason of a failed connection; the error event, which may follow, has no more.
         if facility == "FAIL"
-            && let Some(refusal) = Refusal::of(line, self.0.tokens.is_some())
+            && let Some(refusal) = Refusal::of(line, &self.0.security)
         {
             self.note(refusal);
         }

@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use self::bounds::Bounds;
@@ -216,15 +215,15 @@ pub struct Error {
     topic: String,
     problem: &'static str,
     #[source]
-    source: KafkaError,
+    source: BoxError,
 }
 
 impl Error {
-    fn not_created(topic: &str, source: KafkaError) -> Self {
+    fn not_created(topic: &str, source: impl Into<BoxError>) -> Self {
         Self {
             topic: topic.to_owned(),
             problem: "cannot be created",
-            source,
+            source: source.into(),
         }
     }
 }

@@ -12,8 +12,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
-use super::Headers;
 use super::connection::{Connection, STATISTICS};
+use super::{ClientError, Headers};
 use crate::domain::RecordPosition;
 use crate::engines::config;
 use crate::engines::health::Health;
@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// librdkafka refused the settings.
     #[error("the Kafka producer cannot be created")]
-    Client(#[source] KafkaError),
+    Client(#[source] ClientError),
 }
 
 /// A record to publish.
@@ -133,6 +133,8 @@ impl Producer {
         if client.client().fatal_error().is_some() {
             self.locked().take_if(|failed| Arc::ptr_eq(failed, &client));
         }
+        self.connection
+            .note_denied(&format!("topic {topic}"), &source);
         match source.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Error::TooLarge {
                 topic: topic.to_owned(),
@@ -168,7 +170,7 @@ impl Producer {
             )
             .set("statistics.interval.ms", STATISTICS.as_millis().to_string())
             .create_with_context(self.connection.clone())
-            .map_err(Error::Client)?;
+            .map_err(|source| Error::Client(source.into()))?;
         Ok(current.insert(Arc::new(client)).clone())
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::connection::{Connection, ask};
-use super::{LOOKUP_TIMEOUT, Record, Refusal, partitions, reader};
+use super::{ClientError, LOOKUP_TIMEOUT, Record, Refusal, partitions, reader};
 use crate::engines::config;
 
 /// Where to start reading.
@@ -41,9 +41,11 @@ pub enum Error {
     /// The brokers refuse the connection.
     #[error(transparent)]
     NotConnected(Refusal),
+    #[error("the Kafka client cannot be created")]
+    Client(#[source] ClientError),
     #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
-    /// librdkafka refused the settings, the brokers refused a call, or reading failed for good.
+    /// The brokers refused a call, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
         topic: String,
@@ -137,7 +139,7 @@ pub(super) async fn open<T: Send + 'static>(
     };
     let connection = Connection::new(kafka, name, None);
     let consumer = reader(kafka, name).create_with_context(connection.clone());
-    let consumer: Arc<Reader> = Arc::new(consumer.map_err(broken)?);
+    let consumer: Arc<Reader> = Arc::new(consumer.map_err(|source| Error::Client(source.into()))?);
     let asked = topic.to_owned();
     let looking_up = ask(&consumer, move |consumer| {
         let found = partitions(consumer, &asked)?;

@@ -15,7 +15,7 @@ use self::table::{Line, TOPICS, table};
 use super::{Set, open_space, scram, text};
 use crate::support::ledger::types;
 use crate::support::process::Process;
-use crate::support::receiver::{Answer, Receiver};
+use crate::support::receiver::Receiver;
 use crate::support::requests::image;
 use crate::support::secured::acl::{Acl, Operation, Resource, allow, forbid};
 use crate::support::secured::{Secured, secured};
@@ -86,7 +86,7 @@ impl<'s> Roles<'s> {
             space,
             processes: ["intake", "worker", "notifier"].map(start).into(),
             well: Receiver::start(&[]).await,
-            gone: Receiver::start(&[Answer::Status(410); 20]).await,
+            gone: Receiver::start(&[410; 20]).await,
         }
     }
 

@@ -11,8 +11,8 @@ use super::group::Group;
 use super::{BoxError, ConsumerOptions, Error};
 use crate::engines::config;
 use crate::engines::health::Health;
-use crate::engines::kafka::LOOKUP_TIMEOUT;
 use crate::engines::kafka::connection::{STATISTICS, ask};
+use crate::engines::kafka::{ClientError, LOOKUP_TIMEOUT};
 use crate::engines::telemetry::events;
 
 /// Pause between two metadata requests.
@@ -77,5 +77,5 @@ pub(super) fn create(
         client.set("group.instance.id", format!("{instance}-{}", options.role));
     }
     let created = client.create_with_context(group);
-    created.map_err(|source| Error::not_created(&options.topic, source))
+    created.map_err(|source| Error::not_created(&options.topic, ClientError::from(source)))
 }

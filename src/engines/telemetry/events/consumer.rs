@@ -40,7 +40,7 @@ pub fn brokers_refused(client: &str, refusal: &(dyn Error + 'static), times: u32
             client,
             times,
             error = refusal,
-            "Kafka refuses the connection, will be retried"
+            "refused by Kafka, will be retried"
         );
     }
 }
