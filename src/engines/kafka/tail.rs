@@ -162,11 +162,17 @@ pub(super) async fn open<T: Send + 'static>(
     }
 }
 
+/// Returns whether a reader goes on after an error. librdkafka looks for the coordinator of its group, although it uses
+/// none: whether this principal has rights on a group by that name does not matter.
 pub(super) fn is_passing(error: &KafkaError) -> bool {
     is_unreachable(error)
         || matches!(
             error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)
+            Some(
+                RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+            )
         )
 }
 
