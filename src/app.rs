@@ -106,7 +106,8 @@ struct ProcessParts {
 impl ProcessParts {
     fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry));
-        let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
+        let health = Arc::default();
+        let producer = Arc::new(Producer::of_roles(&config.kafka, &health)?);
         let topics = config.kafka.topics.clone();
         let limits = config.intake.rate_limit.map(|limit| {
             let slots = config.intake.concurrency;
@@ -114,7 +115,7 @@ impl ProcessParts {
         });
         Ok(Self {
             config: Arc::new(config),
-            health: Arc::default(),
+            health,
             stop,
             publisher: Publisher::new(producer.clone(), registry.clone(), topics),
             registry,

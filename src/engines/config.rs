@@ -8,7 +8,7 @@ mod callbacks;
 pub mod description;
 mod egress;
 mod intake;
-mod kafka;
+pub mod kafka;
 mod log;
 pub(crate) mod mail_server;
 mod models;
@@ -153,14 +153,9 @@ impl Config {
 
     /// Returns the variables of the engines that are not on this machine.
     pub fn foreign_engines(&self) -> Vec<&'static str> {
-        let mut brokers = self.kafka.brokers.split(',').map(|at| at.rsplit_once(':'));
         let local = |url: &Url| url.host_str().is_some_and(is_loopback);
         let engines = [
-            // A broker without a port is reported as a fault of its own.
-            (
-                "KAFKA_BROKERS",
-                brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
-            ),
+            ("KAFKA_BROKERS", !kafka::is_foreign(&self.kafka.brokers)),
             ("SCHEMA_REGISTRY_URL", local(&self.schema_registry.url)),
             ("TEMPORAL_HOST", local(&self.temporal.url)),
         ];

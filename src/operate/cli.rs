@@ -239,9 +239,14 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
     use temporal_admin::Error as Server;
 
-    matches!(error.downcast_ref(), Some(admin::Error::Unreachable { .. }))
-        || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
-        || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. }))
+    matches!(
+        error.downcast_ref(),
+        Some(admin::Error::Unreachable { .. } | admin::Error::NotConnected(_))
+    ) || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(tail::Error::Unreachable { .. } | tail::Error::NotConnected(_))
+        )
         || matches!(error.downcast_ref(), Some(registry::Error::Call(_)))
         || matches!(
             error.downcast_ref(),

@@ -20,6 +20,7 @@ pub(crate) mod reader;
 pub(crate) mod receiver;
 pub(crate) mod requests;
 pub(crate) mod s3;
+pub(crate) mod secured;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod space;

@@ -89,6 +89,16 @@ impl<'l> Vars<'l> {
         });
     }
 
+    pub(super) fn has_fault(&self, variable: &str) -> bool {
+        self.faults.iter().any(|fault| fault.variable == variable)
+    }
+
+    /// Returns whether a variable is set, or the file that `{name}_FILE` names for a secret.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let file = format!("{name}_FILE");
+        self.set_by_platform(name).is_some() || self.set_by_platform(&file).is_some()
+    }
+
     /// An empty variable counts as not set, because that is how `.env` files leave one out.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
         self.names.push(name);

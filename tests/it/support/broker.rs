@@ -18,7 +18,7 @@ pub(crate) struct Broker {
     /// `host:port`, also after a restart.
     pub(crate) address: String,
     process: Pid,
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
     folder: PathBuf,
     data: PathBuf,
     again: Option<Child>,

@@ -3,22 +3,27 @@
 //! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::record_task::Settled;
 use super::schedule::{Schedule, Ticket};
+use crate::engines::kafka::connection::{Connection, without_stalling};
 use crate::engines::telemetry::events;
 
 /// The context of the group's consumer: the schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group {
+    connection: Connection,
     topic: String,
     /// How long a revoke waits for records that run.
     patience: Duration,
@@ -30,14 +35,24 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(topic: &str, patience: Duration, schedule: Schedule) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        topic: &str,
+        patience: Duration,
+        schedule: Schedule,
+    ) -> Self {
         Self {
+            connection,
             topic: topic.to_owned(),
             patience,
             schedule: Mutex::new(schedule),
             reassigned: false.into(),
             finished: Condvar::new(),
         }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -74,11 +89,8 @@ impl Group {
                 );
             }
         };
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            // The tasks we wait for may need this worker thread of the runtime.
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(waiting),
-            Ok(_) | Err(_) => waiting(),
-        }
+        // The tasks we wait for may need this worker thread of the runtime.
+        without_stalling(waiting);
     }
 
     fn report_lag(&self, partition: i32, records: u64) {
@@ -91,7 +103,22 @@ impl Group {
 }
 
 impl ClientContext for Group {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.connection.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.connection.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.connection.generate_oauth_token(config)
+    }
+
     fn stats(&self, statistics: Statistics) {
+        self.connection.note_statistics(&statistics);
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };

@@ -69,7 +69,7 @@ impl<H: Handler> PollLoop<H> {
             let reader = reader.map_err(|source| Error {
                 topic: self.options.topic.clone(),
                 problem: "cannot read deferred records again",
-                source,
+                source: source.into(),
             })?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
@@ -204,10 +204,12 @@ impl<H: Handler> PollLoop<H> {
             return Err(Error {
                 topic: topic.clone(),
                 problem: "failed and cannot recover",
-                source,
+                source: source.into(),
             });
         }
         self.stumbles += 1;
+        let what = format!("topic {topic} or group {}", self.options.group);
+        self.group().connection().note_denied(&what, &source);
         events::consumer_stumbled(topic, &source, self.stumbles);
         Ok(())
     }
