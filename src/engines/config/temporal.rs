@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::is_loopback;
+use super::payloads::{self, PayloadCodec};
 use super::vars::{Vars, has_login, trusted};
 use crate::domain::{Secret, parse_http_url};
 
@@ -20,6 +21,8 @@ pub struct Temporal {
     pub notify_namespace: String,
     /// API key of a hosted server.
     pub api_key: Option<Secret>,
+    /// How the payloads of all workflows are stored.
+    pub payloads: PayloadCodec,
 }
 
 impl Temporal {
@@ -43,6 +46,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
         namespace,
         task_queue: vars.name("TEMPORAL_TASK_QUEUE", "genflow"),
         api_key,
+        payloads: payloads::read(vars),
     }
 }
 

@@ -6,11 +6,12 @@
 
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{
-    WorkflowCancelOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
+    WorkflowCancelOptions, WorkflowExecutionStatus,
     WorkflowSignalOptions,
 };
 
 use super::client::{Error, STARTS, Temporal, answered, comes_and_goes, user};
+use super::described::Described;
 use super::list::State;
 use crate::domain::{EventType, RequestId, WorkflowId};
 use crate::workflows::generation::Generation;
@@ -155,7 +156,7 @@ impl Temporal {
     pub(crate) async fn standing(
         &self,
         workflow: &WorkflowId,
-        described: &WorkflowExecutionDescription,
+        described: &Described,
     ) -> Result<Standing, Error> {
         let standing = standing(described.status());
         // A run that was closed from outside keeps the outcome that it had decided (contract, rule 9).
