@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The header in which the UI and the command line send the namespace.
 const NAMESPACE: &str = "x-namespace";
 /// For how many seconds a browser may keep the answer to a preflight.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const MAX_AGE: &str = "600";
 
 struct Server {
     codec: Codec,
@@ -105,7 +105,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, of(methods));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, of(sent));
     headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, of("true"));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, of(MAX_AGE));
     headers.insert(header::VARY, of("origin"));
 }
 

@@ -5,7 +5,6 @@
 
 use std::time::SystemTime;
 
-use serde::de::DeserializeOwned;
 use temporalio_client::grpc::WorkflowService as _;
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{Client, NamespacedClient as _, WorkflowExecutionStatus};
@@ -138,7 +137,7 @@ impl Described {
     }
 }
 
-/// Reads a value in JSON; `None` if it is of another type.
-fn text<T: DeserializeOwned>(payload: &Payload) -> Option<T> {
+/// Reads a text in JSON; `None` if it is of another type.
+fn text(payload: &Payload) -> Option<String> {
     serde_json::from_slice(&payload.data).ok()
 }

@@ -51,7 +51,7 @@ pub enum Error {
     Cipher,
     #[error("a compressed payload is malformed, or larger than {} bytes", zlib::LARGEST)]
     Zlib,
-    #[error("a payload has more than {LAYERS} layers of compression and encryption")]
+    #[error("a payload has more than {} layers of compression and encryption", LAYERS)]
     Layers,
 }
 
@@ -115,9 +115,9 @@ impl Codec {
     /// Its key is missing, or it is damaged or too large.
     pub fn decode(&self, mut payload: Payload) -> Result<Payload, Error> {
         for layer in 0.. {
-            let decode = match encoding(&payload) {
+            let decode: fn(&Self, &Payload) -> Result<Payload, Error> = match encoding(&payload) {
                 cipher::ENCODING => Self::decrypted,
-                zlib::ENCODING => |_: &Self, payload: &Payload| zlib::decompressed(payload),
+                zlib::ENCODING => |_, payload| zlib::decompressed(payload),
                 _ => break,
             };
             if layer == LAYERS {

@@ -25,8 +25,8 @@ pub(super) struct Stored {
     pub(super) keys: BTreeSet<String>,
     /// Whether a pending activity has details of a heartbeat.
     pub(super) has_heartbeats: bool,
-    /// The fields with payloads that are not encrypted.
-    plain: BTreeSet<&'static str>,
+    /// The fields with payloads that are not encrypted, except search attributes.
+    pub(super) plain: BTreeSet<&'static str>,
 }
 
 impl Stored {
@@ -77,11 +77,6 @@ impl Stored {
     async fn note<M: PayloadVisitable + prost::Message>(&mut self, message: &mut M) {
         self.bytes.extend(message.encode_to_vec());
         message.visit_payloads_mut(self).await.unwrap();
-    }
-
-    /// Returns the fields with payloads that are not encrypted; search attributes never are.
-    pub(super) fn plain(&self) -> BTreeSet<&'static str> {
-        self.plain.clone()
     }
 }
 
