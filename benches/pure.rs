@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use genflow::contract::avro;
 use genflow::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, Generated, Identity, ImageSpec, Journal, Kind,
-    OnFailure, Outcome, Output, Priority, Progress, Request, Secret, Single, Spec, Strategy, Targets,
-    fingerprint,
+    OnFailure, Outcome, Output, Priority, Progress, Request, Secret, Single, Spec, Strategy,
+    Targets, fingerprint,
 };
 use genflow::engines::config::{PayloadCodec, PayloadKey};
 use genflow::engines::temporal::payloads::Codec;

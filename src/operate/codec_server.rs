@@ -153,9 +153,11 @@ impl Server {
 
 async fn decode(State(server): State<Arc<Server>>, body: Bytes) -> Response {
     // One whose key is missing must not hide the others.
-    changed(&body, |payload| match server.codec.decode(payload.clone()) {
-        Err(Error::UnknownKey(_)) => Ok(payload),
-        decoded => decoded,
+    changed(&body, |payload| {
+        match server.codec.decode(payload.clone()) {
+            Err(Error::UnknownKey(_)) => Ok(payload),
+            decoded => decoded,
+        }
     })
 }
 

@@ -39,7 +39,9 @@ fn refused(needles: &mut Needles, receiver: &Receiver) -> Request {
     common(&mut request).prompt = format!("a {} fox", needles.make("prompt"));
     let metadata = needles.make("metadata");
     request.metadata.insert("note".to_owned(), metadata);
-    let webhook = receiver.url.replace("secret-token", &needles.make("webhook"));
+    let webhook = receiver
+        .url
+        .replace("secret-token", &needles.make("webhook"));
     request.targets = Targets::parse(Some(&webhook), None, None).unwrap();
     request
 }
@@ -71,7 +73,8 @@ async fn nothing_of_a_request_can_be_read_at_temporal() {
     ])
     .await;
     let prices = space.folder().join("prices.toml");
-    let rule = format!("[[price]]\nmodels = [\"replicate:{IMAGE_MODEL}\"]\nper = \"run\"\nusd = 0.1\n");
+    let rule =
+        format!("[[price]]\nmodels = [\"replicate:{IMAGE_MODEL}\"]\nper = \"run\"\nusd = 0.1\n");
     std::fs::write(&prices, rule).unwrap();
     let budget = [
         ("PRICES_FILE", prices.to_str().unwrap()),
@@ -193,7 +196,10 @@ async fn operators(space: &Space, again: &Request, group: &Request) {
     let status = space.succeed(&["status", id, "--json"]).await;
     assert!(status.contains("\"completed\""), "{status}");
     let listed = space.succeed(&["list"]).await;
-    assert!(listed.contains(id) && listed.contains(group.id.as_str()), "{listed}");
+    assert!(
+        listed.contains(id) && listed.contains(group.id.as_str()),
+        "{listed}"
+    );
     let item = &ids(group)[0];
     let replayed = space
         .succeed(&["replay", &format!("{id}~0"), id, group.id.as_str(), item])
@@ -203,7 +209,10 @@ async fn operators(space: &Space, again: &Request, group: &Request) {
     let without = [(KEYS, "")];
     let (code, said) = space.run_with(&["replay", id], &without).await;
     assert_ne!(code, 0);
-    assert!(said.contains("the key \"one\", which is not in PAYLOAD_KEYS"), "{said}");
+    assert!(
+        said.contains("the key \"one\", which is not in PAYLOAD_KEYS"),
+        "{said}"
+    );
     let (code, listed) = space.run_with(&["list"], &without).await;
     assert!(code == 0 && listed.contains(id), "{listed}");
 }
@@ -261,7 +270,12 @@ async fn a_worker_without_the_key_fails_no_run_and_says_which_key_it_lacks() {
         space.send(request).await;
     }
 
-    without.says("readyz", "the key \\\"one\\\", which is not in PAYLOAD_KEYS").await;
+    without
+        .says(
+            "readyz",
+            "the key \\\"one\\\", which is not in PAYLOAD_KEYS",
+        )
+        .await;
     let lacking = finding(&space, &[]).await;
     assert_eq!(lacking["verdict"], "FAIL", "{lacking}");
     let known = finding(&space, &with).await;
@@ -277,7 +291,10 @@ async fn a_worker_without_the_key_fails_no_run_and_says_which_key_it_lacks() {
         assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
     }
     let log = without.process.output();
-    assert!(log.contains("the key \"one\", which is not in PAYLOAD_KEYS"), "{log}");
+    assert!(
+        log.contains("the key \"one\", which is not in PAYLOAD_KEYS"),
+        "{log}"
+    );
 }
 
 /// The fingerprint of a batch that has continued as new is only in its memo.
@@ -296,7 +313,8 @@ async fn an_intake_without_the_key_holds_what_it_cannot_compare() {
     space.send(&group).await;
     eventually("it says which key it lacks", async || {
         let said = without.output();
-        said.contains("the key \"one\", which is not in PAYLOAD_KEYS").then_some(())
+        said.contains("the key \"one\", which is not in PAYLOAD_KEYS")
+            .then_some(())
     })
     .await;
     assert!(without.terminate().await.success());
@@ -312,7 +330,10 @@ async fn an_intake_without_the_key_holds_what_it_cannot_compare() {
 async fn a_worker_with_keys_does_what_was_started_without() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
-    let requests = [script(image("plain"), &json!({})), batch("group", &[json!({}), json!({})])];
+    let requests = [
+        script(image("plain"), &json!({})),
+        batch("group", &[json!({}), json!({})]),
+    ];
     for request in &requests {
         space.send(request).await;
     }

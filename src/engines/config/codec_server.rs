@@ -38,9 +38,11 @@ impl CodecServer {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> CodecServer {
-    let origins = vars.read("CODEC_SERVER_ORIGINS", "origins https://host:port", |text| {
-        text.split(',').map(str::trim).map(origin).collect()
-    });
+    let origins = vars.read(
+        "CODEC_SERVER_ORIGINS",
+        "origins https://host:port",
+        |text| text.split(',').map(str::trim).map(origin).collect(),
+    );
     CodecServer {
         addr: vars.parsed(
             "CODEC_SERVER_ADDR",
@@ -86,7 +88,10 @@ mod tests {
 
         assert_eq!(read, ["https://ui.test", "http://localhost:8233"]);
         for wrong in ["https://ui.test/path", "ui.test", "*"] {
-            assert!(Config::of(&[("CODEC_SERVER_ORIGINS", wrong)]).is_err(), "{wrong}");
+            assert!(
+                Config::of(&[("CODEC_SERVER_ORIGINS", wrong)]).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

@@ -75,10 +75,7 @@ mod tests {
             loaded(&format!("{ONE}, {TWO}")),
             Ok((true, ids(&["one", "two"])))
         );
-        assert_eq!(
-            loaded(&format!("none,{TWO}")),
-            Ok((false, ids(&["two"])))
-        );
+        assert_eq!(loaded(&format!("none,{TWO}")), Ok((false, ids(&["two"]))));
     }
 
     #[test]
@@ -92,7 +89,10 @@ mod tests {
             let fault = loaded(keys).unwrap_err();
 
             assert!(fault.starts_with("PAYLOAD_KEYS: "), "{fault}");
-            assert!(!fault.contains("c2VjcmV0") && !fault.contains("MDEy"), "{fault}");
+            assert!(
+                !fault.contains("c2VjcmV0") && !fault.contains("MDEy"),
+                "{fault}"
+            );
         }
     }
 }

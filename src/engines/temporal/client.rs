@@ -71,7 +71,8 @@ impl Temporal {
             url: config.url.to_string(),
             cause,
         };
-        let codec = Codec::new(&config.payloads).map_err(|error| Error::Unreadable(error.into()))?;
+        let codec =
+            Codec::new(&config.payloads).map_err(|error| Error::Unreadable(error.into()))?;
         let codec = Arc::new(codec);
         let connection = Connection::connect(options(config, identity()))
             .await

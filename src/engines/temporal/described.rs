@@ -41,9 +41,8 @@ pub(crate) async fn describe(
             run_id: run_id.unwrap_or_default().to_owned(),
         }),
     };
-    let described = client
-        .clone()
-        .describe_workflow_execution(request.into_request());
+    let mut service = client.clone();
+    let described = service.describe_workflow_execution(request.into_request());
     match described.await {
         Ok(answer) => {
             let mut raw = answer.into_inner();

@@ -49,9 +49,15 @@ pub enum Error {
     Damaged(String),
     #[error("a payload cannot be encrypted")]
     Cipher,
-    #[error("a compressed payload is malformed, or larger than {} bytes", zlib::LARGEST)]
+    #[error(
+        "a compressed payload is malformed, or larger than {} bytes",
+        zlib::LARGEST
+    )]
     Zlib,
-    #[error("a payload has more than {} layers of compression and encryption", LAYERS)]
+    #[error(
+        "a payload has more than {} layers of compression and encryption",
+        LAYERS
+    )]
     Layers,
 }
 
@@ -133,7 +139,10 @@ impl Codec {
         if let Some(key) = self.keys.iter().find(|key| key.id.as_bytes() == id) {
             return key.decrypted(payload);
         }
-        let id: String = String::from_utf8_lossy(id).chars().take(LONGEST_ID).collect();
+        let id: String = String::from_utf8_lossy(id)
+            .chars()
+            .take(LONGEST_ID)
+            .collect();
         let error = Error::UnknownKey(id.clone());
         let before = self.missing.lock().replace(id.clone());
         if before.as_ref() != Some(&id) {
@@ -146,7 +155,9 @@ impl Codec {
 impl std::fmt::Debug for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ids: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
-        f.debug_struct("Codec").field("keys", &ids).finish_non_exhaustive()
+        f.debug_struct("Codec")
+            .field("keys", &ids)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,10 +5,7 @@
 //! closes, and can then be retried.
 
 use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{
-    WorkflowCancelOptions, WorkflowExecutionStatus,
-    WorkflowSignalOptions,
-};
+use temporalio_client::{WorkflowCancelOptions, WorkflowExecutionStatus, WorkflowSignalOptions};
 
 use super::client::{Error, STARTS, Temporal, answered, comes_and_goes, user};
 use super::described::Described;

@@ -30,7 +30,10 @@ impl Running {
     }
 
     fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        crate::engines::http::client().build().unwrap().request(method, format!("{}/{path}", self.url))
+        crate::engines::http::client()
+            .build()
+            .unwrap()
+            .request(method, format!("{}/{path}", self.url))
     }
 
     async fn posted(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -66,7 +69,10 @@ async fn a_payload_without_its_key_is_returned_as_it_is_and_a_damaged_one_is_an_
     let without = Running::with(&[]).await;
     let (_, encoded) = ours.posted("encode", &payloads()).await;
 
-    assert_eq!(without.posted("decode", &encoded).await, (200, encoded.clone()));
+    assert_eq!(
+        without.posted("decode", &encoded).await,
+        (200, encoded.clone())
+    );
     let mut damaged = encoded;
     damaged["payloads"][0]["data"] = json!("AAAA");
     let (status, why) = ours.posted("decode", &damaged).await;
@@ -81,7 +87,9 @@ async fn a_call_without_the_token_or_for_another_namespace_is_refused() {
     let server = Running::with(&[("CODEC_SERVER_TOKEN", "needle")]).await;
     let status = async |token: &str, namespace: &str| {
         let call = server.call(Method::POST, "decode");
-        let call = call.header("authorization", token).header(NAMESPACE, namespace);
+        let call = call
+            .header("authorization", token)
+            .header(NAMESPACE, namespace);
         let call = call.body(payloads().to_string());
         call.send().await.unwrap().status().as_u16()
     };

@@ -222,7 +222,10 @@ async fn payloads(config: &Config) -> Finding {
     const NAME: &str = "payloads";
     let how = stored(&config.temporal.payloads);
     let unknown = |error: &client::Error| {
-        Finding::unknown(NAME, format!("{how}; open runs were not read: {}", causes(error)))
+        Finding::unknown(
+            NAME,
+            format!("{how}; open runs were not read: {}", causes(error)),
+        )
     };
     let temporal = match Temporal::connect(&config.temporal).await {
         Ok(temporal) => temporal,
@@ -231,7 +234,10 @@ async fn payloads(config: &Config) -> Finding {
     match temporal.unreadable(now()).await {
         Ok(None) => Finding::ok(NAME, how),
         Ok(Some((run, error))) => {
-            let found = format!("{how}; the input of {run} cannot be read: {}", causes(&error));
+            let found = format!(
+                "{how}; the input of {run} cannot be read: {}",
+                causes(&error)
+            );
             Finding::fail(NAME, found).advise("give all processes the same PAYLOAD_KEYS")
         }
         Err(error) => unknown(&error),

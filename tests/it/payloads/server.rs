@@ -15,7 +15,12 @@ use crate::support::{Space, eventually, nowhere};
 fn temporal() -> PathBuf {
     let folders = std::fs::read_dir(default_cache()).unwrap().flatten();
     let mut programs = folders
-        .filter(|folder| folder.file_name().to_string_lossy().starts_with("temporal-"))
+        .filter(|folder| {
+            folder
+                .file_name()
+                .to_string_lossy()
+                .starts_with("temporal-")
+        })
         .map(|folder| folder.path().join("package/bin/temporal"))
         .filter(|program| program.exists());
     programs.next().expect("the engines have installed it")
@@ -60,7 +65,10 @@ async fn temporals_command_line_shows_a_history_through_the_codec_server() {
     let (_, plain) = show(&space, id, &[]).await;
     assert!(!plain.contains("needle"), "{plain}");
     let (shown, decoded) = show(&space, id, &guarded).await;
-    assert!(shown && decoded.contains("a needle of a prompt"), "{decoded}");
+    assert!(
+        shown && decoded.contains("a needle of a prompt"),
+        "{decoded}"
+    );
     assert!(!decoded.contains("binary/encrypted"), "{decoded}");
     let (_, refused) = show(&space, id, &remote).await;
     assert!(!refused.contains("needle of a prompt"), "{refused}");
@@ -75,5 +83,8 @@ async fn a_codec_server_for_other_machines_needs_a_token() {
     let (code, said) = space.run_with(&["codec-server"], &public).await;
 
     assert_eq!(code, 64, "{said}");
-    assert!(said.contains("CODEC_SERVER_ADDR") && said.contains("CODEC_SERVER_TOKEN"), "{said}");
+    assert!(
+        said.contains("CODEC_SERVER_ADDR") && said.contains("CODEC_SERVER_TOKEN"),
+        "{said}"
+    );
 }

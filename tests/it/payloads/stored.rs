@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use prost::Message as _;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_client::{Client, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle};
 use temporalio_common::data_converters::PayloadConversionError;

@@ -52,7 +52,8 @@ fn nothing_of_an_encrypted_payload_can_be_read_and_each_has_a_nonce_of_its_own()
 fn what_temporals_samples_encrypt_opens_and_so_does_what_its_go_sdk_compresses() {
     // From Python: the payload p = {"encoding": "json/plain"}, {"a":1} as protobuf; n = bytes(range(12));
     // n + AESGCM(bytes(range(32))).encrypt(n, p, None), and zlib.compress(p).
-    let encrypted = "AAECAwQFBgcICQoLTRTcE6CLoXTpKPnso+MSHuy4qEScGjYSKmCep3xLOoN8bY8ZWEPbocg4NhQYK7oWLA==";
+    let encrypted =
+        "AAECAwQFBgcICQoLTRTcE6CLoXTpKPnso+MSHuy4qEScGjYSKmCep3xLOoN8bY8ZWEPbocg4NhQYK7oWLA==";
     let compressed = "eJzjEuPiSM1Lzk/JzEsX4soqzs/TL8hJzMwTYq9WSlSyMqwFAJ8DCbQ=";
     let key = PayloadKey {
         id: "k1".to_owned(),
@@ -74,7 +75,10 @@ fn what_temporals_samples_encrypt_opens_and_so_does_what_its_go_sdk_compresses()
     };
 
     let plain = payload(br#"{"a":1}"#);
-    assert_eq!(codec.decode(encoded(b"binary/encrypted", encrypted)), Ok(plain.clone()));
+    assert_eq!(
+        codec.decode(encoded(b"binary/encrypted", encrypted)),
+        Ok(plain.clone())
+    );
     assert_eq!(codec.decode(encoded(b"binary/zlib", compressed)), Ok(plain));
 }
 
@@ -94,7 +98,10 @@ fn the_first_key_encrypts_and_all_decrypt() {
     assert_eq!(off.encode(payload(NEEDLE)), Ok(payload(NEEDLE)));
     assert_eq!(after.decode(payload(NEEDLE)), Ok(payload(NEEDLE)));
     assert_eq!(after.missing_key(), None);
-    assert_eq!(after.decode(by_old), Err(Error::UnknownKey("old".to_owned())));
+    assert_eq!(
+        after.decode(by_old),
+        Err(Error::UnknownKey("old".to_owned()))
+    );
     assert_eq!(after.missing_key().as_deref(), Some("old"));
 }
 
