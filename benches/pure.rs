@@ -1,4 +1,5 @@
-//! What the parts without I/O cost: decoding, fingerprint, binding to a model's input, the deciding of events, encoding.
+//! What the parts without I/O cost: decoding, fingerprint, binding to a model's input, the deciding of events, encoding,
+//! encryption.
 //!
 //! `cargo bench --bench pure` prints nanoseconds per call, the median and the fastest of several rounds. `cargo test`
 //! runs each part once.
@@ -17,9 +18,12 @@ use genflow::contract::avro;
 use genflow::domain::model::{Schema, bind, bundle};
 use genflow::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, Generated, Identity, ImageSpec, Journal, Kind,
-    OnFailure, Outcome, Output, Priority, Progress, ProviderName, Request, Single, Spec, Strategy,
-    Targets, VideoSpec, fingerprint,
+    OnFailure, Outcome, Output, Priority, Progress, ProviderName, Request, Secret, Single, Spec,
+    Strategy, Targets, VideoSpec, fingerprint,
 };
+use genflow::engines::config::{PayloadCodec, PayloadKey};
+use genflow::engines::temporal::payloads::Codec;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
 
 const ROUNDS: usize = 11;
 /// Least time of a round.
@@ -67,6 +71,41 @@ fn main() {
     measure(rounds, "decode COMPLETED", || {
         avro::read_event(&avro::EVENT.schema, &datum)
     });
+    measure_payloads(rounds);
+}
+
+/// Measures the codec of Temporal's payloads, with an input of some thousand bytes.
+fn measure_payloads(rounds: usize) {
+    let events: Vec<_> = (0..4).flat_map(|_| decided()).collect();
+    let plain = Payload {
+        metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(),
+        data: serde_json::to_vec(&events).expect("events are JSON"),
+        ..Payload::default()
+    };
+    let size = plain.data.len();
+    let key = PayloadKey {
+        id: "one".to_owned(),
+        key: Secret::new("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned()),
+    };
+    for (what, encrypts, compresses) in [
+        ("plain", false, false),
+        ("encrypted", true, false),
+        ("compressed", false, true),
+    ] {
+        let settings = PayloadCodec {
+            keys: vec![key.clone()],
+            encrypts,
+            compresses,
+        };
+        let codec = Codec::new(&settings).expect("a good key");
+        measure(rounds, &format!("encode {size} bytes, {what}"), || {
+            codec.encode(plain.clone())
+        });
+        let encoded = codec.encode(plain.clone()).expect("it can be encoded");
+        measure(rounds, &format!("decode {size} bytes, {what}"), || {
+            codec.decode(encoded.clone())
+        });
+    }
 }
 
 /// Runs `work` once, and then in rounds with as many calls as take long enough.

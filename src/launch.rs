@@ -15,6 +15,7 @@ use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
+use crate::operate::codec_server;
 
 /// Carries out a command; returns the exit code.
 ///
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             Box::pin(dev::run(command, variable, stop)).await?;
             Ok(0)
         }
+        CliCommand::CodecServer => serve_codec(stop).await,
         CliCommand::Secrets => {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
@@ -69,6 +71,21 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
         return Ok(0);
     }
     Box::pin(app::run(config, roles, listener, metrics, stop)).await?;
+    Ok(0)
+}
+
+/// Runs the codec server until a signal.
+async fn serve_codec(stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let check = |config: &Config| config.codec_server.check().err().into_iter().collect();
+    let config = Config::load_for(variable, check)?;
+    let _metrics = telemetry::init(&config.log)?;
+    let addr = config.codec_server.addr;
+    let listener = TcpListener::bind(addr).await;
+    let listener =
+        listener.with_context(|| format!("CODEC_SERVER_ADDR: cannot listen on {addr}"))?;
+    tracing::info!(%addr, "decoding what Temporal stores");
+    codec_server::serve(&config, listener, &stop).await?;
     Ok(0)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 mod callbacks;
+mod codec_server;
 pub mod description;
 mod egress;
 mod intake;
@@ -13,6 +14,7 @@ mod log;
 pub(crate) mod mail_server;
 mod models;
 mod notifier;
+mod payloads;
 mod provider;
 mod registry;
 mod retries;
@@ -30,12 +32,14 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::callbacks::Callbacks;
+pub use self::codec_server::CodecServer;
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
+pub use self::payloads::{PayloadCodec, PayloadKey};
 pub use self::provider::{Named, Own, Protocol, Provider};
 pub use self::registry::{Credentials, SchemaRegistry};
 pub use self::retries::{Pauses, Retries};
@@ -63,6 +67,8 @@ pub struct Config {
     pub notifier: Notifier,
     /// Keys that seal notification targets: the first seals, and each opens what it has sealed.
     pub notify_keys: Vec<NotifyKey>,
+    /// `genflow codec-server`.
+    pub codec_server: CodecServer,
     pub log: Log,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
@@ -217,6 +223,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
         worker: worker::read(vars, mock_external_apis, named, retries),
         notifier: notifier::read(vars),
         notify_keys: notifier::notify_keys(vars),
+        codec_server: codec_server::read(vars),
         log: log::read(vars),
         http_addr: vars.parsed(
             "HTTP_ADDR",

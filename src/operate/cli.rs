@@ -72,6 +72,8 @@ pub enum CliCommand {
     #[cfg(feature = "dev")]
     #[command(flatten)]
     Local(local::Local),
+    /// Decode what Temporal stores, for Temporal's web UI and command line
+    CodecServer,
     /// Print new secrets as lines for .env
     Secrets,
     /// List, show and redrive dead letters

@@ -45,6 +45,7 @@ mod money;
 mod notify;
 mod operators;
 mod path;
+mod payloads;
 mod poison;
 mod policies;
 mod presets;

@@ -3,7 +3,7 @@
 //! Each secret is a needle. The tests use targets that accept, refuse or are unreachable, requests with every outcome
 //! and a batch, and the most detailed logs. Then they search every byte that the system has written.
 
-mod needles;
+pub(crate) mod needles;
 mod public;
 
 use std::cell::RefCell;

@@ -11,6 +11,7 @@ use url::Url;
 
 pub use self::tls::{Identity, Tls};
 use super::is_loopback;
+use super::payloads::{self, PayloadCodec};
 use super::vars::{Vars, has_login, is_key, trusted, without_login};
 use crate::domain::{Credential, Secret, parse_http_url};
 
@@ -32,6 +33,8 @@ pub struct Temporal {
     pub notify_namespace: String,
     /// API key of a hosted server.
     pub api_key: Option<Credential>,
+    /// How the payloads of all workflows are stored.
+    pub payloads: PayloadCodec,
 }
 
 impl Temporal {
@@ -76,6 +79,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
         namespace,
         task_queue: vars.name("TEMPORAL_TASK_QUEUE", "genflow"),
         api_key,
+        payloads: payloads::read(vars),
     }
 }
 

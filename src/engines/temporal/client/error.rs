@@ -15,7 +15,7 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("this build cannot read what the Temporal server stores about a workflow")]
+    #[error("cannot read what the Temporal server stores about a workflow")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
