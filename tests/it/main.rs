@@ -53,6 +53,7 @@ mod records;
 mod replay;
 mod retry;
 mod reuse;
+mod rolling;
 mod secrets;
 mod setup;
 mod signatures;

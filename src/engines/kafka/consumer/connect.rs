@@ -14,6 +14,9 @@ use crate::engines::health::Health;
 use crate::engines::kafka::LOOKUP_TIMEOUT;
 use crate::engines::telemetry::events;
 
+/// The longest pause between two heartbeats. A member learns of a rebalance by its next heartbeat, and until all members
+/// have, nobody reads the partitions of one that has left.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,7 +48,7 @@ pub(super) async fn wait_for_topic(
             () = stop.cancelled() => return false,
         }
     }
-    health.ready(options.role);
+    health.not_ready(options.role, "joins its consumer group");
     true
 }
 
@@ -66,7 +69,7 @@ pub(super) fn create(
     group: Group,
 ) -> Result<StreamConsumer<Group>, Error> {
     let session = kafka.session_timeout;
-    let heartbeat = (session / 10).min(Duration::from_secs(3));
+    let heartbeat = (session / 10).min(LONGEST_HEARTBEAT);
     let mut client = crate::engines::kafka::client(kafka, options.role);
     client
         .set("group.id", &options.group)

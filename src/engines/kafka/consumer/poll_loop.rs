@@ -24,8 +24,6 @@ use crate::engines::telemetry::events;
 const TICK: Duration = Duration::from_secs(1);
 /// How long the memory may be full before the partitions pause.
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
-/// How long leaving the group may take at the end.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct PollLoop<H> {
     options: ConsumerOptions,
@@ -225,11 +223,11 @@ impl<H: Handler> PollLoop<H> {
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "no commit before leaving the group");
             }
-            consumer.unsubscribe();
+            // This leaves the group, unless the member is static: then its successor takes over its partitions.
             drop((consumer, reader));
             drop(done);
         });
-        if timeout(CLOSE_TIME, closed).await.is_err() {
+        if timeout(self.options.leaves_within, closed).await.is_err() {
             let topic = self.options.topic;
             tracing::info!(
                 topic,
