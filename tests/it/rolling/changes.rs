@@ -13,9 +13,9 @@ use crate::support::receiver::Delivery;
 use crate::support::requests::image;
 use crate::support::{Space, presets};
 
-/// Returns the base64 of 32 bytes, another for each number.
+/// Returns the base64 of 32 bytes, others for each number.
 fn random(number: u8) -> String {
-    BASE64.encode([number; 32])
+    BASE64.encode(std::array::from_fn::<u8, 32, _>(|at| number + at as u8))
 }
 
 /// Returns a request for the provider that is added.

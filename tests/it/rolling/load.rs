@@ -220,12 +220,10 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Returns the ids of the events that a webhook is due for.
+/// Returns the ids of the events that a webhook is due for. Items have the types of events that their batch names.
 fn notified(events: &[Event]) -> BTreeSet<&str> {
-    let due = events.iter().filter(|event| match event.event_type {
-        // Items name no types of events, so they have the default.
-        EventType::Started => event.batch_id.is_none(),
-        other => other.is_terminal(),
+    let due = events.iter().filter(|event| {
+        event.event_type == EventType::Started || event.event_type.is_terminal()
     });
     due.map(|event| event.event_id.as_str()).collect()
 }
