@@ -11,9 +11,13 @@ use crate::support::Space;
 
 const ROLES: [&str; 3] = ["notifier", "worker", "intake"];
 
-/// Settings under which a member that is lost by mistake stays in its group for the rest of the story.
-const LONG_SESSION: [(&str, &str); 2] =
-    [("KAFKA_SESSION_TIMEOUT", "2m"), ("SHUTDOWN_GRACE", "15s")];
+/// Settings under which a member that is lost by mistake stays in its group for the rest of the story, and a provider on
+/// a busy machine has time to answer.
+const PATIENT: [(&str, &str); 3] = [
+    ("KAFKA_SESSION_TIMEOUT", "3m"),
+    ("SHUTDOWN_GRACE", "45s"),
+    ("SUBMIT_TIMEOUT", "60s"),
+];
 
 /// Replaces all processes while requests arrive; returns how often outcomes and webhooks were repeated.
 async fn replaced(space: &Space, membership: Membership, end: End) -> load::Repeats {
@@ -33,7 +37,7 @@ async fn replaced(space: &Space, membership: Membership, end: End) -> load::Repe
 
 #[tokio::test]
 async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
-    let space = Space::with(&LONG_SESSION).await;
+    let space = Space::with(&PATIENT).await;
 
     let repeats = replaced(&space, Membership::Dynamic, End::Stopped).await;
 
@@ -42,7 +46,7 @@ async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
 
 #[tokio::test]
 async fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_nothing() {
-    let space = Space::with(&LONG_SESSION).await;
+    let space = Space::with(&PATIENT).await;
 
     let repeats = replaced(&space, Membership::Static, End::Stopped).await;
 

@@ -8,7 +8,7 @@ use genflow::domain::{Request, Secret};
 
 use super::fleet::{End, Fleet, Membership};
 use super::load::{Load, Repeats};
-use super::{LONG_SESSION, ROLES};
+use super::{PATIENT, ROLES};
 use crate::support::receiver::Delivery;
 use crate::support::requests::image;
 use crate::support::{Space, presets};
@@ -45,7 +45,7 @@ async fn settings_change_in_their_documented_order_and_nothing_is_lost() {
         ("NOTIFY_KEYS", seals[0].as_str()),
         ("WEBHOOK_SIGNING_SECRET", &masters[0]),
     ];
-    let space = Space::with(&[LONG_SESSION.as_slice(), &start].concat()).await;
+    let space = Space::with(&[PATIENT.as_slice(), &start].concat()).await;
     let printed = space
         .run_with(
             &["webhook-secret", "ann"],

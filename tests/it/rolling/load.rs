@@ -19,7 +19,7 @@ use crate::support::requests::{image, script, video};
 use crate::support::{Space, eventually};
 
 /// Pause between two rounds of requests.
-const PACE: Duration = Duration::from_millis(400);
+const PACE: Duration = Duration::from_millis(700);
 /// Rounds that are sent before the next step.
 const ROUNDS: usize = 3;
 
@@ -213,7 +213,7 @@ impl<'a> Load<'a> {
             (false, EventType::Failed, Some(ErrorCode::SubmitAmbiguous)) if end == End::Killed => {
                 0..=1
             }
-            _ => panic!("{id} ended as {ending:#?}"),
+            (_, ending, code) => panic!("{id} ended as {ending:?}: {code:?}"),
         };
         assert!(paid.contains(&bill.accepted), "{id}: {}", bill.accepted);
         assert!(bill.submits <= 1, "{id} was sent {} times", bill.submits);
@@ -222,8 +222,8 @@ impl<'a> Load<'a> {
 
 /// Returns the ids of the events that a webhook is due for. Items have the types of events that their batch names.
 fn notified(events: &[Event]) -> BTreeSet<&str> {
-    let due = events.iter().filter(|event| {
-        event.event_type == EventType::Started || event.event_type.is_terminal()
-    });
+    let due = events
+        .iter()
+        .filter(|event| event.event_type == EventType::Started || event.event_type.is_terminal());
     due.map(|event| event.event_id.as_str()).collect()
 }
