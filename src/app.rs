@@ -225,6 +225,8 @@ impl ProcessParts {
             dlq: dlq.to_owned(),
             concurrency,
             fuse: kafka.dlq_fuse,
+            // Another third is for the records that are being handled.
+            leaves_within: self.config.grace / 3,
         };
         let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());

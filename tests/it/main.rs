@@ -56,6 +56,7 @@ mod registries;
 mod replay;
 mod retry;
 mod reuse;
+mod rolling;
 mod secrets;
 mod setup;
 mod signatures;

@@ -190,6 +190,9 @@ pub struct ConsumerOptions {
     /// The number of consecutive rejections, for one reason that may lie in this system, after which records are held
     /// instead of dead-lettered; 0 disables it.
     pub fuse: u32,
+    /// How long leaving the group may take at the end. It waits for a rebalance that is under way; the partitions of a
+    /// member that does not leave stay unread for the session time-out.
+    pub leaves_within: Duration,
 }
 
 #[cfg(test)]
@@ -203,6 +206,7 @@ impl ConsumerOptions {
             dlq: "d".to_owned(),
             concurrency: 1,
             fuse,
+            leaves_within: Duration::from_secs(2),
         }
     }
 }
@@ -248,7 +252,7 @@ pub async fn run<H: Handler>(
     let schedule = Schedule::new(Bounds::of(options.concurrency), stop.clone());
     let patience = PATIENCE.min(kafka.session_timeout / 3);
     let connection = Connection::new(kafka, options.role, Some(health.clone()));
-    let group = Group::new(connection.clone(), &options.topic, patience, schedule);
+    let group = Group::new(&options, connection.clone(), patience, schedule, health.clone());
     let consumer = Arc::new(connect::create(kafka, &options, group)?);
     if !connect::wait_for_topic(&consumer, &options, &health, &stop).await {
         return Ok(());

@@ -15,6 +15,9 @@ use crate::engines::kafka::connection::{STATISTICS, ask};
 use crate::engines::kafka::{ClientError, LOOKUP_TIMEOUT};
 use crate::engines::telemetry::events;
 
+/// The longest pause between two heartbeats. A member learns of a rebalance by its next heartbeat, and until all members
+/// have, nobody reads the partitions of one that has left.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,7 +52,7 @@ pub(super) async fn wait_for_topic(
             () = stop.cancelled() => return false,
         }
     }
-    health.ready(options.role);
+    health.not_ready(options.role, "joins its consumer group");
     true
 }
 
@@ -59,7 +62,7 @@ pub(super) fn create(
     group: Group,
 ) -> Result<StreamConsumer<Group>, Error> {
     let session = kafka.session_timeout;
-    let heartbeat = (session / 10).min(Duration::from_secs(3));
+    let heartbeat = (session / 10).min(LONGEST_HEARTBEAT);
     let mut client = crate::engines::kafka::client(kafka, options.role);
     client
         .set("group.id", &options.group)

@@ -4,6 +4,7 @@
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,14 +17,17 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use super::ConsumerOptions;
 use super::record_task::Settled;
 use super::schedule::{Schedule, Ticket};
+use crate::engines::health::Health;
 use crate::engines::kafka::connection::{Connection, without_stalling};
 use crate::engines::telemetry::events;
 
 /// The context of the group's consumer: the schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group {
     connection: Connection,
+    role: &'static str,
     topic: String,
     /// How long a revoke waits for records that run.
     patience: Duration,
@@ -31,23 +35,30 @@ pub(super) struct Group {
     /// Set when partitions are assigned. librdkafka remembers from their last assignment whether they were paused, so
     /// the loop must pause or resume them again.
     reassigned: AtomicBool,
+    /// Set when the group has given this member its first share of the partitions, which may be none.
+    joined: AtomicBool,
     finished: Condvar,
+    health: Arc<Health>,
 }
 
 impl Group {
     pub(super) fn new(
+        options: &ConsumerOptions,
         connection: Connection,
-        topic: &str,
         patience: Duration,
         schedule: Schedule,
+        health: Arc<Health>,
     ) -> Self {
         Self {
             connection,
-            topic: topic.to_owned(),
+            role: options.role,
+            topic: options.topic.clone(),
             patience,
             schedule: Mutex::new(schedule),
             reassigned: false.into(),
+            joined: false.into(),
             finished: Condvar::new(),
+            health,
         }
     }
 
@@ -156,6 +167,10 @@ impl ConsumerContext for Group {
         let Rebalance::Assign(gained) = rebalance else {
             return;
         };
+        // Only now: until it has joined, the members that are left do its work, and may not be stopped too.
+        if !self.joined.swap(true, Ordering::Relaxed) {
+            self.health.ready(self.role);
+        }
         if gained.count() == 0 {
             return;
         }
