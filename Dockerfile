@@ -39,6 +39,10 @@ RUN ldd target/release/genflow > /libraries \
  && ! grep -vE 'linux-vdso|ld-linux|/lib(c|m|gcc_s)\.so' /libraries \
  && install -d /out/genflow/results /out/genflow/tmp
 
+# The program alone, for packages: docker build --target binary --output out .
+FROM scratch AS binary
+COPY --from=build /src/target/release/genflow /genflow
+
 # hadolint ignore=DL3006
 FROM ${BASE}
 COPY --from=build --chown=10001:10001 /out/genflow /var/lib/genflow
