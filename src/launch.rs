@@ -38,6 +38,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
         }
+        CliCommand::Completions { shell } => {
+            cli::manual::completions(shell, &mut stdout())?;
+            Ok(0)
+        }
+        CliCommand::Man { folder } => {
+            cli::manual::man(&folder)?;
+            Ok(0)
+        }
         CliCommand::Operator(command) => {
             let config = Config::load(variable)?;
             cli::run::operate(&config, &command, &mut stdout()).await

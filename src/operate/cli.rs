@@ -11,10 +11,12 @@ pub mod doctor;
 mod follow;
 mod form;
 mod get;
+mod health;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
 mod local_files;
+pub mod manual;
 mod models;
 mod period;
 mod replay;
@@ -29,16 +31,18 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::budget::Budget;
 pub use self::costs::Costs;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
+pub use self::health::HealthArgs;
 pub use self::list::List;
 pub use self::models::Models;
 pub use self::replay::Replay;
@@ -79,6 +83,16 @@ pub enum CliCommand {
     /// List, show and redrive dead letters
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write a man page of each command to a folder
+    Man {
+        /// The folder; created if it is missing
+        folder: PathBuf,
+    },
     /// Run a command that ends when the parent process does
     #[cfg(feature = "dev")]
     #[command(hide = true)]
@@ -115,6 +129,8 @@ pub enum Operator {
         #[arg(long)]
         try_fairness: bool,
     },
+    /// Ask the genflow process with these settings whether it runs; exit code 0 if it does, else 1
+    Health(HealthArgs),
     /// Show the state of a request
     Status {
         /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
 
+mod names;
+
 #[test]
 fn the_defaults_are_good() {
     let config = Config::of(&[]).unwrap();

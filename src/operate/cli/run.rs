@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::sender::RecordSender;
 use super::{
-    Ask, Error, Operator, budget, costs, doctor, get, list, models, replay, status, submit, watch,
+    Ask, Error, Operator, budget, costs, doctor, get, health, list, models, replay, status, submit,
+    watch,
 };
 use crate::contract::avro;
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
@@ -41,6 +42,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
         }
+        Operator::Health(asked) => return health::check(config, asked, out).await,
         Operator::Status { id, json } => return status::show(config, id, *json, out).await,
         Operator::Get(asked) => return get::get(config, asked, out).await,
         Operator::List(list) => return list::list(config, list, out).await,
