@@ -36,6 +36,7 @@ mod endings;
 mod fallback;
 mod flow;
 mod image;
+mod kubernetes;
 mod layers;
 mod limits;
 mod list;
