@@ -22,6 +22,18 @@ const ALL_PARTS: [&str; 3] = [
     "keda.enabled=true",
     "callbacks.enabled=true",
 ];
+/// Values that are empty by default.
+const OPTIONS: [&str; 9] = [
+    "image.pullSecrets[0]=registry",
+    "files.prices\\.toml=prices",
+    "serviceAccounts.worker.role=bucket",
+    "nodeSelector.disk=ssd",
+    "tolerations[0].key=genflow",
+    "priorityClassName=high",
+    "networkPolicy.worker[0].ports[0].port=9000",
+    "monitoring.enabled=true,monitoring.labels.release=prometheus",
+    "keda.enabled=true,keda.kafkaAuthentication=kafka,keda.temporalAuthentication=temporal",
+];
 const OVERLAYS: [&str; 2] = ["overlays/production", "overlays/try"];
 
 /// Returns everything that `deploy` makes, by a name for messages; nothing without the tools.
@@ -78,6 +90,9 @@ fn objects_fit_the_schemas_of_kubernetes_and_of_the_operators() {
         assert_eq!(tools.faults(&objects.0), Vec::<String>::new(), "{name}");
     }
 
+    let objects = Objects::of_chart(tools, &OPTIONS);
+    assert_eq!(tools.faults(&objects.0), Vec::<String>::new());
+
     // A misspelt field of any kind is found.
     let mut objects = Objects::with_all_components(tools).0;
     objects.retain(|object| object["spec"].is_object());
@@ -128,6 +143,28 @@ fn the_chart_passes_helms_own_lint_and_installs_under_another_name() {
             !line.contains("genflow-") && words.iter().any(|word| line.contains(word)),
             "{line}"
         );
+    }
+}
+
+#[test]
+fn the_chart_refuses_misspelt_values_and_numbers_as_variables() {
+    let Some(tools) = Tools::get() else { return };
+    let chart = deploy().join("helm/genflow");
+    let chart = chart.to_str().unwrap();
+
+    for (value, fault) in [
+        (
+            "worker.replica=3",
+            "at '/worker': additional properties 'replica' not allowed",
+        ),
+        // Helm would write it as 2.147483648e+09.
+        (
+            "settings.MAX_OUTPUT_BYTES=2147483648",
+            "at '/settings/MAX_OUTPUT_BYTES': got number",
+        ),
+    ] {
+        let said = tools.refusal("helm", &["template", "genflow", chart, "--set", value]);
+        assert!(said.contains(fault), "{value}: {said}");
     }
 }
 

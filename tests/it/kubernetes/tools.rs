@@ -102,6 +102,16 @@ impl Tools {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs a program of these, which must fail, and returns what it reports.
+    pub(super) fn refusal(&self, program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(self.bin.join(program))
+            .args(arguments)
+            .output();
+        let output = output.unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Checks objects against the schemas of Kubernetes and of the CRDs, and returns what is wrong.
     pub(super) fn faults(&self, objects: &[Value]) -> Vec<String> {
         let mut python = Command::new("python3")
