@@ -63,7 +63,7 @@ resources: {{- toYaml (index $root.Values $component).resources | nindent 2 }}
 - name: files
   configMap: { name: {{ .Release.Name }}-files, optional: true }
 - name: certificates
-  secret: { secretName: {{ .Release.Name }}-certificates, optional: true, defaultMode: 0440 }
+  secret: { secretName: {{ .Release.Name }}-certificates, optional: true, defaultMode: 288 } # 0440
 {{- end -}}
 
 {{/* Ports and probes of the roles. */}}
