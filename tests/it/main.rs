@@ -37,6 +37,7 @@ mod fallback;
 mod flow;
 mod image;
 mod kafka;
+mod kubernetes;
 mod layers;
 mod limits;
 mod list;
