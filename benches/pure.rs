@@ -1,4 +1,5 @@
-//! What the parts without I/O cost: decoding, fingerprint, the deciding of events, encoding.
+//! What the parts without I/O cost: decoding, fingerprint, binding to a model's input, the deciding of events, encoding,
+//! encryption.
 //!
 //! `cargo bench --bench pure` prints nanoseconds per call, the median and the fastest of several rounds. `cargo test`
 //! runs each part once.
@@ -14,11 +15,15 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use genflow::contract::avro;
+use genflow::domain::model::{Schema, bind, bundle};
 use genflow::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, Generated, Identity, ImageSpec, Journal, Kind,
-    OnFailure, Outcome, Output, Priority, Progress, Request, Single, Spec, Strategy, Targets,
-    fingerprint,
+    OnFailure, Outcome, Output, Priority, Progress, ProviderName, Request, Secret, Single, Spec,
+    Strategy, Targets, VideoSpec, fingerprint,
 };
+use genflow::engines::config::{PayloadCodec, PayloadKey};
+use genflow::engines::temporal::payloads::Codec;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
 
 const ROUNDS: usize = 11;
 /// Least time of a round.
@@ -44,6 +49,17 @@ fn main() {
             fingerprint(request)
         });
     }
+    for (provider, model, single) in [
+        (ProviderName::FAL, "fal-ai/nano-banana-pro", wide_image()),
+        (ProviderName::REPLICATE, "google/veo-3.1", film()),
+    ] {
+        let input = bundle::input(provider, model).expect("it is bundled");
+        let schema = Schema::parse(&serde_json::Value::Null, input);
+        let profile = bundle::profile(provider, model, schema);
+        measure(rounds, &format!("bind to {model}"), || {
+            bind(&profile, &single)
+        });
+    }
     measure(rounds, "decide three events", || Some(decided()));
     let [.., outcome] = &decided()[..] else {
         return;
@@ -55,6 +71,41 @@ fn main() {
     measure(rounds, "decode COMPLETED", || {
         avro::read_event(&avro::EVENT.schema, &datum)
     });
+    measure_payloads(rounds);
+}
+
+/// Measures the codec of Temporal's payloads, with an input of some thousand bytes.
+fn measure_payloads(rounds: usize) {
+    let events: Vec<_> = (0..4).flat_map(|_| decided()).collect();
+    let plain = Payload {
+        metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(),
+        data: serde_json::to_vec(&events).expect("events are JSON"),
+        ..Payload::default()
+    };
+    let size = plain.data.len();
+    let key = PayloadKey {
+        id: "one".to_owned(),
+        key: Secret::new("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned()),
+    };
+    for (what, encrypts, compresses) in [
+        ("plain", false, false),
+        ("encrypted", true, false),
+        ("compressed", false, true),
+    ] {
+        let settings = PayloadCodec {
+            keys: vec![key.clone()],
+            encrypts,
+            compresses,
+        };
+        let codec = Codec::new(&settings).expect("a good key");
+        measure(rounds, &format!("encode {size} bytes, {what}"), || {
+            codec.encode(plain.clone())
+        });
+        let encoded = codec.encode(plain.clone()).expect("it can be encoded");
+        measure(rounds, &format!("decode {size} bytes, {what}"), || {
+            codec.decode(encoded.clone())
+        });
+    }
 }
 
 /// Runs `work` once, and then in rounds with as many calls as take long enough.
@@ -157,6 +208,26 @@ fn picture() -> ImageSpec {
         height: Some(1024),
         ..ImageSpec::default()
     }
+}
+
+/// Returns an image whose size and count the model has under other names.
+fn wide_image() -> Single {
+    Single::Image(ImageSpec {
+        width: Some(1280),
+        height: Some(720),
+        num_images: Some(2),
+        output_format: Some("png".to_owned()),
+        ..picture()
+    })
+}
+
+fn film() -> Single {
+    Single::Video(VideoSpec {
+        common: picture().common,
+        duration: Some(8),
+        resolution: Some("1920x1080".to_owned()),
+        ..VideoSpec::default()
+    })
 }
 
 fn batch(items: usize) -> Spec {

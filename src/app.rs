@@ -105,8 +105,9 @@ struct ProcessParts {
 
 impl ProcessParts {
     fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
-        let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
-        let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
+        let registry = Arc::new(Registry::new(&config.schema_registry));
+        let health = Arc::default();
+        let producer = Arc::new(Producer::of_roles(&config.kafka, &health)?);
         let topics = config.kafka.topics.clone();
         let limits = config.intake.rate_limit.map(|limit| {
             let slots = config.intake.concurrency;
@@ -114,7 +115,7 @@ impl ProcessParts {
         });
         Ok(Self {
             config: Arc::new(config),
-            health: Arc::default(),
+            health,
             stop,
             publisher: Publisher::new(producer.clone(), registry.clone(), topics),
             registry,
@@ -224,6 +225,8 @@ impl ProcessParts {
             dlq: dlq.to_owned(),
             concurrency,
             fuse: kafka.dlq_fuse,
+            // Another third is for the records that are being handled.
+            leaves_within: self.config.grace / 3,
         };
         let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());

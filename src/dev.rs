@@ -334,7 +334,7 @@ fn announce(dev_run: &DevRun, http: &TcpListener, console: &TcpListener) -> anyh
         format!("  console          http://{}", console.local_addr()?),
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
-        format!("  schema registry  {}", config.schema_registry_url.shown()),
+        format!("  schema registry  {}", config.schema_registry.url),
         format!(
             "  Temporal         {}{}",
             shown(&config.temporal.url),

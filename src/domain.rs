@@ -46,8 +46,8 @@ pub use journal::{Identity, Journal, Outcome};
 pub use provider_name::ProviderName;
 pub use request::{Action, Command, Priority, Request, Targets};
 pub use sealed::Sealed;
-pub use secret::Secret;
 pub(crate) use secret::shown;
+pub use secret::{Credential, Secret};
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;
 pub use spec::{

@@ -15,7 +15,7 @@ use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
-use crate::operate::console;
+use crate::operate::{codec_server, console};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -33,6 +33,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             Box::pin(dev::run(command, variable, stop)).await?;
             Ok(0)
         }
+        CliCommand::CodecServer => serve_codec(stop).await,
         CliCommand::Secrets => {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
@@ -42,8 +43,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             let config = Config::load(variable)?;
             telemetry::init(&config.log)?;
             let listener = console::listen(&config).await?;
-            let api_key = key.get().map(str::to_owned);
-            console::run(config, api_key, listener, stop).await?;
+            console::run(config, key.get()?, listener, stop).await?;
+            Ok(0)
+        }
+        CliCommand::Completions { shell } => {
+            cli::manual::completions(shell, &mut stdout())?;
+            Ok(0)
+        }
+        CliCommand::Man { folder } => {
+            cli::manual::man(&folder)?;
             Ok(0)
         }
         CliCommand::Operator(command) => {
@@ -82,8 +90,29 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Runs the codec server until a signal.
+async fn serve_codec(stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let check = |config: &Config| config.codec_server.check().err().into_iter().collect();
+    let config = Config::load_for(variable, check)?;
+    let _metrics = telemetry::init(&config.log)?;
+    let addr = config.codec_server.addr;
+    let listener = TcpListener::bind(addr).await;
+    let listener =
+        listener.with_context(|| format!("CODEC_SERVER_ADDR: cannot listen on {addr}"))?;
+    tracing::info!(%addr, "decoding what Temporal stores");
+    codec_server::serve(&config, listener, &stop).await?;
+    Ok(0)
+}
+
+/// Returns the value of a variable; for a name with `*` at its end, the names that begin so, separated by commas.
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    let Some(prefix) = name.strip_suffix('*') else {
+        return std::env::var(name).ok();
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+    Some(names.join(","))
 }
 
 /// Checks that all settings are UTF-8: [`variable`] would take one that is not for one that is not set.

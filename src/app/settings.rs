@@ -115,7 +115,7 @@ mod tests {
         }
         let here = [
             ("KAFKA_BROKERS", "localhost:9092,[::1]:9092"),
-            ("SCHEMA_REGISTRY_URL", "http://ann:pw@127.0.0.2:8081/"),
+            ("SCHEMA_REGISTRY_URL", "http://127.0.0.2:8081/"),
             ("TEMPORAL_HOST", "http://[::1]:7233"),
         ];
         assert_eq!(elsewhere(Roles::ALL, &here), [""; 0]);

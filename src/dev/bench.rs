@@ -19,6 +19,7 @@ mod notifier;
 mod provider;
 mod report;
 mod requests;
+mod rolling;
 mod sizing;
 mod stage;
 mod starts;
@@ -103,6 +104,7 @@ async fn measure_all(
             BenchRow::Idle => idle::run(stages, bench, report).await?,
             BenchRow::Backlog => backlog::run(stages, bench, report).await?,
             BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
+            BenchRow::Rolling => Box::pin(rolling::run(stages, bench, report)).await?,
         }
     }
     Ok(())

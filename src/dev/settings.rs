@@ -41,12 +41,30 @@ pub(super) fn load(
     };
     let mut config = app::settings::load(Roles::ALL, |name| {
         let engine = engines.get(name).cloned();
+        if engine.is_none() && engines.contains_key("TEMPORAL_HOST") && is_of_another_server(name) {
+            return None;
+        }
         engine.or_else(|| lookup(name)).or_else(|| default(name))
     })?;
     if here.use_existing {
         keep_apart(&mut config, lookup("USER").as_deref());
     }
     Ok(config)
+}
+
+/// Returns whether a variable says how to reach a Temporal server that dev has not started. The `temporal` command uses such
+/// variables too, so they may be set for it.
+fn is_of_another_server(name: &str) -> bool {
+    let prefixes = [
+        "ADDRESS",
+        "API_KEY",
+        "TLS",
+        "CONFIG_FILE",
+        "PROFILE",
+        "GRPC_META_",
+    ];
+    let rest = name.strip_prefix("TEMPORAL_");
+    rest.is_some_and(|rest| prefixes.iter().any(|prefix| rest.starts_with(prefix)))
 }
 
 /// Checks that dev uses no engine elsewhere (it may be production) and pays for nothing, unless the user says so.

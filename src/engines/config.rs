@@ -5,20 +5,25 @@
 
 pub mod api_keys;
 mod callbacks;
+mod codec_server;
 mod console;
 pub mod description;
 mod egress;
 mod intake;
-mod kafka;
+pub mod kafka;
 mod log;
 pub(crate) mod mail_server;
 mod models;
 mod notifier;
+mod payloads;
 mod provider;
+mod registry;
 mod retries;
+pub(crate) mod secret_file;
 mod spending;
 mod store;
 mod temporal;
+mod tls_files;
 mod vars;
 mod worker;
 
@@ -28,6 +33,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::callbacks::Callbacks;
+pub use self::codec_server::CodecServer;
 pub use self::console::{Console, Person};
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
@@ -35,24 +41,26 @@ pub use self::kafka::{Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
+pub use self::payloads::{PayloadCodec, PayloadKey};
 pub use self::provider::{Named, Own, Protocol, Provider};
+pub use self::registry::{Credentials, SchemaRegistry};
 pub use self::retries::{Pauses, Retries};
 pub use self::spending::Spending;
 pub use self::store::S3;
-pub use self::temporal::Temporal;
+pub use self::temporal::{Identity, Temporal, Tls};
+pub use self::tls_files::TlsFiles;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
 pub use self::worker::Worker;
 use crate::contract::seal::NotifyKey;
-use crate::domain::{Fallback, Media, Secret};
+use crate::domain::{Fallback, Media};
 
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub kafka: Kafka,
-    /// Base URL of the schema registry. A user name and password in it are sent as basic authentication.
-    pub schema_registry_url: Secret<Url>,
+    pub schema_registry: SchemaRegistry,
     pub temporal: Temporal,
     /// API keys, limits, and the settings that each run's input carries.
     pub intake: Intake,
@@ -62,6 +70,8 @@ pub struct Config {
     pub console: Console,
     /// Keys that seal notification targets: the first seals, and each opens what it has sealed.
     pub notify_keys: Vec<NotifyKey>,
+    /// `genflow codec-server`.
+    pub codec_server: CodecServer,
     pub log: Log,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
@@ -92,6 +102,14 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
+    /// Returns the names of the variables of secrets.
+    fn secrets() -> vars::SecretNames {
+        let nothing = |_: &str| None;
+        let mut vars = Vars::new(&nothing);
+        read(&mut vars);
+        vars.names().1
+    }
+
     /// Reads the settings from `variables`; if two have the same name, the last one counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
@@ -100,7 +118,8 @@ impl Config {
 }
 
 impl Config {
-    /// Reads all settings through `lookup`.
+    /// Reads all settings through `lookup`. For a name with `*` at its end, `lookup` returns the names of all variables that
+    /// begin so, separated by commas.
     ///
     /// # Errors
     /// All faults, one per line.
@@ -143,16 +162,10 @@ impl Config {
 
     /// Returns the variables of the engines that are not on this machine.
     pub fn foreign_engines(&self) -> Vec<&'static str> {
-        let mut brokers = self.kafka.brokers.split(',').map(|at| at.rsplit_once(':'));
         let local = |url: &Url| url.host_str().is_some_and(is_loopback);
-        let registry = self.schema_registry_url.expose();
         let engines = [
-            // A broker without a port is reported as a fault of its own.
-            (
-                "KAFKA_BROKERS",
-                brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
-            ),
-            ("SCHEMA_REGISTRY_URL", local(registry)),
+            ("KAFKA_BROKERS", !kafka::is_foreign(&self.kafka.brokers)),
+            ("SCHEMA_REGISTRY_URL", local(&self.schema_registry.url)),
             ("TEMPORAL_HOST", local(&self.temporal.url)),
         ];
         let foreign = engines.into_iter().filter(|(_, is_local)| !is_local);
@@ -196,7 +209,7 @@ impl Config {
         let nothing = |_: &str| None;
         let mut vars = Vars::new(&nothing);
         read(&mut vars);
-        vars.names()
+        vars.names().0
     }
 }
 
@@ -207,16 +220,14 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let named = provider::named(vars, mock_external_apis);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     let mut config = Config {
-        schema_registry_url: vars.secret_url(
-            "SCHEMA_REGISTRY_URL",
-            "http://127.0.0.1:8081/apis/ccompat/v7",
-        ),
+        schema_registry: registry::read(vars),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries, &named),
         worker: worker::read(vars, mock_external_apis, named, retries),
         notifier: notifier::read(vars),
         console: console::read(vars),
         notify_keys: notifier::notify_keys(vars),
+        codec_server: codec_server::read(vars),
         log: log::read(vars),
         http_addr: vars.parsed(
             "HTTP_ADDR",

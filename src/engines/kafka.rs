@@ -1,6 +1,7 @@
 //! Everything that talks to Kafka; no other module uses rdkafka.
 
 pub mod admin;
+mod connection;
 pub mod consumer;
 pub mod producer;
 pub mod snapshot;
@@ -9,11 +10,14 @@ pub mod tail;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use uuid::Uuid;
 
+use self::connection::secure;
+pub use self::connection::{ClientError, Refusal};
 use crate::contract::headers::API_KEY;
 use crate::domain::RecordPosition;
 use crate::engines::config;
@@ -150,7 +154,10 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
         .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", format!("genflow-{name}"))
         .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.keepalive.enable", "true");
+        .set("socket.keepalive.enable", "true")
+        // The lines about failed connections are of this level: `connection` reads them.
+        .set_log_level(RDKafkaLogLevel::Info);
+    secure(&mut client, &kafka.security);
     for (option, value) in &kafka.options {
         client.set(option, value.expose());
     }

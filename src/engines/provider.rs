@@ -175,10 +175,11 @@ impl Provider {
 
     /// Returns whether the provider can look up a job by our id.
     pub fn can_find(&self) -> bool {
-        match self.config.protocol {
+        match &self.config.protocol {
             // Not known here: a worker that knows the API has to look the job up.
             Protocol::Replicate | Protocol::Unknown => true,
-            Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => false,
+            Protocol::OpenAi | Protocol::Fal => false,
+            Protocol::Described(api) => api.find.is_some(),
         }
     }
 
@@ -222,9 +223,13 @@ impl Provider {
     /// If the call fails or does not prove that there is no job.
     pub async fn find(&self, key: &str, since: i64) -> Result<Option<Job>, Error> {
         let finding = async {
-            match self.config.protocol {
+            match &self.config.protocol {
                 Protocol::Replicate => replicate::find(self, key, since).await,
-                Protocol::OpenAi | Protocol::Fal | Protocol::Described(_) => Ok(None),
+                Protocol::OpenAi | Protocol::Fal => Ok(None),
+                Protocol::Described(api) => match &api.find {
+                    Some(find) => described::find(self, find, key).await,
+                    None => Ok(None),
+                },
                 Protocol::Unknown => Err(self.not_configured()),
             }
         };

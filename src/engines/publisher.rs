@@ -122,3 +122,26 @@ fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Header
         .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_header_of_a_version_is_gone() {
+        let names = include_str!("../../tests/fixtures/names-0.1.txt");
+        let released = names
+            .lines()
+            .filter_map(|line| line.strip_prefix("header "));
+        let event = Event::for_test(0, 0);
+
+        let headers = headers(&event, "http://registry/schemas/ids/1", Some("00-a-b-01"));
+
+        let now: Vec<_> = headers.into_iter().map(|(name, _)| name).collect();
+        let released: Vec<_> = released.collect();
+        assert!(released.contains(&"ce_id"));
+        for name in released {
+            assert!(now.iter().any(|header| header == name), "{name}");
+        }
+    }
+}

@@ -4,32 +4,24 @@
 //! not cached, so a registry that recovers is used at once. "No such id" counts only if the registry itself says so,
 //! with its own error code: a plain 404 may come from a proxy.
 
+mod call;
 mod inspect;
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apache_avro::Schema;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::Mutex;
-use percent_encoding::percent_decode_str;
-use reqwest::ClientBuilder;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use schema_registry_converter::async_impl::schema_registry::{
-    SrSettings, get_schema_by_id, post_schema,
-};
-use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
-use url::Url;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value as Json, json};
 
-pub use self::inspect::{InspectError, Subject};
+pub use self::call::{CallError, Denied};
+pub use self::inspect::Subject;
 use crate::contract::avro;
 use crate::contract::avro::{Ours, SchemaError};
-use crate::domain::Secret;
-use crate::engines::http;
+use crate::domain::shown;
+use crate::engines::config::SchemaRegistry;
 
 /// Why the registry gave no schema or id.
 #[derive(Debug, thiserror::Error)]
@@ -40,28 +32,29 @@ pub enum Error {
     /// The schema with this id is one that genflow does not read.
     #[error("schema {0} of the registry is not supported")]
     Unparsable(u32, #[source] SchemaError),
-    /// It gave no usable answer; a retry may succeed.
-    #[error("the schema registry is unavailable")]
-    Unavailable(#[source] SRCError),
-    /// It refused to register one of our schemas.
-    #[error("the schema registry refuses the schema of {subject}")]
+    /// It gave no usable answer; a later call may succeed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It refused one of our schemas, or its compatibility level.
+    #[error("the schema registry refuses the schema of {subject} or its compatibility level")]
     Refused {
         /// Subject name.
         subject: String,
         /// The registry's answer.
         #[source]
-        source: SRCError,
+        source: CallError,
     },
 }
 
 /// A client of the schema registry.
-#[derive(Debug)]
 pub struct Registry {
-    /// Without user name and password, because headers of events and errors show it.
+    settings: SchemaRegistry,
+    /// As headers of events and errors show it.
     base: String,
-    /// Marked as sensitive, so that it is not shown.
-    login: Option<HeaderValue>,
-    settings: SrSettings,
+    timeout: Duration,
+    /// `None` before the first call, and after a call that was denied: the next one reads the TLS files again, which may
+    /// have been renewed.
+    client: Mutex<Option<Client>>,
     schemas: Mutex<HashMap<u32, Arc<Schema>>>,
     /// By subject and schema name: if two topics are configured with one name, their schemas must not share an id.
     ids: Mutex<HashMap<(String, &'static str), u32>>,
@@ -72,36 +65,27 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Registry {
-    /// Creates a client of the registry at `url`; makes no call.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be built.
-    pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
-        Self::with_timeout(url, CALL_TIMEOUT)
+    /// Creates a client; makes no call.
+    #[must_use]
+    pub fn new(settings: &SchemaRegistry) -> Self {
+        Self::with_timeout(settings, CALL_TIMEOUT)
     }
 
     /// Like [`Self::new`], with more patience: for a registry that may have just started.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn for_setup(url: &Secret<Url>) -> Result<Self, Error> {
-        Self::with_timeout(url, SETUP_TIMEOUT)
+    #[must_use]
+    pub fn for_setup(settings: &SchemaRegistry) -> Self {
+        Self::with_timeout(settings, SETUP_TIMEOUT)
     }
 
-    fn with_timeout(url: &Secret<Url>, timeout: Duration) -> Result<Self, Error> {
-        let login = login(url.expose());
-        let base = url.shown().trim_end_matches('/').to_owned();
-        let mut settings = SrSettings::new_builder(base.clone());
-        settings.set_timeout(timeout);
-        let settings = settings.build_with(client(login.as_ref(), timeout));
-        let settings = settings.map_err(Error::Unavailable)?;
-        Ok(Self {
-            base,
-            login,
-            settings,
+    fn with_timeout(settings: &SchemaRegistry, timeout: Duration) -> Self {
+        Self {
+            base: shown(&settings.url).trim_end_matches('/').to_owned(),
+            settings: settings.clone(),
+            timeout,
+            client: Mutex::default(),
             schemas: Mutex::default(),
             ids: Mutex::default(),
-        })
+        }
     }
 
     /// Returns the schema with this id.
@@ -116,69 +100,97 @@ impl Registry {
         if i32::try_from(id).is_err() {
             return Err(Error::Unknown(id));
         }
-        let found = get_schema_by_id(id, &self.settings)
-            .await
-            .map_err(|error| {
-                if is_not_found(&error) {
-                    Error::Unknown(id)
-                } else {
-                    Error::Unavailable(error)
-                }
-            })?;
-        // The type must be checked, because a JSON schema may parse as Avro.
-        let schema = if found.schema_type == SchemaType::Avro {
-            avro::parse_writer(&found.schema)
-        } else {
-            Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
+        let path = ["schemas", "ids", &id.to_string()];
+        let found = self.call(Method::GET, &path, None).await;
+        let found = found.map_err(|error| match code(&error) {
+            Some(40401..=40403) => Error::Unknown(id),
+            Some(_) | None => error.into(),
+        })?;
+        let Some(text) = found["schema"].as_str() else {
+            return Err(odd().into());
+        };
+        // The type must be checked, because a JSON schema may parse as Avro. Without a type, it is Avro.
+        let schema = match found["schemaType"].as_str() {
+            None | Some("AVRO") => avro::parse_writer(text),
+            Some(other) => Err(SchemaError::Kind(other.to_owned())),
         };
         let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
         self.schemas.lock().insert(id, schema.clone());
         Ok(schema)
     }
 
-    /// Registers one of our schemas under `subject`, unless it is registered already, and returns its id.
+    /// Returns the id of one of our schemas under `subject`, and registers the schema if it is not registered.
+    ///
+    /// It looks first, so that a role with read access is enough once `genflow setup` has registered the schemas.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the schema is invalid or breaks the subject's compatibility, else [`Error::Unavailable`].
+    /// [`Error::Refused`] if the schema is invalid or breaks the subject's compatibility, else [`Error::Call`].
     pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
         let key = (subject.to_owned(), ours.name);
         if let Some(id) = self.ids.lock().get(&key) {
             return Ok(*id);
         }
-        let supplied = SuppliedSchema::new(
-            Some(ours.name.to_owned()),
-            SchemaType::Avro,
-            ours.text.to_owned(),
+        let found = self.look_up(subject, ours).await;
+        let is_missing = matches!(
+            found,
+            Err(CallError::Answered {
+                status: StatusCode::NOT_FOUND,
+                ..
+            })
         );
-        let registered = post_schema(&self.settings, subject.to_owned(), supplied)
+        let known = match is_missing {
+            true => self.register(subject, ours).await?,
+            false => found?,
+        };
+        let id = number(&known, "id").ok_or_else(odd)?;
+        self.ids.lock().insert(key, id);
+        Ok(id)
+    }
+
+    async fn look_up(&self, subject: &str, ours: &Ours) -> Result<Json, CallError> {
+        let asked = json!({ "schema": ours.text });
+        self.call(Method::POST, &["subjects", subject], Some(&asked))
             .await
-            .map_err(|source| match code(&source) {
-                Some(409 | 42201) => Error::Refused {
+    }
+
+    async fn register(&self, subject: &str, ours: &Ours) -> Result<Json, Error> {
+        let path = ["subjects", subject, "versions"];
+        let asked = json!({ "schema": ours.text });
+        let registered = self.call(Method::POST, &path, Some(&asked)).await;
+        registered.map_err(|source| {
+            let is_refused = matches!(
+                source,
+                CallError::Answered {
+                    status: StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY,
+                    ..
+                }
+            );
+            match is_refused {
+                true => Error::Refused {
                     subject: subject.to_owned(),
                     source,
                 },
-                Some(_) | None => Error::Unavailable(source),
-            })?;
-        self.ids.lock().insert(key, registered.id);
-        Ok(registered.id)
+                false => source.into(),
+            }
+        })
     }
 
     /// Sets the compatibility level of `subject`.
     ///
     /// # Errors
-    /// [`LevelError`].
-    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
-        let client = client(self.login.as_ref(), CALL_TIMEOUT).build()?;
-        let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
-        let level = serde_json::json!({ "compatibility": level });
-        let answer = client.put(url).json(&level).send().await?;
-        // Only the status counts: error bodies differ by vendor and may be empty.
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(LevelError::Refused {
+    /// [`Error::Refused`] if the registry answers with a failure, else [`Error::Call`].
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+        let level = json!({ "compatibility": level });
+        let set = self
+            .call(Method::PUT, &["config", subject], Some(&level))
+            .await;
+        match set {
+            Ok(_) => Ok(()),
+            Err(source @ CallError::Answered { .. }) => Err(Error::Refused {
                 subject: subject.to_owned(),
-                status: status.as_u16(),
+                source,
             }),
+            Err(source) => Err(source.into()),
         }
     }
 
@@ -201,38 +213,41 @@ impl Registry {
         format!("{}/schemas/ids/{id}", self.base)
     }
 
-    /// Returns the URL of a resource; percent-encodes its parts.
-    fn url(&self, parts: &[&str]) -> Option<url::Url> {
-        let mut url = url::Url::parse(&self.base).ok()?;
-        url.path_segments_mut().ok()?.extend(parts);
-        Some(url)
-    }
-
-    /// Returns the base URL, without login and trailing slash.
+    /// Returns the base URL, without a trailing slash.
     pub fn base(&self) -> &str {
         &self.base
     }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Json>,
+    ) -> Result<Json, CallError> {
+        let client = self.client()?;
+        let answer = call::call(&client, &self.settings, method, path, body).await;
+        if matches!(answer, Err(CallError::Denied(_))) {
+            *self.client.lock() = None;
+        }
+        answer
+    }
+
+    fn client(&self) -> Result<Client, CallError> {
+        let mut client = self.client.lock();
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let new = call::connect(&self.settings, self.timeout)?;
+        Ok(client.insert(new).clone())
+    }
 }
 
-/// Why a subject's compatibility level could not be set.
-#[derive(Debug, thiserror::Error)]
-pub enum LevelError {
-    /// The registry did not answer.
-    #[error("the schema registry is unavailable")]
-    Unavailable(#[from] reqwest::Error),
-    /// The registry answered with a status other than success.
-    #[error(
-        "the schema registry refuses to set the compatibility of {subject} with status {status}"
-    )]
-    Refused {
-        /// Subject name.
-        subject: String,
-        /// HTTP status.
-        status: u16,
-    },
-    /// The base URL has no path to append to.
-    #[error("SCHEMA_REGISTRY_URL is not a base URL, expected http://host[:port][/path]")]
-    Base,
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a message could not be encoded.
@@ -246,37 +261,25 @@ pub enum EncodeError {
     Value(#[from] avro::Error),
 }
 
-/// Returns the header for basic authentication with the user name and password of a URL.
-fn login(url: &Url) -> Option<HeaderValue> {
-    let (user, password) = (url.username(), url.password());
-    if user.is_empty() && password.is_none() {
-        return None;
-    }
-    let [user, password] = [user, password.unwrap_or_default()]
-        .map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-    let encoded = BASE64.encode(format!("{user}:{password}"));
-    let mut login = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
-    login.set_sensitive(true);
-    Some(login)
-}
-
-fn client(login: Option<&HeaderValue>, timeout: Duration) -> ClientBuilder {
-    let login = login.map(|login| (AUTHORIZATION, login.clone()));
-    http::client()
-        .default_headers(HeaderMap::from_iter(login))
-        .timeout(timeout)
-}
-
 /// Returns the registry's own error code, if it answered with one.
-fn code(error: &SRCError) -> Option<i64> {
-    error
-        .source()?
-        .downcast_ref::<RawError>()
-        .map(|raw| i64::from(raw.error_code))
+fn code(error: &CallError) -> Option<i64> {
+    match error {
+        CallError::Answered { code, .. } => *code,
+        CallError::Unavailable(_) | CallError::Denied(_) => None,
+    }
 }
 
-fn is_not_found(error: &SRCError) -> bool {
-    matches!(code(error), Some(40401..=40403))
+fn number(answer: &Json, name: &str) -> Option<u32> {
+    answer[name].as_u64().and_then(|n| u32::try_from(n).ok())
+}
+
+/// The error for an answer of success that lacks what a registry's answer has.
+fn odd() -> CallError {
+    CallError::Answered {
+        status: StatusCode::OK,
+        code: None,
+        message: None,
+    }
 }
 
 #[cfg(test)]

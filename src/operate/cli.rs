@@ -11,10 +11,12 @@ pub mod doctor;
 mod follow;
 mod form;
 mod get;
+mod health;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
 mod local_files;
+pub mod manual;
 mod models;
 mod period;
 mod replay;
@@ -27,20 +29,24 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::budget::Budget;
 pub use self::costs::Costs;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
+pub use self::health::HealthArgs;
 pub use self::list::List;
 pub use self::models::Models;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
 use crate::domain::{Kind, ProviderName};
+use crate::engines::config::secret_file;
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
 use crate::engines::temporal::{admin as temporal_admin, client};
@@ -73,11 +79,23 @@ pub enum CliCommand {
     #[cfg(feature = "dev")]
     #[command(flatten)]
     Local(local::Local),
+    /// Decode what Temporal stores, for Temporal's web UI and command line
+    CodecServer,
     /// Print new secrets as lines for .env
     Secrets,
     /// List, show and redrive dead letters
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write a man page of each command to a folder
+    Man {
+        /// The folder; created if it is missing
+        folder: PathBuf,
+    },
     /// Run a command that ends when the parent process does
     #[cfg(feature = "dev")]
     #[command(hide = true)]
@@ -114,6 +132,8 @@ pub enum Operator {
         #[arg(long)]
         try_fairness: bool,
     },
+    /// Ask the genflow process with these settings whether it runs; exit code 0 if it does, else 1
+    Health(HealthArgs),
     /// Show the state of a request
     Status {
         /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
@@ -176,12 +196,27 @@ pub struct ApiKey {
         hide_env_values = true
     )]
     api_key: Option<String>,
+    /// File that contains the key
+    #[arg(long, value_name = "PATH", env = "GENFLOW_API_KEY_FILE")]
+    api_key_file: Option<String>,
 }
 
 impl ApiKey {
-    /// Returns the key; an empty variable counts as not set.
-    pub fn get(&self) -> Option<&str> {
-        self.api_key.as_deref().filter(|key| !key.is_empty())
+    /// Returns the key, or else the content of its file; an empty variable counts as not set.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is empty.
+    pub(crate) fn get(&self) -> Result<Option<String>, Error> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(key) = given(&self.api_key) {
+            return Ok(Some(key));
+        }
+        let Some(path) = given(&self.api_key_file) else {
+            return Ok(None);
+        };
+        let key = secret_file::read(Path::new(&path));
+        key.map(Some)
+            .map_err(|problem| Error::Usage(format!("the file of the API key is {problem}")))
     }
 }
 
@@ -223,14 +258,17 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// Returns whether an error means that an engine does not answer, or refuses a call that every command needs.
 fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
-    use registry::LevelError;
     use temporal_admin::Error as Server;
 
-    matches!(error.downcast_ref(), Some(admin::Error::Unreachable { .. }))
-        || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
-        || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. }))
-        || matches!(error.downcast_ref(), Some(registry::Error::Unavailable(_)))
-        || matches!(error.downcast_ref(), Some(LevelError::Unavailable(_)))
+    matches!(
+        error.downcast_ref(),
+        Some(admin::Error::Unreachable { .. } | admin::Error::NotConnected(_))
+    ) || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(tail::Error::Unreachable { .. } | tail::Error::NotConnected(_))
+        )
+        || matches!(error.downcast_ref(), Some(registry::Error::Call(_)))
         || matches!(
             error.downcast_ref(),
             Some(Server::Unreachable { .. } | Server::Late(_))

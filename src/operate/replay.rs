@@ -27,6 +27,9 @@ use temporalio_sdk::workflow_replayer::{
 
 use self::inputs::Inputs;
 use crate::engines::temporal::client::{Error, Temporal, answered};
+use crate::engines::temporal::history;
+use crate::engines::temporal::payloads::decode;
+use crate::workflows::generation;
 use crate::workflows::generation::Generation;
 use crate::workflows::{of_notifications, of_requests};
 
@@ -34,6 +37,8 @@ mod inputs;
 
 /// Time limit of a replay, which takes far less, even of a long history.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Number of open runs whose inputs are read to see whether this process has their keys.
+const SAMPLE: usize = 20;
 
 /// The history of a run.
 #[derive(Clone, Debug)]
@@ -127,6 +132,23 @@ impl Temporal {
         Ok((runs.collect(), total))
     }
 
+    /// Reads the inputs of the newest open runs on this task queue; returns the first run whose input cannot be decoded, and
+    /// why.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn unreadable(&self, now: i64) -> Result<Option<(String, Error)>, Error> {
+        let (runs, _) = self.open(generation::NAME, SAMPLE, now).await?;
+        for (id, run_id) in runs {
+            match history::started(&self.client(), &id, &run_id).await {
+                Ok(_) => {}
+                Err(error @ Error::Unreadable(_)) => return Ok(Some((id, error))),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads the history of a run, by default the newest; returns `None` if there is no such run.
     ///
     /// # Errors
@@ -142,13 +164,18 @@ impl Temporal {
             .workflow_id(workflow_id)
             .maybe_run_id(run_id.map(str::to_owned))
             .build();
-        let handle = WorkflowHandle::<Client, Generation>::new(client, run);
+        let handle = WorkflowHandle::<Client, Generation>::new(client.clone(), run);
         let history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
         match history.into_events().await {
-            Ok(events) => match Recorded::of(events) {
-                Ok(recorded) => Ok(Some(recorded)),
-                Err(error) => Err(Error::Unreadable(error.into())),
-            },
+            Ok(events) => {
+                let mut history = History { events };
+                let decoded = decode(&client, &mut history).await;
+                decoded.map_err(Error::Unreadable)?;
+                match Recorded::of(history.events) {
+                    Ok(recorded) => Ok(Some(recorded)),
+                    Err(error) => Err(Error::Unreadable(error.into())),
+                }
+            }
             Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
             Err(error) => Err(answered(error)),
         }
@@ -156,7 +183,7 @@ impl Temporal {
 }
 
 impl Recorded {
-    /// Takes the events of a whole history, from the first.
+    /// Takes the events of a whole history, from the first, with decoded payloads.
     ///
     /// # Errors
     /// [`ReplayError::NoHistory`].

@@ -22,13 +22,13 @@ pub(crate) struct RecordSender {
 }
 
 impl RecordSender {
-    pub(crate) async fn open(config: &Config, api_key: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config, api_key: Option<String>) -> anyhow::Result<Self> {
         // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
-            registry: Registry::new(&config.schema_registry_url)?,
-            api_key: api_key.map(str::to_owned),
+            registry: Registry::new(&config.schema_registry),
+            api_key,
         })
     }
 

@@ -112,7 +112,7 @@ fn print_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Resul
 
 /// Registers the schema of each topic, and sets the compatibility of its subject.
 async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
-    let registry = Registry::for_setup(&config.schema_registry_url)?;
+    let registry = Registry::for_setup(&config.schema_registry);
     for (subject, ours) in subjects(&config.kafka.topics) {
         let id = registry.id_of(&subject, ours).await;
         let id = id.with_context(|| registry.base().to_owned())?;

@@ -157,7 +157,7 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             Outcome::Completed(result).into()
         }
         Ok(Submitted::Adopted(generated)) => Outcome::Completed(generated).into(),
-        Ok(Submitted::Refused(error)) => Outcome::Failed(error).into(),
+        Ok(Submitted::Refused { error, .. }) => Outcome::Failed(error).into(),
         Ok(Submitted::Declined {
             model,
             error,

@@ -6,6 +6,7 @@ mod fallback;
 use genflow::domain::budget::Statement;
 use genflow::domain::{ErrorCode, Event, EventType, Request};
 use genflow::engines::temporal::budgets::Holder;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::described::Described as _;
@@ -140,9 +141,10 @@ async fn of_two_requests_at_once_a_users_budget_pays_for_the_one_that_fits() {
 #[tokio::test]
 async fn of_two_requests_at_once_the_budget_of_all_users_pays_for_the_one_that_fits() {
     only_one_of_two("BUDGET_DAY_USD", "all users' budget of the day").await;
+    only_one_of_two("BUDGET_MONTH_USD", "all users' budget of the month").await;
 }
 
-/// The worker that refuses gives back by itself: the one that ends the run may know of no budget.
+/// The one that ends the run may know of no budget: the result of the submit says that something may be reserved.
 #[tokio::test]
 async fn a_request_that_all_users_budget_refuses_leaves_nothing_reserved_for_its_user() {
     let budgets = [("BUDGET_USER_DAY_USD", "1"), ("BUDGET_DAY_USD", "0.5")];
@@ -160,6 +162,52 @@ async fn a_request_that_all_users_budget_refuses_leaves_nothing_reserved_for_its
     let message = end.error.unwrap().message;
     assert!(message.contains("more than the whole budget"), "{message}");
     assert_eq!(budgeted.used().await, [0.0, 0.0]);
+}
+
+/// A worker that is paused in a refusal may wake when another has reserved more and sent the job.
+#[tokio::test]
+async fn a_refusal_that_comes_late_does_not_give_back_what_the_current_attempt_has_reserved() {
+    let budgets = [("BUDGET_USER_DAY_USD", "1"), ("BUDGET_DAY_USD", "0.5")];
+    let budgeted = Budgeted::new(&budgets).await;
+    let space = &budgeted.space;
+    let _intake = space.start(&["intake"]);
+    let failpoint = [("GENFLOW_FAILPOINT", "budget.refused=stop")];
+    let mut late = budgeted.start("worker", &failpoint);
+    let request = script(image("late"), &json!({"stuck": true}));
+    space.send(&request).await;
+    late.stopped().await;
+    let _second = budgeted.start("worker", &[("BUDGET_DAY_USD", "5")]);
+    space.job_runs(request.id.as_str()).await;
+
+    late.signal(Signal::CONT);
+    assert!(late.terminate().await.success(), "{}", late.output());
+
+    assert_eq!(budgeted.used().await, [0.0, PRICE]);
+    assert_eq!(budgeted.used_by(&Holder::All).await, [0.0, PRICE]);
+    space.cancel(request.id.as_str()).await;
+    space.story(request.id.as_str()).await;
+    assert_eq!(budgeted.used().await, [PRICE, 0.0]);
+}
+
+/// The first send may have been accepted, and the second one does not fit into the budget.
+#[tokio::test]
+async fn a_resubmit_that_a_budget_refuses_ends_as_ambiguous_and_counts_the_first_send() {
+    let budgeted = Budgeted::new(&[("BUDGET_USER_DAY_USD", "1")]).await;
+    let _intake = budgeted.space.start(&["intake"]);
+    let _worker = budgeted.start("worker", &[("SUBMIT_AMBIGUOUS", "resubmit")]);
+    let request = script(at(FAL, image("doubt")), &json!({"submit": ["cut"]}));
+
+    let end = budgeted.outcome(&request).await;
+
+    let error = end.error.as_ref().unwrap();
+    assert_eq!(
+        (error.code, error.retryable),
+        (ErrorCode::SubmitAmbiguous, true)
+    );
+    let says = "it is not known whether the provider accepted the job, and it is not sent again: the user's budget of the day";
+    assert!(error.message.starts_with(says), "{}", error.message);
+    assert_eq!(budgeted.space.bill(request.id.as_str()).await.submits, 1);
+    assert_eq!(budgeted.used().await, [PRICE, 0.0]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use EventType::{Cancelled, Completed, Progress, Started};
 
 use crate::doctor::doctor;
 use crate::replay;
+use crate::support::gate::Gate;
 use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::requests::{at, image, script};
@@ -182,6 +183,48 @@ async fn a_job_whose_callback_never_comes_is_found_by_the_rare_poll() {
         assert_eq!(called.reads(&request).await, 3);
         assert_eq!(worker.missed(provider).await, 1);
     }
+}
+
+/// The pause after a failed poll protects the provider.
+#[tokio::test]
+async fn a_callback_does_not_cut_the_pause_after_a_failed_poll() {
+    let called = Called::new().await;
+    let _intake = called.space.start(&["intake"]);
+    let worker = called.worker(&[("RETRY_BACKOFF", "10m"), ("SUBMIT_WAIT", "0s")]);
+    let script_of_it = json!({"seconds": 2.0, "poll": [500]});
+    let request = script(image("failing"), &script_of_it);
+    called.space.send(&request).await;
+
+    assert_eq!(called.answers(&request, 1).await, [200]);
+
+    assert_eq!(called.reads(&request).await, 1);
+    // The poller does not take it, so the run's workflow has it.
+    assert_eq!(worker.outcomes(REPLICATE, "signalled").await, 1);
+    assert_eq!(worker.outcomes(REPLICATE, "woken").await, 0);
+}
+
+/// A worker that Temporal does not answer may no longer be the one that polls the job.
+#[tokio::test]
+async fn a_worker_without_temporal_does_not_swallow_a_callback() {
+    let called = Called::new().await;
+    let temporal = Gate::before(&called.space.engines.temporal).await;
+    // Longer than the outage, so the poller stays.
+    let patient = [("FETCH_HEARTBEAT_TIMEOUT", "1m")];
+    let _intake = called.space.start_with(&["intake"], &patient);
+    let worker = called.worker(&[("TEMPORAL_HOST", &temporal.address.to_string())]);
+    let request = script(image("cut-off"), &json!({"seconds": 6.0}));
+    called.space.send(&request).await;
+    called.reads_reach(&request, 2).await;
+    temporal.shut();
+
+    let refused = called.answers(&request, 1).await;
+    assert_eq!(worker.outcomes(REPLICATE, "woken").await, 0);
+    temporal.open();
+    let events = called.space.story(request.id.as_str()).await;
+
+    // 503, or 0 if the provider did not wait for it: it repeats both.
+    assert_ne!(refused.first(), Some(&200));
+    assert_eq!(types(&events).last(), Some(&Completed));
 }
 
 #[tokio::test]

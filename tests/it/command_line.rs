@@ -166,7 +166,11 @@ async fn all_faults_of_the_settings_are_reported_at_once() {
 async fn the_pages_show_health_and_metrics() {
     let space = Space::new().await;
     let free = nowhere().to_string();
-    let _all = space.start_with(&["all"], &[("HTTP_ADDR", &free)]);
+    let mut all = space.start_with(&["all"], &[("HTTP_ADDR", &free)]);
+    let health = async |arguments: &[&str]| {
+        let arguments = [&["health"], arguments].concat();
+        space.run_with(&arguments, &[("HTTP_ADDR", &free)]).await
+    };
     let page = async |name: &str| reqwest::get(format!("http://{free}/{name}")).await.ok();
 
     eventually("the process is ready", async || {
@@ -176,6 +180,11 @@ async fn the_pages_show_health_and_metrics() {
     })
     .await;
     assert!(page("livez").await.unwrap().status().is_success());
+    for (arguments, asked) in [(&[][..], "livez"), (&["--ready"], "readyz")] {
+        let (code, printed) = health(arguments).await;
+        let line = format!("ok: http://{free}/{asked} answers 200\n");
+        assert_eq!((code, printed), (0, line));
+    }
     let request = crate::support::requests::image("counted");
     space.send(&request).await;
     space.story(request.id.as_str()).await;
@@ -192,6 +201,37 @@ async fn the_pages_show_health_and_metrics() {
     ] {
         assert!(metrics.contains(wanted), "{wanted} in\n{metrics}");
     }
+
+    assert!(all.terminate().await.success());
+    let (code, printed) = health(&[]).await;
+    assert_eq!(code, 1, "{printed}");
+    assert!(printed.contains("is not reachable"), "{printed}");
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let genflow = env!("CARGO_BIN_EXE_genflow");
+    // Bash calls the function with the program, the word, and the word before it.
+    let script = r#"
+        source <("$0" completions bash)
+        complete_last() {
+            COMP_WORDS=(genflow "$@") COMP_CWORD=$# COMPREPLY=()
+            _genflow genflow "${@: -1}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            echo "${COMPREPLY[*]}"
+        }
+        complete_last dl
+        complete_last dlq red
+        complete_last health --re
+    "#;
+
+    let ran = std::process::Command::new("bash")
+        .args(["-euc", script, genflow])
+        .output()
+        .unwrap();
+
+    let printed = String::from_utf8(ran.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(printed, "dlq\nredrive\n--ready\n", "{errors}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use genflow::domain::{CostSource, EventType, Generated, ProviderName, Request};
 use genflow::engines::kafka::Headers;
 use serde_json::{Value, json};
@@ -215,6 +216,9 @@ async fn costs_agree_with_what_the_provider_bills_whatever_is_repeated() {
     let by_user = costs(&space, &["--by", "user"]).await;
     let by_model = costs(&space, &["--by", "model", "--user", "ann"]).await;
 
+    let by_kind = costs(&space, &["--by", "kind"]).await;
+    let by_day = costs(&space, &["--by", "day"]).await;
+
     let mut ann = (0, 0.0);
     for id in [
         once.id.run(0),
@@ -234,6 +238,23 @@ async fn costs_agree_with_what_the_provider_bills_whatever_is_repeated() {
         ])
     );
     assert_eq!(by_user["total"]["runs"], json!(5));
+    let of_kind = |group: &Value| (group["kind"].clone(), group["runs"].clone());
+    let kinds: Vec<_> = groups(&by_kind).iter().map(of_kind).collect();
+    assert_eq!(
+        kinds,
+        [(json!("IMAGE"), json!(4)), (json!("VIDEO"), json!(1)),]
+    );
+    let mut runs = 0;
+    for group in groups(&by_day) {
+        // Two if midnight passed meanwhile.
+        let day = group["day"].as_str().unwrap();
+        assert!(NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok(), "{day}");
+        runs += group["runs"].as_u64().unwrap();
+    }
+    assert_eq!(runs, 5);
+    for by in [&by_kind, &by_day] {
+        assert_eq!(by["total"], by_user["total"]);
+    }
     let models: Vec<_> = by_model["groups"]
         .as_array()
         .unwrap()
@@ -248,6 +269,10 @@ async fn costs_agree_with_what_the_provider_bills_whatever_is_repeated() {
         (&none["groups"], &none["oldest"]),
         (&json!([]), &Value::Null)
     );
+}
+
+fn groups(costs: &Value) -> &[Value] {
+    costs["groups"].as_array().unwrap()
 }
 
 async fn costs(space: &Space, arguments: &[&str]) -> Value {

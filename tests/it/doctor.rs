@@ -356,3 +356,39 @@ async fn a_bucket_that_cannot_be_reached_fails() {
 
     assert_eq!((reported.code, reported.failing()), (1, vec!["S3_BUCKET"]));
 }
+
+#[tokio::test]
+async fn doctor_says_whether_it_can_read_the_schemas_of_the_models_that_are_used() {
+    let space = Space::new().await;
+    let away = format!("http://{}", nowhere());
+
+    let published = doctor(&space, &[("IMAGE_MODEL", "black-forest-labs/flux-schnell")]).await;
+    let unread = doctor(
+        &space,
+        &[
+            ("IMAGE_API_BASE_URL", &away),
+            ("IMAGE_MODEL", "black-forest-labs/flux-schnell"),
+            ("VIDEO_API_BASE_URL", &away),
+            ("VIDEO_MODEL", "acme/unheard-of"),
+            ("IMAGE_FALLBACK", "openai"),
+        ],
+    )
+    .await;
+
+    let flux = "model black-forest-labs/flux-schnell";
+    assert_eq!(published.verdict(flux), "ok");
+    assert_eq!(published.found(flux), "the provider publishes its inputs");
+    assert_eq!(unread.verdict(flux), "warn");
+    let own = "its input schema cannot be read; genflow uses its own copy";
+    assert_eq!(unread.found(flux), own);
+    let unknown = "model acme/unheard-of";
+    assert_eq!(unread.verdict(unknown), "warn");
+    let only = "its input schema cannot be read: requests may only have a prompt and params";
+    assert_eq!(unread.found(unknown), only);
+    // OpenAI publishes none: genflow's table is the source.
+    assert_eq!(unread.verdict("model gpt-image-2"), "ok");
+    assert_eq!(
+        unread.found("model gpt-image-2"),
+        "genflow knows its inputs"
+    );
+}

@@ -4,6 +4,8 @@
 mod defaults;
 mod workers;
 
+use std::time::Duration;
+
 use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::{Value, json};
 
@@ -232,6 +234,34 @@ async fn a_request_that_one_of_its_models_cannot_make_is_refused_with_all_proble
         let found: Vec<_> = error.problems.iter().map(|it| it.field.as_str()).collect();
         assert_eq!(found, fields);
         assert_eq!(bills(&space, request).await, [(0, 0); 3]);
+    }
+}
+
+/// The first model declines only after the run was cancelled, or after its deadline.
+#[tokio::test]
+async fn no_other_model_is_tried_after_a_cancel_or_the_deadline() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let slow = |name: &str| {
+        let faults = json!({"candidates": 1, "submit": [401], "delay_submit_ms": 6000});
+        falling_back(at(REPLICATE, script(image(name), &faults)), &[FAL])
+    };
+    let (cancelled, mut late) = (slow("cancelled"), slow("late"));
+    late.timeout = Some(Duration::from_secs(3));
+    space.send(&late).await;
+    space.send(&cancelled).await;
+    eventually("the submit is sent", async || {
+        (space.bill(cancelled.id.as_str()).await.submits == 1).then_some(())
+    })
+    .await;
+    space.cancel_and_wait(&cancelled.id).await;
+
+    let stories = stories(&space, &[&cancelled, &late]).await;
+
+    for (request, events) in [&cancelled, &late].into_iter().zip(&stories) {
+        assert_eq!(code(events), Some(ProviderAuth), "{events:#?}");
+        assert_eq!(tried(events), [("replicate", ProviderAuth)]);
+        assert_eq!(bills(&space, request).await, [(1, 0), (0, 0)]);
     }
 }
 

@@ -41,7 +41,7 @@ fn copy(sources: &[&str], to: &Path) {
 fn run(commands: &str, folder: &Path) {
     // Unlike `cargo metadata`, `cargo fetch` fails if a file that the manifest names is missing.
     let fetch = "cargo fetch --locked --offline --target \"$(rustc -vV | sed -n 's/^host: //p')\"";
-    let build = r#"cargo build --release --locked --bin genflow --no-default-features --features "$FEATURES""#;
+    let build = r#"cargo auditable build --release --locked --bin genflow --no-default-features --features "$FEATURES""#;
     assert!(commands.contains(build), "{commands}");
     let commands = commands.replace(build, fetch);
     let ran = Command::new("sh")
@@ -66,7 +66,7 @@ fn cargo_takes_what_each_build_of_the_image_has() {
             let (_, sources) = words.split_last().unwrap();
             copy(sources, &folder);
         } else if let Some(commands) = step.strip_prefix("RUN ")
-            && commands.contains("cargo build")
+            && commands.contains("cargo auditable build")
         {
             run(commands, &folder);
             builds += 1;
@@ -81,10 +81,24 @@ fn cargo_takes_what_each_build_of_the_image_has() {
 }
 
 #[test]
-fn the_image_runs_as_a_numbered_user_and_group() {
+fn the_image_runs_as_a_numbered_user_and_group_that_owns_its_folders() {
     let dockerfile = read("Dockerfile");
 
-    assert!(dockerfile.contains("--gid 10001 genflow"));
-    assert!(dockerfile.contains("--uid 10001 --gid genflow"));
     assert!(dockerfile.lines().any(|line| line == "USER 10001:10001"));
+    let folders = "COPY --from=build --chown=10001:10001 /out/genflow /var/lib/genflow";
+    assert!(dockerfile.lines().any(|line| line == folders));
+}
+
+#[test]
+fn labels_are_those_of_the_package() {
+    let dockerfile = read("Dockerfile");
+    for (label, expected) in [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("description", env!("CARGO_PKG_DESCRIPTION")),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", "Apache-2.0"),
+    ] {
+        let label = format!("org.opencontainers.image.{label}=\"{expected}\"");
+        assert!(dockerfile.contains(&label), "{label}");
+    }
 }

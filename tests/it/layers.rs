@@ -109,6 +109,15 @@ fn the_lower_ranks_use_no_crate_that_does_io() {
 }
 
 #[test]
+fn only_one_module_has_unsafe_code() {
+    // The compiler denies it; a module that has some must say so with this name of the lint.
+    let files = sources().into_iter();
+    let has_some = files.filter(|(_, code)| code.contains("unsafe_code"));
+    let modules: Vec<_> = has_some.map(|(module, _)| module.join("::")).collect();
+    assert_eq!(modules, ["engines::kafka::connection::admin_token"]);
+}
+
+#[test]
 fn the_architecture_page_shows_the_map_as_it_is() {
     let map = map(&imports());
     let page = root().join("docs/architecture.md");

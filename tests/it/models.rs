@@ -163,6 +163,32 @@ async fn a_video_starts_from_its_picture_and_has_the_asked_length() {
 }
 
 #[tokio::test]
+async fn a_model_that_takes_only_a_picture_gets_the_picture_and_nothing_else() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let asked = request(
+        "picture",
+        Single::Video(VideoSpec {
+            common: Common {
+                inputs: first_frame(),
+                ..common(ProviderName::REPLICATE, "minimax/video-01")
+            },
+            duration: Some(6),
+            ..VideoSpec::default()
+        }),
+    );
+
+    let last = outcome(&space, &asked).await;
+
+    let input = json!({"first_frame_image": PICTURE});
+    assert_eq!(received(&space, &asked).await, input);
+    assert_eq!(sent(&last), input);
+    let result = last.result.as_ref().unwrap();
+    assert!(result.notes.is_empty(), "{:?}", result.notes);
+    assert_eq!(space.bill(asked.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
 async fn what_a_model_cannot_make_is_refused_with_all_problems_before_anything_is_sent() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
@@ -277,6 +303,115 @@ async fn a_check_shows_what_would_be_sent_and_sends_nothing() {
         "{problems}"
     );
     assert_eq!(problems["schema"], json!("provider"));
+}
+
+#[tokio::test]
+async fn the_models_and_their_inputs_are_shown_by_command_with_and_without_a_provider() {
+    let space = Space::new().await;
+    let model = "black-forest-labs/flux-schnell";
+
+    let all = space.succeed(&["models", "list"]).await;
+    let of_fal = space
+        .succeed(&["models", "list", "--provider", "fal"])
+        .await;
+    let (unknown, says) = space.run(&["models", "list", "--provider", "acme"]).await;
+    let offline = space.succeed(&["models", "show", model, "--offline"]).await;
+    let online = space.succeed(&["models", "show", model]).await;
+    let json = space.succeed(&["models", "show", model, "--json"]).await;
+
+    for line in [
+        "replicate  black-forest-labs/flux-schnell",
+        "openai     gpt-image-2",
+        "fal        fal-ai/flux/dev",
+    ] {
+        assert!(all.lines().any(|it| it == line), "{line}: {all}");
+    }
+    let others = of_fal.lines().filter(|line| !line.starts_with("fal "));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(of_fal.lines().count() > 10, "{of_fal}");
+    assert_eq!(unknown, 64, "{says}");
+    assert!(
+        says.contains("expected one of: fal, openai, replicate"),
+        "{says}"
+    );
+    let head = |origin: &str| format!("replicate {model} (schema from {origin})\n");
+    assert!(offline.starts_with(&head("genflow's copy")), "{offline}");
+    assert!(online.starts_with(&head("the provider")), "{online}");
+    for shown in [&offline, &online] {
+        assert!(shown.contains("  prompt* "), "{shown}");
+        assert!(shown.contains("  costs 0.003 per image"), "{shown}");
+    }
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let inputs = json["inputs"].as_array().unwrap();
+    let prompt = inputs.iter().find(|it| it["name"] == "prompt").unwrap();
+    assert_eq!(prompt["required"], json!(true));
+    assert_eq!(json["schema"], json!("provider"));
+}
+
+#[tokio::test]
+async fn a_check_without_a_provider_uses_genflows_own_schemas_and_prices() {
+    let space = Space::new().await;
+    let away = [("REPLICATE_API_BASE_URL", "http://127.0.0.1:1")];
+    let check = [
+        "models",
+        "check",
+        "video",
+        "--prompt",
+        "a fox",
+        "--provider",
+        "replicate",
+        "--model",
+        "bytedance/seedance-1-pro",
+        "--offline",
+    ];
+
+    let (fits, sends) = space
+        .run_with(
+            &[&check[..], &["--duration", "8", "--resolution", "1080p"]].concat(),
+            &away,
+        )
+        .await;
+    let (long, refused) = space
+        .run_with(&[&check[..], &["--duration", "60"]].concat(), &away)
+        .await;
+
+    assert_eq!(fits, 0, "{sends}");
+    assert!(sends.contains("(schema from genflow's copy)"), "{sends}");
+    assert!(sends.contains("  sends     duration 8"), "{sends}");
+    assert!(
+        sends.contains("  costs     about 1.2000 US dollars"),
+        "{sends}"
+    );
+    assert_eq!(long, 1, "{refused}");
+    assert!(
+        refused.contains("  refused   duration is 60, expected 2 to 12"),
+        "{refused}"
+    );
+}
+
+/// A deployment runs a version of a model: its inputs are those of that version.
+#[tokio::test]
+async fn a_deployment_is_bound_by_its_versions_schema_and_asked_at_its_own_path() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let name = "deployments/black-forest-labs/flux-schnell";
+    let asked = request(
+        "deployed",
+        Single::Image(ImageSpec {
+            common: common(ProviderName::REPLICATE, name),
+            width: Some(1280),
+            height: Some(720),
+            ..ImageSpec::default()
+        }),
+    );
+
+    let last = outcome(&space, &asked).await;
+
+    let input = json!({"aspect_ratio": "16:9", "megapixels": "1"});
+    assert_eq!(sent(&last), input);
+    assert_eq!(received(&space, &asked).await, input);
+    let jobs = space.jobs(asked.id.as_str()).await;
+    assert_eq!(jobs[0]["model"], json!(name));
 }
 
 #[tokio::test]

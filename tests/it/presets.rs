@@ -235,6 +235,34 @@ async fn a_worker_that_does_not_know_the_provider_leaves_the_run_to_others() {
 }
 
 #[tokio::test]
+async fn a_job_whose_run_ends_on_a_worker_without_its_description_is_cancelled_by_another() {
+    let space = space().await;
+    let _intake = space.start(&["intake"]);
+    let mut knowing = space.start(&["worker"]);
+    let request = of("luma", script(video("left"), &json!({"stuck": true})));
+    space.send(&request).await;
+    space.job_runs(request.id.as_str()).await;
+    assert!(knowing.terminate().await.success(), "{}", knowing.output());
+    let mut other = Watched::start(&space, "worker", &[("PROVIDERS_FILE", "")]);
+    space.cancel(request.id.as_str()).await;
+    eventually("the worker cannot cancel the job", async || {
+        let said = other.process.output();
+        said.contains("cannot cancel the provider's job")
+            .then_some(())
+    })
+    .await;
+    // Otherwise chance decides which of the two gets the next attempt.
+    assert!(other.process.terminate().await.success());
+
+    let _knowing = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!(bill.statuses, ["canceled"]);
+}
+
+#[tokio::test]
 async fn a_poster_frame_is_stored_after_its_video() {
     let space = space().await;
     let _all = space.start(&["all"]);

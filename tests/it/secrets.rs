@@ -3,7 +3,7 @@
 //! Each secret is a needle. The tests use targets that accept, refuse or are unreachable, requests with every outcome
 //! and a batch, and the most detailed logs. Then they search every byte that the system has written.
 
-mod needles;
+pub(crate) mod needles;
 mod public;
 
 use std::cell::RefCell;
@@ -47,14 +47,14 @@ impl Story {
         let master = format!("whsec_{}", needles.make_key("master"));
         let signing = format!("whsk_{}", needles.make_key("signingkey"));
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
-        let login = format!("http://ann:{}@", needles.make("registry"));
-        let registry = engines.registry.replace("http://", &login);
+        let registry = needles.make("registry");
         let login = format!("smtp://ann:{}@", needles.make("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
         let mailbox = format!("{}@example.org", needles.make("opsmail"));
         let space = Space::with(&[
             ("OPS_EMAIL", &mailbox),
-            ("SCHEMA_REGISTRY_URL", &registry),
+            ("SCHEMA_REGISTRY_USER", "ann"),
+            ("SCHEMA_REGISTRY_PASSWORD", &registry),
             // Of all crates, not only of genflow.
             ("LOG_LEVEL", "trace,genflow=trace"),
             ("REQUIRE_API_KEY", "true"),

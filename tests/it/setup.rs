@@ -85,10 +85,10 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
 }
 
 /// Registers the schema with one more field, like a later version; returns the status of the answer.
-async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
+pub(crate) async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
     let mut text: Value = serde_json::from_str(ours.text).unwrap();
     text["fields"].as_array_mut().unwrap().push(field);
-    let base = space.config.schema_registry_url.expose().as_str();
+    let base = space.config.schema_registry.url.as_str();
     let base = base.trim_end_matches('/');
     let answer = reqwest::Client::new()
         .post(format!("{base}/subjects/{topic}-value/versions"))

@@ -1,10 +1,14 @@
 //! Support for the tests: engines, a separate space for each test, processes, readers, receivers.
 
+pub(crate) mod apicurio;
+pub(crate) mod axonops;
 pub(crate) mod broker;
+pub(crate) mod certificates;
 pub(crate) mod cutter;
 pub(crate) mod described;
 pub(crate) mod engines;
 pub(crate) mod events;
+pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod janitor;
 pub(crate) mod ledger;
@@ -16,6 +20,7 @@ pub(crate) mod reader;
 pub(crate) mod receiver;
 pub(crate) mod requests;
 pub(crate) mod s3;
+pub(crate) mod secured;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod space;
@@ -25,6 +30,7 @@ pub(crate) mod watched;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use self::space::Space;
@@ -32,6 +38,11 @@ pub(crate) use self::watched::Watched;
 
 /// A limit above the duration of any successful step; successful steps do not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// Returns the path of a certificate or key of the tests.
+pub(crate) fn tls(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls")).join(name)
+}
 
 /// Returns an address that no process listens on.
 pub(crate) fn nowhere() -> SocketAddr {

@@ -24,9 +24,10 @@ impl BudgetUse {
         let (reserved, declined) = match submitted {
             Submitted::Accepted { reserved, .. }
             | Submitted::Stored { reserved, .. }
+            | Submitted::Refused { reserved, .. }
             | Submitted::Ambiguous { reserved, .. } => (*reserved, self.declined),
             Submitted::Declined { reserved, .. } => (*reserved, candidate + 1),
-            Submitted::Adopted(_) | Submitted::Refused(_) => (false, self.declined),
+            Submitted::Adopted(_) => (false, self.declined),
         };
         let reserved = self.reserved || reserved;
         Self {
@@ -72,6 +73,26 @@ mod tests {
         }
     }
 
+    fn refused(reserved: bool) -> Submitted {
+        Submitted::Refused {
+            error: no(),
+            reserved,
+        }
+    }
+
+    #[test]
+    fn a_refusal_without_a_reservation_is_written_as_earlier_builds_write_it() {
+        let error = serde_json::to_value(no()).unwrap();
+
+        let written = serde_json::to_value(refused(false)).unwrap();
+
+        assert_eq!(written, serde_json::json!({ "refused": error }));
+        for it in [refused(false), refused(true)] {
+            let json = serde_json::to_string(&it).unwrap();
+            assert_eq!(serde_json::from_str::<Submitted>(&json).unwrap(), it);
+        }
+    }
+
     #[test]
     fn what_a_run_knows_of_its_reservations_covers_all_candidates() {
         let known = |reserved, not_accepted, declined| BudgetUse {
@@ -107,7 +128,8 @@ mod tests {
 
         assert_eq!(first, known(true, false, 1));
         assert_eq!(first.after(1, &declined(false)), known(true, false, 2));
-        assert_eq!(first.after(1, &Submitted::Refused(no())), first);
+        assert_eq!(first.after(1, &refused(false)), first);
+        assert_eq!(nothing.after(0, &refused(true)), known(true, false, 0));
         assert_eq!(first.after(1, &ambiguous), first);
         assert_eq!(first.after_record(None), first);
         assert_eq!(first.after_record(Some(unsent)), known(true, true, 1));

@@ -65,7 +65,13 @@ pub enum Submitted {
     /// The result was already in the store.
     Adopted(Generated),
     /// The submit failed for good: there is no job, or its outputs could not be stored.
-    Refused(EventError),
+    Refused {
+        #[serde(flatten)]
+        error: EventError,
+        /// Whether something may be reserved on a budget.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reserved: bool,
+    },
     /// The provider has no job and will not get one: it declined for a reason of its own, or the model cannot make the
     /// request. The next candidate may (contract, 6.12).
     Declined {

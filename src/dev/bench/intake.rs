@@ -127,6 +127,7 @@ async fn consume(
         dlq: kafka.topics.dlq.clone(),
         concurrency: at_once,
         fuse: 0,
+        leaves_within: Duration::from_secs(2),
     };
     let producer = Arc::new(Producer::new(kafka, "bench")?);
     let health = Arc::new(Health::default());

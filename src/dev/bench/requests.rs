@@ -158,10 +158,9 @@ async fn history(stage: &Stage, (row, of): Case<'_>, report: &mut Report) -> any
         }
         sleep(Duration::from_millis(20)).await;
     };
-    let info = described.raw().workflow_execution_info.as_ref();
-    let bytes = info.map_or(0, |info| info.history_size_bytes);
-    report.add(row, of, "history events", described.history_length() as f64);
-    report.add(row, of, "history bytes", bytes as f64);
+    let history = &described.info;
+    report.add(row, of, "history events", history.history_length as f64);
+    report.add(row, of, "history bytes", history.history_size_bytes as f64);
     Ok(())
 }
 

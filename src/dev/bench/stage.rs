@@ -81,7 +81,7 @@ impl Stages<'_> {
             .collect();
         let config = Config::load(|name| variables.get(name).cloned())?;
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink()).await?;
-        let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
+        let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Arc::new(Producer::new(&config.kafka, "bench")?);
         let topics = config.kafka.topics.clone();
         let subject = format!("{}-value", topics.requests);
@@ -132,12 +132,22 @@ impl Stages<'_> {
 impl Stage {
     /// Starts a role and waits until it is ready.
     pub(super) async fn role(&self, name: &'static str) -> anyhow::Result<Role> {
+        self.role_with(name, &[]).await
+    }
+
+    /// Like [`Stage::role`], with further settings.
+    pub(super) async fn role_with(
+        &self,
+        name: &'static str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Role> {
         let address = {
             let free = TcpListener::bind("127.0.0.1:0")?;
             free.local_addr()?
         };
         let mut command = self.command(&std::env::current_exe()?)?;
         command.arg(name).env("HTTP_ADDR", address.to_string());
+        command.envs(settings.iter().copied());
         let role = self
             .start(name, command, format!("http://{address}"))
             .await?;
@@ -201,7 +211,9 @@ impl Stage {
         command: Command,
         pages: String,
     ) -> anyhow::Result<Role> {
-        let log = self.folder.join(format!("{name}.log"));
+        // Two processes of a role run at once while one replaces the other.
+        let mut logs = (1..).map(|number| self.folder.join(format!("{name}-{number}.log")));
+        let log = logs.find(|log| !log.exists()).context("no free name")?;
         let process = Process::start(name, command, log).await?;
         Ok(Role { process, pages })
     }

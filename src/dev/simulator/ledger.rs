@@ -91,6 +91,7 @@ impl Ledger {
 fn shown(job: &SimulatedJob, now: Instant) -> Value {
     json!({
         "id": job.id,
+        "account": job.account,
         "model": job.model,
         "input": job.order.input,
         "status": status(job.phase(now)),

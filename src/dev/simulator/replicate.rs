@@ -44,6 +44,11 @@ pub(super) fn routes() -> Router<Arc<SimulatorState>> {
         )
         .route("/v1/models/{owner}/{name}", get(model))
         .route("/v1/models/{owner}/{name}/versions/{version}", get(version))
+        .route(
+            "/v1/deployments/{owner}/{name}/predictions",
+            post(submit_to_deployment),
+        )
+        .route("/v1/deployments/{owner}/{name}", get(deployment))
         .route("/v1/predictions", post(submit_to_version).get(list))
         .route("/v1/predictions/{id}", get(read))
         .route("/v1/predictions/{id}/cancel", post(cancel));
@@ -65,6 +70,19 @@ async fn submit_to_model(
 ) -> Response {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let model = Some(format!("{owner}/{name}"));
+    submit(&state, &line, &headers, body, model).await
+}
+
+/// Every model has a deployment of its own name.
+async fn submit_to_deployment(
+    state: State<Arc<SimulatorState>>,
+    line: ConnectInfo<Line>,
+    Path((owner, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let model = Some(format!("deployments/{owner}/{name}"));
     submit(&state, &line, &headers, body, model).await
 }
 
@@ -95,7 +113,8 @@ async fn submit(
     let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
     let named = model.as_deref().unwrap_or_default();
-    let schema = models::input(ProviderName::REPLICATE, named);
+    let deployed = named.strip_prefix("deployments/").unwrap_or(named);
+    let schema = models::input(ProviderName::REPLICATE, deployed);
     let raw = body["input"].take();
     let input = models::seen(&schema, raw.clone());
     let faults = input
@@ -155,6 +174,11 @@ async fn model(Path((owner, name)): Path<(String, String)>) -> Response {
     let version =
         json!({"id": "simulated", "openapi_schema": document(&format!("{owner}/{name}"))});
     Json(json!({"owner": owner, "name": name, "latest_version": version})).into_response()
+}
+
+async fn deployment(Path((owner, name)): Path<(String, String)>) -> Response {
+    let release = json!({"model": format!("{owner}/{name}"), "version": "simulated"});
+    Json(json!({"owner": owner, "name": name, "current_release": release})).into_response()
 }
 
 async fn version(Path((owner, name, version)): Path<(String, String, String)>) -> Response {

@@ -65,6 +65,16 @@ fn refused(provider: ProviderName, model: &str, single: &Single) -> Vec<String> 
     problems.into_iter().map(|problem| problem.field).collect()
 }
 
+/// Returns each problem as `field asked: allowed`.
+fn problems(provider: ProviderName, model: &str, single: &Single) -> Vec<String> {
+    let problems = bind(&profile(provider, model), single).expect_err(model);
+    let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let problems = problems.into_iter();
+    problems
+        .map(|it| format!("{} {}: {}", it.field, shown(it.asked), shown(it.allowed)))
+        .collect()
+}
+
 const PICTURE: &str = "https://files.example/FirstFrame.png";
 
 #[test]

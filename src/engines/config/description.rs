@@ -40,6 +40,8 @@ pub struct Description {
     /// Patterns of other hosts that belong to the API. Only these and the base URL's origin get the key.
     pub hosts: Vec<String>,
     pub submit: Submit,
+    /// How a job is looked up by our id; `None`: the API cannot.
+    pub find: Option<Find>,
     pub poll: Polling,
     pub state: State,
     pub progress: Option<Progress>,
@@ -78,6 +80,22 @@ pub struct Submit {
     pub inputs: Option<Pointer>,
     /// Where in the answer the job's id is.
     pub id: Pointer,
+    /// A further header for our id, beside `Idempotency-Key`.
+    #[serde(default, with = "read::optional_header")]
+    pub idempotency: Option<HeaderName>,
+}
+
+/// A look-up of a job whose submit was not answered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Find {
+    /// Contains `{workflow}`, our id; may have a query.
+    pub path: PathTemplate,
+    /// Where in the answer the job's id is; if nothing is there, the API has no such job.
+    pub id: Pointer,
+    /// Statuses that mean that the API has no such job.
+    #[serde(default)]
+    pub absent: Vec<u16>,
 }
 
 #[derive(Debug, Deserialize)]

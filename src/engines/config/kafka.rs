@@ -1,7 +1,11 @@
-//! Settings of Kafka: brokers, topics, consumer groups.
+//! Settings of Kafka: brokers, security, topics, consumer groups.
+
+pub mod security;
 
 use std::time::Duration;
 
+pub use self::security::KafkaSecurity;
+use super::is_loopback;
 use super::vars::Vars;
 use crate::domain::Secret;
 
@@ -10,7 +14,8 @@ use crate::domain::Secret;
 pub struct Kafka {
     /// `host:port[,host:port]`.
     pub brokers: String,
-    /// Further librdkafka settings, such as `security.protocol=SASL_SSL`.
+    pub security: KafkaSecurity,
+    /// Further librdkafka settings, such as `socket.timeout.ms=10000`.
     pub options: Vec<(String, Secret)>,
     pub topics: Topics,
     /// Prefix of the consumer groups' names.
@@ -46,9 +51,12 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
     let brokers = vars.read("KAFKA_BROKERS", "host:port[,host:port]", |text| {
         text.split(',').all(is_broker).then(|| text.to_owned())
     });
+    let brokers = brokers.unwrap_or_else(|| "127.0.0.1:9092".to_owned());
+    let (security, is_set) = security::read(vars, is_foreign(&brokers));
     Kafka {
-        brokers: brokers.unwrap_or_else(|| "127.0.0.1:9092".to_owned()),
-        options: options(vars),
+        brokers,
+        security,
+        options: options(vars, is_set),
         topics: topics(vars),
         group: vars.name("KAFKA_GROUP", "genflow"),
         session_timeout: vars.duration_within("KAFKA_SESSION_TIMEOUT", "45s", "1ms"..="5m"),
@@ -57,11 +65,36 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
     }
 }
 
+/// Returns whether a broker is on another machine.
+pub(super) fn is_foreign(brokers: &str) -> bool {
+    let mut hosts = brokers.split(',').filter_map(|at| at.rsplit_once(':'));
+    // A broker without a port is reported as a fault of its own.
+    hosts.any(|(host, _)| !is_loopback(host))
+}
+
 /// This setting of librdkafka runs code of the file that it names.
 const PLUGINS: &str = "plugin.library.paths";
 
-/// Reads further settings of librdkafka. No fault shows a value, which may be a password.
-fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
+/// Returns whether a setting of librdkafka is one that the variables of [`security`] decide.
+fn is_security(name: &str) -> bool {
+    name == "security.protocol" || name.starts_with("sasl.") || SSL_FILES.contains(&name)
+}
+
+/// The settings of librdkafka for which there are variables; the others of TLS, such as `ssl.cipher.suites`, have none.
+const SSL_FILES: [&str; 8] = [
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+];
+
+/// Reads further settings of librdkafka. No fault shows a value, which may be a password. `has_security`: the variables
+/// of [`security`] are used, so none of these settings may contradict them.
+fn options(vars: &mut Vars<'_>, has_security: bool) -> Vec<(String, Secret)> {
     const NAME: &str = "KAFKA_OPTIONS";
     let text = vars.secret(NAME).unwrap_or_default();
     let mut pairs = Vec::new();
@@ -75,6 +108,13 @@ fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
             Some((name, _)) if name.trim() == PLUGINS => {
                 let problem =
                     format!("sets {PLUGINS}, which runs code of a file; remove this setting");
+                vars.fault(NAME, &problem);
+            }
+            Some((name, _)) if has_security && is_security(name.trim()) => {
+                let problem = format!(
+                    "sets {}, and so do KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_* or KAFKA_SSL_*; remove it from KAFKA_OPTIONS",
+                    name.trim()
+                );
                 vars.fault(NAME, &problem);
             }
             Some((name, value)) => {

@@ -241,8 +241,19 @@ fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
-    let given = vars.secret("NOTIFY_KEYS");
+    const NAME: &str = "NOTIFY_KEYS";
+    let given = vars.secret(NAME);
     let text = given.as_deref().unwrap_or(dev::NOTIFY_KEYS);
+    let keys = named_keys(vars, NAME, text).into_iter();
+    keys.map(|(id, key)| NotifyKey { id, key }).collect()
+}
+
+/// Reads keys of 32 bytes, each with an id: `id:base64`, separated by commas.
+pub(super) fn named_keys(
+    vars: &mut Vars<'_>,
+    variable: &'static str,
+    text: &str,
+) -> Vec<(String, Secret)> {
     let mut keys = Vec::new();
     for part in text.split(',').map(str::trim) {
         let pair = part.split_once(':').filter(|(id, key)| {
@@ -250,17 +261,14 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             (1..=32).contains(&id.len()) && is_key
         });
         match pair {
-            // A seal names its key by the id alone.
-            Some((id, _)) if keys.iter().any(|key: &NotifyKey| key.id == id) => {
+            // What a key has encrypted names it by the id alone.
+            Some((id, _)) if keys.iter().any(|(other, _)| other == id) => {
                 let problem = format!("has two keys with the id {id:?}; expected ids that differ");
-                vars.fault("NOTIFY_KEYS", &problem);
+                vars.fault(variable, &problem);
             }
-            Some((id, key)) => keys.push(NotifyKey {
-                id: id.to_owned(),
-                key: Secret::new(key.to_owned()),
-            }),
+            Some((id, key)) => keys.push((id.to_owned(), Secret::new(key.to_owned()))),
             None => vars.fault(
-                "NOTIFY_KEYS",
+                variable,
                 "is invalid, expected id:key, an id of 1 to 32 bytes and the base64 of 32 random bytes, several \
                  separated by commas",
             ),

@@ -8,7 +8,9 @@ use url::Url;
 
 use super::description::{self, Description};
 use super::vars::{RATES, Vars, is_rate, trusted};
-use crate::domain::{Fallback, MOST_FALLBACKS, Media, ProviderName, Secret, parse_http_url, shown};
+use crate::domain::{
+    Credential, Fallback, MOST_FALLBACKS, Media, ProviderName, parse_http_url, shown,
+};
 
 /// How a provider's API is spoken.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ pub struct Provider {
     pub name: ProviderName,
     pub protocol: Protocol,
     pub base_url: Url,
-    pub api_key: Option<Secret>,
+    pub api_key: Option<Credential>,
     /// The variable of the key, if the provider needs one: without the key nothing is sent.
     pub wants_key: Option<String>,
     /// Model of requests that name none.
@@ -44,7 +46,7 @@ pub struct Named(BTreeMap<ProviderName, Own>);
 pub struct Own {
     pub protocol: Protocol,
     pub base_url: Url,
-    pub api_key: Option<Secret>,
+    pub api_key: Option<Credential>,
     /// The base URL if no variable sets one.
     usual_url: Url,
     /// The variable of the key.
@@ -178,7 +180,7 @@ impl Own {
     }
 
     /// Returns the key under the provider's own name, if the provider is a described one.
-    fn described_key(&self) -> Option<Secret> {
+    fn described_key(&self) -> Option<Credential> {
         match self.protocol {
             Protocol::Described(_) => self.api_key.clone(),
             Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => None,
@@ -355,10 +357,10 @@ fn native(vars: &mut Vars<'_>, mocked: bool, facts: Facts) -> Own {
     }
 }
 
-fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
+fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Credential> {
     vars.key(variable).or_else(|| simulated(mocked))
 }
 
-fn simulated(mocked: bool) -> Option<Secret> {
-    mocked.then(|| Secret::new("simulated".to_owned()))
+fn simulated(mocked: bool) -> Option<Credential> {
+    mocked.then(|| Credential::new("simulated".to_owned()))
 }

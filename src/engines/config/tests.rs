@@ -1,9 +1,13 @@
 //! Tests defaults, faults, secrets, and `.env.example`.
 
+mod secrets;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
+
+mod names;
 
 #[test]
 fn the_defaults_are_good() {
@@ -214,7 +218,8 @@ fn secrets_are_not_shown() {
     let config = Config::of(&[
         ("VIDEO_API_KEY", "r8_topsecret"),
         slack,
-        ("SCHEMA_REGISTRY_URL", "https://key:topsecret@registry/"),
+        ("SCHEMA_REGISTRY_USER", "ann"),
+        ("SCHEMA_REGISTRY_PASSWORD", "topsecret"),
         ("KAFKA_OPTIONS", "sasl.username=a,sasl.password=topsecret"),
         ("SMTP_URL", "smtp://a:topsecret@mail.test"),
         ("VIDEO_API_BASE_URL", "https://a:topsecret@gateway.test/"),
@@ -234,6 +239,7 @@ fn faults_show_no_password() {
     for (variable, value) in [
         ("SCHEMA_REGISTRY_URL", "registry/a:needle@b"),
         ("SCHEMA_REGISTRY_URL", "https://needle:needle"),
+        ("SCHEMA_REGISTRY_URL", "https://a:needle@registry.test"),
         ("KAFKA_BROKERS", "a:needle@kafka"),
         ("KAFKA_OPTIONS", "needle"),
         ("KAFKA_OPTIONS", "plugin.library.paths=needle"),
@@ -361,30 +367,6 @@ fn only_intake_checks_that_a_required_key_is_set() {
     assert_eq!(fault.variable, "API_KEYS");
     assert_eq!(with.intake.check_access(), Ok(()));
     assert!(!format!("{with:?}").contains("topsecret"));
-}
-
-#[test]
-fn a_secret_can_be_given_in_a_file() {
-    let file = std::env::temp_dir().join(format!("genflow-secret-{}", uuid::Uuid::new_v4()));
-    std::fs::write(&file, "in-a-file\n").unwrap();
-    let path = file.to_str().unwrap();
-    let problem = |variables: &[(&str, &str)]| Config::of(variables).unwrap_err().to_string();
-    let named = ("TEMPORAL_API_KEY_FILE", path);
-
-    let read = Config::of(&[named]).unwrap().temporal.api_key.unwrap();
-    let twice = problem(&[named, ("TEMPORAL_API_KEY", "needle")]);
-    std::fs::write(&file, "\n").unwrap();
-    let empty = problem(&[named]);
-    std::fs::remove_file(&file).unwrap();
-    let absent = problem(&[named]);
-
-    assert_eq!(read.expose(), "in-a-file");
-    assert_eq!(
-        twice,
-        "TEMPORAL_API_KEY: TEMPORAL_API_KEY_FILE is set as well as TEMPORAL_API_KEY, expected only one"
-    );
-    assert!(empty.contains("names the empty file"), "{empty}");
-    assert!(absent.contains("which cannot be read"), "{absent}");
 }
 
 #[test]

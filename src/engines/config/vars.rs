@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::domain::{Secret, parse_http_url};
+use super::secret_file;
+use crate::domain::{Credential, Secret, parse_http_url};
 
 /// A fault of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,16 @@ pub(super) struct Vars<'l> {
     lookup: &'l dyn Fn(&str) -> Option<String>,
     faults: Vec<Fault>,
     names: Vec<&'static str>,
+    secrets: SecretNames,
+}
+
+/// The variables of secrets, which can also be in files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SecretNames {
+    /// Their files are read again while genflow runs.
+    pub(super) renewed: Vec<&'static str>,
+    /// Their files are read at the start only.
+    pub(super) fixed: Vec<&'static str>,
 }
 
 const NO_KEY: &str = "contains a line break or another control character, expected the key alone";
@@ -49,6 +60,7 @@ impl<'l> Vars<'l> {
             lookup,
             faults: Vec::new(),
             names: Vec::new(),
+            secrets: SecretNames::default(),
         }
     }
 
@@ -66,8 +78,8 @@ impl<'l> Vars<'l> {
         }
     }
 
-    pub(super) fn names(self) -> Vec<&'static str> {
-        self.names
+    pub(super) fn names(self) -> (Vec<&'static str>, SecretNames) {
+        (self.names, self.secrets)
     }
 
     pub(super) fn fault(&mut self, variable: &'static str, problem: &str) {
@@ -77,39 +89,56 @@ impl<'l> Vars<'l> {
         });
     }
 
+    pub(super) fn has_fault(&self, variable: &str) -> bool {
+        self.faults.iter().any(|fault| fault.variable == variable)
+    }
+
+    /// Returns whether a variable is set, or the file that `{name}_FILE` names for a secret.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let file = format!("{name}_FILE");
+        self.set_by_platform(name).is_some() || self.set_by_platform(&file).is_some()
+    }
+
     /// An empty variable counts as not set, because that is how `.env` files leave one out.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
         self.names.push(name);
         self.set_by_platform(name)
     }
 
-    /// Reads a variable whose value is a secret: from the variable, or from the file that `{name}_FILE` names.
+    /// Reads a variable whose value is a secret: from the variable, or, at the start only, from the file that
+    /// `{name}_FILE` names.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<String> {
         self.names.push(name);
-        self.value_or_file(name, name)
+        self.secrets.fixed.push(name);
+        let (value, _) = self.value_or_file(name, name)?;
+        Some(value)
     }
 
-    /// Reads `{name}`, else the file that `{name}_FILE` names. A fault belongs to `variable`.
-    fn value_or_file(&mut self, variable: &'static str, name: &str) -> Option<String> {
+    /// Reads `{name}`, else the file that `{name}_FILE` names; returns the path of that file too. A fault belongs to
+    /// `variable`.
+    fn value_or_file(
+        &mut self,
+        variable: &'static str,
+        name: &str,
+    ) -> Option<(String, Option<PathBuf>)> {
         let value = self.set_by_platform(name);
         let file_name = format!("{name}_FILE");
         let Some(path) = self.set_by_platform(&file_name) else {
-            return value;
+            return value.map(|value| (value, None));
         };
         if value.is_some() {
             let problem = format!("{file_name} is set as well as {name}, expected only one");
             self.fault(variable, &problem);
-            return value;
+            return None;
         }
-        let problem = match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => return Some(text.trim().to_owned()),
-            Ok(_) => format!(
-                "{file_name} names the empty file {path}, expected one that holds the value"
-            ),
-            Err(error) => format!("{file_name} names {path}, which cannot be read: {error}"),
-        };
-        self.fault(variable, &problem);
-        None
+        let path = PathBuf::from(path);
+        match secret_file::read(&path) {
+            Ok(value) => Some((value, Some(path))),
+            Err(problem) => {
+                self.fault(variable, &format!("{file_name} names {problem}"));
+                None
+            }
+        }
     }
 
     /// Like [`Self::optional`], for a variable that is not a setting, so `.env.example` does not list it.
@@ -117,6 +146,13 @@ impl<'l> Vars<'l> {
         (self.lookup)(name)
             .map(|value| value.trim().to_owned())
             .filter(|value| !value.is_empty())
+    }
+
+    /// Returns the names that begin with `prefix`: the lookup knows them as `{prefix}*`, separated by commas.
+    pub(super) fn names_with(&self, prefix: &str) -> Vec<String> {
+        let names = (self.lookup)(&format!("{prefix}*")).unwrap_or_default();
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
     }
 
     pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
@@ -139,32 +175,25 @@ impl<'l> Vars<'l> {
         value
     }
 
-    /// Reads a key that is sent in an HTTP header. Its faults do not show it.
-    pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
-        let key = self.secret(name)?;
-        if HeaderValue::from_str(&key).is_err() {
-            self.fault(name, NO_KEY);
-        }
-        Some(Secret::new(key))
+    /// Reads a key that is sent in an HTTP header, from the variable or its file. A key in a file may change while
+    /// genflow runs. Its faults do not show it.
+    pub(super) fn key(&mut self, name: &'static str) -> Option<Credential> {
+        self.names.push(name);
+        self.secrets.renewed.push(name);
+        self.key_of(name, name)
     }
 
-    /// Reads a key from the variable that a file names.
-    pub(super) fn key_of(&mut self, file: &'static str, name: &str) -> Option<Secret> {
-        let key = self.value_or_file(file, name)?;
-        if HeaderValue::from_str(&key).is_err() {
-            self.fault(file, &format!("{name} {NO_KEY}"));
+    /// Like [`Self::key`], for a variable that the file of the variable `file` names.
+    pub(super) fn key_of(&mut self, file: &'static str, name: &str) -> Option<Credential> {
+        let (key, path) = self.value_or_file(file, name)?;
+        if !is_key(&key) {
+            let which = if file == name { "" } else { name };
+            self.fault(file, format!("{which} {NO_KEY}").trim_start());
         }
-        Some(Secret::new(key))
-    }
-
-    /// Reads a URL that may contain a user name and a password. Its faults do not show it.
-    pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
-        let given = self.secret(name);
-        let url = parse_http_url(given.as_deref().unwrap_or(default));
-        Secret::new(url.unwrap_or_else(|| {
-            self.fault(name, "is not an http or https URL");
-            trusted(Url::parse(default))
-        }))
+        Some(match path {
+            Some(path) => secret_file::followed(&format!("{name}_FILE"), path, key, is_key),
+            None => Credential::new(key),
+        })
     }
 
     pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
@@ -217,14 +246,17 @@ impl<'l> Vars<'l> {
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let given = self.read(name, "true or false", |text| {
+        self.optional_flag(name).unwrap_or(default)
+    }
+
+    pub(super) fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, "true or false", |text| {
             match text.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => Some(true),
                 "false" | "0" | "no" | "off" => Some(false),
                 _ => None,
             }
-        });
-        given.unwrap_or(default)
+        })
     }
 
     pub(super) fn duration(&mut self, name: &'static str, default: &str) -> Duration {
@@ -257,6 +289,11 @@ impl<'l> Vars<'l> {
         self.optional(name)
             .map_or_else(|| default.to_owned(), PathBuf::from)
     }
+}
+
+/// Returns whether an HTTP header can contain a key.
+pub(super) fn is_key(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok()
 }
 
 /// The rates that [`is_rate`] accepts.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod names;
+mod network_policy;
 
 use std::net::IpAddr;
 

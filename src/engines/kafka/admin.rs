@@ -7,11 +7,13 @@ mod inspect;
 mod plan;
 mod replication;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
 pub use self::inspect::{Cluster, Topic, inspect, lag, members};
@@ -19,7 +21,8 @@ pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{TopicPlan, plans};
 pub use self::replication::{Replication, replication};
-use super::LOOKUP_TIMEOUT;
+use super::connection::{Connection, ask};
+use super::{ClientError, LOOKUP_TIMEOUT, Refusal};
 use crate::engines::config;
 
 /// Why topics could not be set up or inspected.
@@ -33,9 +36,12 @@ pub enum Error {
         #[source]
         source: Option<KafkaError>,
     },
+    /// The brokers, or the token server, refuse the connection.
+    #[error(transparent)]
+    NotConnected(Refusal),
     /// librdkafka refused the settings.
     #[error("the Kafka client cannot be created")]
-    Client(#[source] KafkaError),
+    Client(#[source] ClientError),
     #[error(
         "{there} Kafka brokers answer, expected at least {wanted} for replication {wanted}: start more brokers, or ask for a lower replication"
     )]
@@ -113,17 +119,22 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits until brokers answer, and returns their number.
 ///
 /// # Errors
-/// [`Error::Unreachable`] if no broker answers within `patience`, [`Error::Client`] if the settings are refused.
+/// [`Error::Unreachable`] if no broker answers within `patience`, [`Error::NotConnected`] if the brokers refuse the
+/// connection, [`Error::Client`] if the settings are refused.
 pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
     let deadline = Instant::now() + patience;
+    let lookup = Lookup::new(kafka, "setup")?;
     loop {
-        let error = match metadata(kafka, None).await {
+        let error = match lookup.metadata(None).await {
             Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata.brokers().len()),
             Ok(_) => Error::Unreachable {
                 brokers: kafka.brokers.clone(),
                 source: None,
             },
-            Err(error @ Error::Unreachable { .. }) => error,
+            Err(Error::NotConnected(refusal)) if !refusal.is_passing => {
+                return Err(Error::NotConnected(refusal));
+            }
+            Err(error @ (Error::Unreachable { .. } | Error::NotConnected(_))) => error,
             Err(error) => return Err(error),
         };
         if Instant::now() >= deadline {
@@ -144,22 +155,23 @@ pub async fn ensure_topics(
     replication: Replication,
     grow: bool,
 ) -> Result<Vec<TopicReport>, Error> {
-    let admin = admin(kafka)?;
+    let lookup = Lookup::new(kafka, "setup")?;
+    let admin = admin(kafka).await?;
     let mut reports = Vec::new();
     for plan in plans(&kafka.topics, replication.copies(), dedup_window) {
         let may_grow = grow && plan.may_grow;
-        reports.push(ensure(kafka, &admin, plan, may_grow).await?);
+        reports.push(ensure(&lookup, &admin, plan, may_grow).await?);
     }
     let topics: Vec<_> = reports.iter().map(|it| it.topic.as_str()).collect();
-    until_listed(kafka, &topics).await?;
+    until_listed(&lookup, &topics).await?;
     Ok(reports)
 }
 
 /// Waits until a broker lists the topics: the controller confirms a new topic before the brokers know it.
-async fn until_listed(kafka: &config::Kafka, topics: &[&str]) -> Result<(), Error> {
+async fn until_listed(lookup: &Lookup, topics: &[&str]) -> Result<(), Error> {
     let deadline = Instant::now() + OPERATION_TIMEOUT;
     loop {
-        let metadata = metadata(kafka, None).await?;
+        let metadata = lookup.metadata(None).await?;
         let is_listed = |topic: &str| {
             let mut all = metadata.topics().iter();
             all.any(|it| it.name() == topic && !it.partitions().is_empty())
@@ -167,6 +179,7 @@ async fn until_listed(kafka: &config::Kafka, topics: &[&str]) -> Result<(), Erro
         let Some(missing) = topics.iter().find(|topic| !is_listed(topic)) else {
             return Ok(());
         };
+        lookup.require_describe(missing).await?;
         if Instant::now() >= deadline {
             return Err(Error::Topic {
                 topic: (*missing).to_owned(),
@@ -178,8 +191,8 @@ async fn until_listed(kafka: &config::Kafka, topics: &[&str]) -> Result<(), Erro
 }
 
 async fn ensure(
-    kafka: &config::Kafka,
-    admin: &AdminClient<DefaultClientContext>,
+    lookup: &Lookup,
+    admin: &AdminClient<Connection>,
     plan: TopicPlan,
     grow: bool,
 ) -> Result<TopicReport, Error> {
@@ -198,8 +211,8 @@ async fn ensure(
         Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
     }
     // It may have been created a moment ago, and have no partitions yet.
-    until_listed(kafka, &[&plan.topic]).await?;
-    let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
+    until_listed(lookup, &[&plan.topic]).await?;
+    let metadata = lookup.metadata(Some(plan.topic.clone())).await?;
     let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
     let mut now = topic.map_or(Shape::default(), shape);
     let mut outcome = TopicOutcome::Exists;
@@ -220,7 +233,7 @@ async fn ensure(
 
 /// Returns the settings of an existing topic that differ from the plan.
 async fn differences(
-    admin: &AdminClient<DefaultClientContext>,
+    admin: &AdminClient<Connection>,
     plan: &TopicPlan,
     shape: Shape,
 ) -> Result<Vec<Difference>, Error> {
@@ -242,10 +255,14 @@ fn shape(topic: &MetadataTopic) -> Shape {
     }
 }
 
-fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, Error> {
-    super::client(kafka, "setup")
-        .create()
-        .map_err(Error::Client)
+async fn admin(kafka: &config::Kafka) -> Result<AdminClient<Connection>, Error> {
+    const NAME: &str = "setup";
+    let connection = Connection::new(kafka, NAME, None);
+    let admin = super::client(kafka, NAME).create_with_context(connection.clone());
+    let admin = admin.map_err(|source| Error::Client(source.into()))?;
+    let authorized = connection.authorize(&admin).await;
+    authorized.map_err(Error::NotConnected)?;
+    Ok(admin)
 }
 
 fn patient() -> AdminOptions {
@@ -254,18 +271,69 @@ fn patient() -> AdminOptions {
         .operation_timeout(Some(OPERATION_TIMEOUT))
 }
 
-/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a blocking thread.
-async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
-    let admin = admin(kafka)?;
-    let brokers = kafka.brokers.clone();
-    let unreachable = |source| Error::unreachable(brokers, source);
-    let asked = tokio::task::spawn_blocking(move || {
-        let client = admin.inner();
-        client.fetch_metadata(topic.as_deref(), LOOKUP_TIMEOUT)
-    });
-    match asked.await {
-        Ok(answer) => answer.map_err(unreachable),
-        Err(_) => Err(unreachable(KafkaError::Canceled)),
+/// A client for look-ups. It is a consumer, so that a look-up creates no topic, and its errors say why brokers refuse it.
+struct Lookup {
+    brokers: String,
+    connection: Connection,
+    consumer: Arc<StreamConsumer<Connection>>,
+}
+
+impl Lookup {
+    fn new(kafka: &config::Kafka, name: &str) -> Result<Self, Error> {
+        Self::create(kafka, name, &super::client(kafka, name))
+    }
+
+    /// Creates a client that looks up what belongs to a group, and joins no group.
+    fn of_group(kafka: &config::Kafka, group: &str) -> Result<Self, Error> {
+        let name = "lag";
+        let mut client = super::client(kafka, name);
+        client.set("group.id", group);
+        Self::create(kafka, name, &client)
+    }
+
+    fn create(kafka: &config::Kafka, name: &str, client: &ClientConfig) -> Result<Self, Error> {
+        let connection = Connection::new(kafka, name, None);
+        let consumer = client.create_with_context(connection.clone());
+        let consumer = consumer.map_err(|source| Error::Client(source.into()))?;
+        Ok(Self {
+            brokers: kafka.brokers.clone(),
+            connection,
+            consumer: Arc::new(consumer),
+        })
+    }
+
+    /// Makes a call that blocks on the brokers. `failed` makes an error of librdkafka's one of this module, unless the
+    /// brokers refuse the connection.
+    async fn ask<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&StreamConsumer<Connection>) -> KafkaResult<T> + Send + 'static,
+        failed: impl FnOnce(KafkaError) -> Error,
+    ) -> Result<T, Error> {
+        let answer = ask(&self.consumer, call).await;
+        answer.map_err(|source| match self.connection.refusal() {
+            Some(refusal) => Error::NotConnected(refusal),
+            None => failed(source),
+        })
+    }
+
+    /// Checks that this principal may describe a topic, whether or not it exists.
+    async fn require_describe(&self, topic: &str) -> Result<(), Error> {
+        let (asked, failed) = (topic.to_owned(), topic.to_owned());
+        let topic_failed = |source| Error::Topic {
+            topic: failed,
+            source,
+        };
+        let call = move |consumer: &StreamConsumer<Connection>| super::partitions(consumer, &asked);
+        self.ask(call, topic_failed).await.map(drop)
+    }
+
+    /// Fetches the cluster's metadata: of one topic, or of all.
+    async fn metadata(&self, topic: Option<String>) -> Result<Metadata, Error> {
+        self.ask(
+            move |consumer| consumer.fetch_metadata(topic.as_deref(), LOOKUP_TIMEOUT),
+            |source| Error::unreachable(self.brokers.clone(), source),
+        )
+        .await
     }
 }
 

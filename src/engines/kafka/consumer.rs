@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use self::bounds::Bounds;
@@ -38,6 +37,7 @@ use self::record_task::RecordTasks;
 use self::schedule::Schedule;
 pub use self::slots::Slots;
 use super::Record;
+use super::connection::Connection;
 use super::producer::Producer;
 use crate::domain::ErrorCode;
 use crate::engines::config;
@@ -190,6 +190,9 @@ pub struct ConsumerOptions {
     /// The number of consecutive rejections, for one reason that may lie in this system, after which records are held
     /// instead of dead-lettered; 0 disables it.
     pub fuse: u32,
+    /// How long leaving the group may take at the end. It waits for a rebalance that is under way; the partitions of a
+    /// member that does not leave stay unread for the session time-out.
+    pub leaves_within: Duration,
 }
 
 #[cfg(test)]
@@ -203,6 +206,7 @@ impl ConsumerOptions {
             dlq: "d".to_owned(),
             concurrency: 1,
             fuse,
+            leaves_within: Duration::from_secs(2),
         }
     }
 }
@@ -215,15 +219,15 @@ pub struct Error {
     topic: String,
     problem: &'static str,
     #[source]
-    source: KafkaError,
+    source: BoxError,
 }
 
 impl Error {
-    fn not_created(topic: &str, source: KafkaError) -> Self {
+    fn not_created(topic: &str, source: impl Into<BoxError>) -> Self {
         Self {
             topic: topic.to_owned(),
             problem: "cannot be created",
-            source,
+            source: source.into(),
         }
     }
 }
@@ -247,7 +251,8 @@ pub async fn run<H: Handler>(
     let stop = stop.child_token();
     let schedule = Schedule::new(Bounds::of(options.concurrency), stop.clone());
     let patience = PATIENCE.min(kafka.session_timeout / 3);
-    let group = Group::new(&options.topic, patience, schedule);
+    let connection = Connection::new(kafka, options.role, Some(health.clone()));
+    let group = Group::new(&options, connection.clone(), patience, schedule, health.clone());
     let consumer = Arc::new(connect::create(kafka, &options, group)?);
     if !connect::wait_for_topic(&consumer, &options, &health, &stop).await {
         return Ok(());
@@ -255,7 +260,7 @@ pub async fn run<H: Handler>(
     consumer
         .subscribe(&[&options.topic])
         .map_err(|source| Error::not_created(&options.topic, source))?;
-    let deferred = DeferredReader::new(kafka.clone(), options.clone());
+    let deferred = DeferredReader::new(kafka.clone(), options.clone(), connection);
     let tasks = RecordTasks::new(options.clone(), producer, handler, health);
     let mut poll_loop = PollLoop::new(options, consumer, deferred, tasks);
     let ended = poll_loop.run(&stop).await;

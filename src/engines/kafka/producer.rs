@@ -12,9 +12,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
-use super::Headers;
+use super::connection::{Connection, STATISTICS};
+use super::{ClientError, Headers};
 use crate::domain::RecordPosition;
 use crate::engines::config;
+use crate::engines::health::Health;
 
 /// Why a record was not acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +28,13 @@ pub enum Error {
     #[error("the brokers did not acknowledge a record for {topic}")]
     Refused {
         topic: String,
+        /// librdkafka's error, or why the brokers refuse the connection.
         #[source]
-        source: KafkaError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// librdkafka refused the settings.
     #[error("the Kafka producer cannot be created")]
-    Client(#[source] KafkaError),
+    Client(#[source] ClientError),
 }
 
 /// A record to publish.
@@ -50,7 +53,8 @@ pub struct Message<'a> {
 pub struct Producer {
     config: config::Kafka,
     name: &'static str,
-    client: Mutex<Option<Arc<FutureProducer>>>,
+    connection: Connection,
+    client: Mutex<Option<Arc<FutureProducer<Connection>>>>,
 }
 
 impl std::fmt::Debug for Producer {
@@ -72,9 +76,26 @@ impl Producer {
     /// # Errors
     /// [`Error::Client`] when librdkafka refuses the settings.
     pub fn new(config: &config::Kafka, name: &'static str) -> Result<Self, Error> {
+        Self::with(config, name, None)
+    }
+
+    /// Like [`Self::new`], for the roles of a process: `health` reports that the brokers refuse the connection.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_roles(config: &config::Kafka, health: &Arc<Health>) -> Result<Self, Error> {
+        Self::with(config, "producer", Some(health.clone()))
+    }
+
+    fn with(
+        config: &config::Kafka,
+        name: &'static str,
+        health: Option<Arc<Health>>,
+    ) -> Result<Self, Error> {
         let producer = Self {
             config: config.clone(),
             name,
+            connection: Connection::new(config, name, health),
             client: Mutex::default(),
         };
         producer.client()?;
@@ -112,27 +133,32 @@ impl Producer {
         if client.client().fatal_error().is_some() {
             self.locked().take_if(|failed| Arc::ptr_eq(failed, &client));
         }
+        self.connection
+            .note_denied(&format!("topic {topic}"), &source);
         match source.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Error::TooLarge {
                 topic: topic.to_owned(),
             }),
             Some(_) | None => Err(Error::Refused {
                 topic: topic.to_owned(),
-                source,
+                source: match self.connection.refusal() {
+                    Some(refusal) => refusal.into(),
+                    None => source.into(),
+                },
             }),
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer>>> {
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer<Connection>>>> {
         self.client.lock()
     }
 
-    fn client(&self) -> Result<Arc<FutureProducer>, Error> {
+    fn client(&self) -> Result<Arc<FutureProducer<Connection>>, Error> {
         let mut current = self.locked();
         if let Some(client) = current.as_ref() {
             return Ok(client.clone());
         }
-        let client: FutureProducer = super::client(&self.config, self.name)
+        let client: FutureProducer<Connection> = super::client(&self.config, self.name)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "2")
@@ -142,8 +168,9 @@ impl Producer {
                 "message.timeout.ms",
                 MESSAGE_TIMEOUT.as_millis().to_string(),
             )
-            .create()
-            .map_err(Error::Client)?;
+            .set("statistics.interval.ms", STATISTICS.as_millis().to_string())
+            .create_with_context(self.connection.clone())
+            .map_err(|source| Error::Client(source.into()))?;
         Ok(current.insert(Arc::new(client)).clone())
     }
 }

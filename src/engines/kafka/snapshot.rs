@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 
-use super::tail::{Error, is_passing, open};
+use super::tail::{Error, Reader, is_passing, open};
 use super::{LOOKUP_TIMEOUT, Record};
 use crate::engines::config;
 
@@ -29,7 +30,7 @@ pub enum Extent {
 
 /// A reader of the records that a topic holds at present.
 pub struct Snapshot {
-    consumer: StreamConsumer,
+    consumer: Arc<Reader>,
     brokers: String,
     topic: String,
     bounds: BTreeMap<i32, Range<i64>>,
@@ -47,7 +48,7 @@ impl Snapshot {
     /// No broker answers, the topic does not exist, or the brokers refuse to let it be read.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
         let name = topic.to_owned();
-        let look_up = move |consumer: &StreamConsumer, partitions: &[i32]| {
+        let look_up = move |consumer: &Reader, partitions: &[i32]| {
             let bounds = bounds(consumer, &name, partitions)?;
             let todo = spans(consumer, &name, &bounds, extent)?;
             Ok((bounds, todo))
@@ -127,7 +128,7 @@ impl Snapshot {
 
 /// Looks up the range of offsets of each partition.
 fn bounds(
-    consumer: &StreamConsumer,
+    consumer: &Reader,
     topic: &str,
     partitions: &[i32],
 ) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
@@ -141,7 +142,7 @@ fn bounds(
 
 /// Returns the ranges of offsets to read, without empty ones.
 fn spans(
-    consumer: &StreamConsumer,
+    consumer: &Reader,
     topic: &str,
     bounds: &BTreeMap<i32, Range<i64>>,
     extent: Extent,

@@ -1,10 +1,13 @@
 //! Reads all partitions of a topic and follows new records, for a person who watches; without a group, without commits.
 
+use std::sync::Arc;
+
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{LOOKUP_TIMEOUT, Record, partitions, reader};
+use super::connection::{Connection, ask};
+use super::{ClientError, LOOKUP_TIMEOUT, Record, Refusal, partitions, reader};
 use crate::engines::config;
 
 /// Where to start reading.
@@ -37,9 +40,14 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+    /// The brokers refuse the connection.
+    #[error(transparent)]
+    NotConnected(Refusal),
+    #[error("the Kafka client cannot be created")]
+    Client(#[source] ClientError),
     #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
-    /// librdkafka refused the settings, the brokers refused a call, or reading failed for good.
+    /// The brokers refused a call, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
         topic: String,
@@ -48,9 +56,12 @@ pub enum Error {
     },
 }
 
+/// A client that reads without a group.
+pub(super) type Reader = StreamConsumer<Connection>;
+
 /// A reader of one topic.
 pub struct Tail {
-    consumer: StreamConsumer,
+    consumer: Arc<Reader>,
     topic: String,
     partitions: usize,
 }
@@ -62,7 +73,7 @@ impl Tail {
     /// No broker answers, the topic does not exist, or the brokers refuse to let it be read.
     pub async fn open(kafka: &config::Kafka, topic: &str, from: From) -> Result<Self, Error> {
         let name = topic.to_owned();
-        let assign = move |consumer: &StreamConsumer, partitions: &[i32]| {
+        let look_up = move |consumer: &Reader, partitions: &[i32]| {
             let mut list = TopicPartitionList::new();
             let times = match from {
                 From::Since(millis) => Some(offsets_since(consumer, &name, partitions, millis)?),
@@ -84,14 +95,18 @@ impl Tail {
                 };
                 list.add_partition_offset(&name, partition, offset)?;
             }
-            consumer.assign(&list)?;
-            Ok(partitions.len())
+            Ok(list)
         };
-        let (consumer, partitions) = open(kafka, "watch", topic, assign).await?;
+        let (consumer, list) = open(kafka, "watch", topic, look_up).await?;
+        let assigned = consumer.assign(&list);
+        assigned.map_err(|source| Error::Broken {
+            topic: topic.to_owned(),
+            source,
+        })?;
         Ok(Self {
             consumer,
             topic: topic.to_owned(),
-            partitions,
+            partitions: list.count(),
         })
     }
 
@@ -122,7 +137,7 @@ impl Tail {
 
 /// Returns the offset of each partition's first record of this time or later; for a partition without one, the end.
 fn offsets_since(
-    consumer: &StreamConsumer,
+    consumer: &Reader,
     topic: &str,
     partitions: &[i32],
     millis: i64,
@@ -134,40 +149,53 @@ fn offsets_since(
     consumer.offsets_for_times(list, LOOKUP_TIMEOUT)
 }
 
-/// Creates a reader of `topic`, and calls `prepare`, which may block on the broker, with it and the topic's partitions.
+/// Creates a reader of `topic`, and calls `look_up`, which may block on the broker, with it and the topic's partitions.
 pub(super) async fn open<T: Send + 'static>(
     kafka: &config::Kafka,
     name: &str,
     topic: &str,
-    prepare: impl FnOnce(&StreamConsumer, &[i32]) -> KafkaResult<T> + Send + 'static,
-) -> Result<(StreamConsumer, T), Error> {
+    look_up: impl FnOnce(&Reader, &[i32]) -> KafkaResult<T> + Send + 'static,
+) -> Result<(Arc<Reader>, T), Error> {
     let broken = |source| Error::Broken {
         topic: topic.to_owned(),
         source,
     };
-    let consumer: StreamConsumer = reader(kafka, name).create().map_err(broken)?;
-    let (brokers, topic) = (kafka.brokers.clone(), topic.to_owned());
-    let opened = tokio::task::spawn_blocking(move || {
-        let prepared = match partitions(&consumer, &topic) {
-            Ok(found) if found.is_empty() => return Err(Error::NoTopic(topic)),
-            Ok(found) => prepare(&consumer, &found),
-            Err(source) => Err(source),
-        };
-        match prepared {
-            Ok(prepared) => Ok((consumer, prepared)),
-            Err(source) if is_unreachable(&source) => Err(Error::Unreachable { brokers, source }),
-            Err(source) => Err(Error::Broken { topic, source }),
+    let connection = Connection::new(kafka, name, None);
+    let consumer = reader(kafka, name).create_with_context(connection.clone());
+    let consumer: Arc<Reader> = Arc::new(consumer.map_err(|source| Error::Client(source.into()))?);
+    let asked = topic.to_owned();
+    let looking_up = ask(&consumer, move |consumer| {
+        let found = partitions(consumer, &asked)?;
+        match found.is_empty() {
+            true => Ok(None),
+            false => look_up(consumer, &found).map(Some),
         }
     });
-    let opened = opened.await;
-    opened.unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
+    match looking_up.await {
+        Ok(Some(found)) => Ok((consumer, found)),
+        Ok(None) => Err(Error::NoTopic(topic.to_owned())),
+        Err(source) if is_unreachable(&source) => Err(match connection.refusal() {
+            Some(refusal) => Error::NotConnected(refusal),
+            None => Error::Unreachable {
+                brokers: kafka.brokers.clone(),
+                source,
+            },
+        }),
+        Err(source) => Err(broken(source)),
+    }
 }
 
+/// Returns whether a reader goes on after an error. librdkafka looks for the coordinator of its group, although it uses
+/// none: whether this principal has rights on a group by that name does not matter.
 pub(super) fn is_passing(error: &KafkaError) -> bool {
     is_unreachable(error)
         || matches!(
             error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)
+            Some(
+                RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+            )
         )
 }
 

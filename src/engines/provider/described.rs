@@ -5,14 +5,16 @@ use serde::de::Error as _;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::answer::{HttpAnswer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
+use super::answer::{
+    HttpAnswer, MAX_IMAGES_ANSWER, MAX_PAGE, NO_REASON, Said, is_policy, parsed, price,
+};
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
 use crate::domain::model::Charge;
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::config::description::{
-    Body, Description, Output, OutputKind, PathTemplate, Pointer,
+    Body, Description, Find, Output, OutputKind, PathTemplate, Pointer,
 };
 use crate::engines::storage::Source;
 
@@ -54,7 +56,11 @@ pub(super) fn draft(
     let path = model.path.as_ref().unwrap_or(&api.submit.path);
     let path = path.fill(|_| Some(model.name.clone()));
     let path = path.ok_or("the name of the model cannot be part of a path")?;
-    Ok(Draft::of(provider.below(&path), body))
+    let idempotency = api.submit.idempotency.clone();
+    Ok(Draft {
+        header: idempotency.map(|name| (name, key.to_owned())),
+        ..Draft::of(provider.below(&path), body)
+    })
 }
 
 pub(super) fn accepted(
@@ -146,6 +152,34 @@ pub(super) async fn poll(provider: &Provider, api: &Description, job: &Job) -> R
         },
         after: answer.poll_after(),
     })
+}
+
+/// Looks a job up by our id, `key`.
+pub(super) async fn find(
+    provider: &Provider,
+    find: &Find,
+    key: &str,
+) -> Result<Option<Job>, Error> {
+    let path = find.path.fill(|_| Some(key.to_owned()));
+    let wrong = |why: &str| Error::Unreadable(why.to_owned());
+    let path = path.ok_or_else(|| wrong("genflow's id cannot be part of a path"))?;
+    let request = provider.get(provider.below(&path));
+    let answer = provider.whole(request, MAX_PAGE).await?;
+    let status = answer.status.as_u16();
+    if find.absent.contains(&status) {
+        return Ok(None);
+    }
+    if !answer.status.is_success() {
+        return Err(Error::Status(status, answer.after));
+    }
+    let body: Value = parsed(&answer.body)?;
+    if find.id.first(&body, "").is_none() {
+        return Ok(None);
+    }
+    let id = find.id.text(&body, "");
+    let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID);
+    let id = id.ok_or_else(|| wrong("what is at find.id is no job id"))?;
+    Ok(Some(provider.job(&id)))
 }
 
 /// Makes all calls that cancel a job, and returns the first failure.

@@ -4,6 +4,7 @@
 //! `images/generations`, and `videos` with a JSON body (`CreateVideoJsonBody`). No call cancels a job or looks
 //! one up by our id. We send our id as `X-Client-Request-Id`, by which OpenAI's support finds a request.
 
+use reqwest::header::HeaderName;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -16,6 +17,7 @@ use crate::domain::model::{Charge, Unit};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 /// Error codes of an account without money.
 const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
 
@@ -86,7 +88,7 @@ pub(super) fn draft(
         Single::Video(_) => ("videos", MAX_ANSWER),
     };
     Ok(Draft {
-        header: Some(("x-client-request-id", key.to_owned())),
+        header: Some((CLIENT_REQUEST_ID, key.to_owned())),
         max_answer,
         ..Draft::of(at(provider, path), Value::Object(input))
     })

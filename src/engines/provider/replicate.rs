@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use reqwest::header::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ use crate::contract::run::{Job, workflow_of};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::storage::Source;
 
+const CANCEL_AFTER: HeaderName = HeaderName::from_static("cancel-after");
 /// How much later than genflow Replicate ends a job: genflow's own deadline comes first.
 pub(super) const LATER: Duration = Duration::from_secs(3);
 /// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
@@ -141,7 +143,7 @@ pub(super) fn draft(
     // Replicate ends a job that is not done by then, also if this deployment no longer runs. At least five seconds.
     let seconds = (left + LATER).as_secs().max(5);
     Ok(Draft {
-        header: Some(("cancel-after", format!("{seconds}s"))),
+        header: Some((CANCEL_AFTER, format!("{seconds}s"))),
         ..Draft::of(provider.at(&path), body)
     })
 }

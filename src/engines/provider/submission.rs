@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
 use serde_json::Value;
 
 use super::MAX_ANSWER;
@@ -59,7 +60,7 @@ pub(super) struct Draft {
     pub(super) url: String,
     pub(super) body: Value,
     /// A header that only this API knows.
-    pub(super) header: Option<(&'static str, String)>,
+    pub(super) header: Option<(HeaderName, String)>,
     /// Limit on the bytes of the answer. A longer one is not read to its end.
     pub(super) max_answer: usize,
 }

@@ -1,6 +1,7 @@
 //! Tests what is known of a submit whose connection breaks, and where a key goes, against a server on bare sockets.
 
 mod described_apis;
+mod keys;
 mod lookups;
 mod schemas;
 
@@ -304,6 +305,50 @@ async fn outputs_that_replicate_has_deleted_are_not_available() {
         panic!("{polled:?}")
     };
     assert_eq!(error.code, ErrorCode::ResultUnavailable);
+}
+
+/// Replicate ends a job that has not begun by its deadline as `aborted`.
+#[tokio::test]
+async fn a_job_that_replicate_cancels_or_aborts_has_failed() {
+    for status in ["canceled", "aborted"] {
+        let answer = json!({"id": "j", "status": status, "output": null}).to_string();
+
+        let polled = asked(ProviderName::REPLICATE, &answer, async |provider, job| {
+            provider.poll(job).await
+        })
+        .await;
+
+        let Ok(Poll::Failed(error)) = polled else {
+            panic!("{polled:?}")
+        };
+        assert_eq!(
+            (error.code, error.retryable),
+            (ErrorCode::ProviderFailed, true)
+        );
+    }
+}
+
+/// The status says so at once, so the result is not fetched: the server answers only one request.
+#[tokio::test]
+async fn a_completed_job_of_fal_with_an_error_has_failed() {
+    let flagged = json!({"status": "COMPLETED", "error": "flagged by the safety checker"});
+    let gone = json!({"status": "COMPLETED", "error": "gone", "error_type": "runner_disconnected"});
+    for (answer, code, retryable) in [
+        (flagged, ErrorCode::ContentPolicy, false),
+        (gone, ErrorCode::ProviderFailed, true),
+    ] {
+        let polled = asked(
+            ProviderName::FAL,
+            &answer.to_string(),
+            async |provider, job| provider.poll(job).await,
+        )
+        .await;
+
+        let Ok(Poll::Failed(error)) = polled else {
+            panic!("{polled:?}")
+        };
+        assert_eq!((error.code, error.retryable), (code, retryable));
+    }
 }
 
 #[tokio::test]

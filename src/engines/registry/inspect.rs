@@ -1,9 +1,8 @@
 //! Inspects subjects, and changes nothing.
 
-use reqwest::StatusCode;
-use serde_json::{Value as Json, json};
+use reqwest::Method;
 
-use super::{CALL_TIMEOUT, Registry, client};
+use super::{CallError, Denied, Registry, code, number, odd};
 use crate::contract::avro::Ours;
 
 /// The state of a subject.
@@ -24,17 +23,6 @@ pub enum Subject {
     },
 }
 
-/// Why a subject could not be inspected.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectError {
-    /// The registry does not answer.
-    #[error("the schema registry does not answer")]
-    Unavailable(#[source] reqwest::Error),
-    /// The answer is not one that a registry gives.
-    #[error("the answer, with status {0}, is not that of a schema registry")]
-    Answered(StatusCode),
-}
-
 /// Confluent's error code for "subject not found".
 const NO_SUBJECT: i64 = 40401;
 /// Confluent's error code for "schema not found" under a subject.
@@ -45,60 +33,38 @@ impl Registry {
     ///
     /// # Errors
     /// The registry does not answer, or not as a registry does.
-    pub async fn inspect(&self, subject: &str, ours: &Ours) -> Result<Subject, InspectError> {
-        let asked = json!({ "schema": ours.text, "schemaType": "AVRO" });
-        let (status, found) = self.ask(&["subjects", subject], Some(&asked)).await?;
-        if !status.is_success() {
-            return match (status, found["error_code"].as_i64()) {
-                (StatusCode::NOT_FOUND, Some(NO_SUBJECT)) => Ok(Subject::Missing),
-                (StatusCode::NOT_FOUND, Some(NO_SCHEMA)) => Ok(Subject::Other),
-                _ => Err(InspectError::Answered(status)),
-            };
-        }
-        let number = |name: &str| found[name].as_u64().and_then(|n| u32::try_from(n).ok());
-        let (Some(id), Some(version)) = (number("id"), number("version")) else {
-            return Err(InspectError::Answered(status));
+    pub async fn inspect(&self, subject: &str, ours: &Ours) -> Result<Subject, CallError> {
+        let found = match self.look_up(subject, ours).await {
+            Ok(found) => found,
+            Err(error) => {
+                return match code(&error) {
+                    Some(NO_SUBJECT) => Ok(Subject::Missing),
+                    Some(NO_SCHEMA) => Ok(Subject::Other),
+                    Some(_) | None => Err(error),
+                };
+            }
         };
         Ok(Subject::Known {
-            id,
-            version,
+            id: number(&found, "id").ok_or_else(odd)?,
+            version: number(&found, "version").ok_or_else(odd)?,
             compatibility: self.compatibility(subject).await?,
         })
     }
 
     /// Returns the level set for the subject, or the registry's default level.
-    async fn compatibility(&self, subject: &str) -> Result<Option<String>, InspectError> {
-        for parts in [&["config", subject][..], &["config"]] {
-            let (status, answer) = self.ask(parts, None).await?;
-            if let Some(level) = answer["compatibilityLevel"].as_str()
-                && status.is_success()
-            {
-                return Ok(Some(level.to_owned()));
+    async fn compatibility(&self, subject: &str) -> Result<Option<String>, CallError> {
+        for path in [&["config", subject][..], &["config"]] {
+            match self.call(Method::GET, path, None).await {
+                Ok(answer) => {
+                    if let Some(level) = answer["compatibilityLevel"].as_str() {
+                        return Ok(Some(level.to_owned()));
+                    }
+                }
+                // A client that may use the subject need not be allowed to read levels.
+                Err(CallError::Answered { .. } | CallError::Denied(Denied::Forbidden { .. })) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
-    }
-
-    async fn ask(
-        &self,
-        parts: &[&str],
-        body: Option<&Json>,
-    ) -> Result<(StatusCode, Json), InspectError> {
-        let unavailable = |source: reqwest::Error| InspectError::Unavailable(source.without_url());
-        let client = client(self.login.as_ref(), CALL_TIMEOUT)
-            .build()
-            .map_err(unavailable)?;
-        let Some(url) = self.url(parts) else {
-            return Err(InspectError::Answered(StatusCode::NOT_FOUND));
-        };
-        let asked = match body {
-            Some(body) => client.post(url).json(body),
-            None => client.get(url),
-        };
-        let answer = asked.send().await.map_err(unavailable)?;
-        let status = answer.status();
-        // A body that is not JSON does not come from a registry; its status then says more than a parser error.
-        let body = answer.bytes().await.map_err(unavailable)?;
-        Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
     }
 }

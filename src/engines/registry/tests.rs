@@ -10,6 +10,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::domain::error_chain::causes;
+use crate::engines::config::Config;
 
 /// A registry that gives scripted answers, one per call, and repeats the last one.
 struct Scripted {
@@ -24,13 +26,16 @@ impl Drop for Scripted {
     }
 }
 
-fn base(address: SocketAddr) -> Secret<Url> {
-    Secret::new(format!("http://{address}").parse().unwrap())
+/// Returns a client of the registry at `address` with these settings.
+fn client(address: SocketAddr, settings: &[(&str, &str)]) -> Registry {
+    let url = format!("http://{address}/api/");
+    let settings = [&[("SCHEMA_REGISTRY_URL", &*url)], settings].concat();
+    Registry::new(&Config::of(&settings).unwrap().schema_registry)
 }
 
 async fn scripted(answers: Vec<(u16, String)>) -> Scripted {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let registry = Registry::new(&base(listener.local_addr().unwrap())).unwrap();
+    let registry = client(listener.local_addr().unwrap(), &[]);
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let answer = move || {
@@ -38,7 +43,7 @@ async fn scripted(answers: Vec<(u16, String)>) -> Scripted {
         let (status, body) = answers[call.min(answers.len() - 1)].clone();
         async move { (StatusCode::from_u16(status).unwrap(), body) }
     };
-    let router = Router::new().route("/schemas/ids/{id}", get(answer));
+    let router = Router::new().route("/api/schemas/ids/{id}", get(answer));
     let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     Scripted {
         registry,
@@ -91,10 +96,7 @@ async fn a_registry_in_trouble_is_unavailable_and_is_asked_again() {
 
     for trouble in 0..count {
         let error = scripted.registry.schema(7).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Unavailable(_)),
-            "{trouble}: {error:?}"
-        );
+        assert!(matches!(error, Error::Call(_)), "{trouble}: {error:?}");
     }
 
     scripted.registry.schema(7).await.unwrap();
@@ -154,71 +156,202 @@ async fn a_schema_that_is_not_avro_or_nests_without_end_is_not_read() {
 #[tokio::test]
 async fn a_registry_that_cannot_be_reached_is_unavailable() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = base(free.local_addr().unwrap());
+    let registry = client(free.local_addr().unwrap(), &[]);
     drop(free);
-    let registry = Registry::new(&base).unwrap();
 
     let error = registry.schema(7).await.unwrap_err();
 
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(
+        matches!(error, Error::Call(CallError::Unavailable(_))),
+        "{error:?}"
+    );
+}
+
+/// A registry that knows no subject, and keeps every call with its credentials.
+struct Recorder {
+    calls: Arc<Mutex<Vec<(String, String)>>>,
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Recorder {
+    /// Starts it: it answers each call with what `answer` returns for the method, the path and the credentials.
+    async fn start(
+        answer: impl Fn(&str, &str) -> (u16, Json) + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+        let seen = calls.clone();
+        let router = Router::new().fallback(
+            move |method: Method, uri: axum::http::Uri, headers: axum::http::HeaderMap| {
+                let login = headers.get("authorization");
+                let login = login.map_or("none", |login| login.to_str().unwrap());
+                let call = format!("{method} {}", uri.path());
+                let (status, body) = answer(&call, login);
+                seen.lock().push((call, login.to_owned()));
+                async move { (StatusCode::from_u16(status).unwrap(), body.to_string()) }
+            },
+        );
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            calls,
+            address,
+            serving,
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
 }
 
 #[tokio::test]
-async fn a_login_in_the_url_is_sent_as_basic_authentication_and_is_shown_nowhere() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-    let logins = seen.clone();
-    let router = Router::new().fallback(move |headers: axum::http::HeaderMap| {
-        let login = headers
-            .get("authorization")
-            .map(|login| login.to_str().unwrap());
-        logins.lock().push(login.unwrap_or("none").to_owned());
-        async { json!({ "schema": avro::REQUEST.text, "id": 7, "version": 1 }).to_string() }
-    });
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let url = Secret::new(
-        format!("http://ann:top+se%3Acret@{address}/api/")
-            .parse()
-            .unwrap(),
-    );
-    let registry = Registry::new(&url).unwrap();
-
-    registry.schema(7).await.unwrap();
-    registry.id_of("subject", &avro::REQUEST).await.unwrap();
-    registry.set_compatibility("subject", "FULL").await.unwrap();
-    registry.inspect("subject", &avro::REQUEST).await.unwrap();
-
+async fn credentials_are_sent_with_every_call_and_are_shown_nowhere() {
     // From: printf 'ann:top+se:cret' | base64
-    let login = "Basic YW5uOnRvcCtzZTpjcmV0";
-    let seen = seen.lock().clone();
-    assert!(
-        seen.len() >= 4 && seen.iter().all(|seen| seen == login),
-        "{seen:?}"
-    );
-    assert_eq!(
-        registry.schema_url(7),
-        format!("http://{address}/api/schemas/ids/7")
-    );
-    assert_eq!(registry.base(), format!("http://{address}/api"));
-    serving.abort();
-    let away = registry.schema(8).await.unwrap_err();
-    let looked = registry
-        .inspect("subject", &avro::REQUEST)
-        .await
-        .unwrap_err();
-    let level = registry
-        .set_compatibility("subject", "FULL")
-        .await
-        .unwrap_err();
-    for shown in [
-        format!("{registry:?} {url:?} {}", url.shown()),
-        format!("{away:?} {}", crate::domain::error_chain::causes(&away)),
-        format!("{looked:?} {}", crate::domain::error_chain::causes(&looked)),
-        format!("{level:?} {}", crate::domain::error_chain::causes(&level)),
-    ] {
-        for needle in ["top+se", "cret@", "YW5uOnRvcCtz"] {
+    let basic = "Basic YW5uOnRvcCtzZTpjcmV0";
+    let login = [
+        ("SCHEMA_REGISTRY_USER", "ann"),
+        ("SCHEMA_REGISTRY_PASSWORD", "top+se:cret"),
+    ];
+    let token = [("SCHEMA_REGISTRY_TOKEN", "top+se:cret")];
+    for (settings, expected) in [(&login[..], basic), (&token, "Bearer top+se:cret")] {
+        let recorder = Recorder::start(|_, _| {
+            (
+                200,
+                json!({ "schema": avro::REQUEST.text, "id": 7, "version": 1 }),
+            )
+        })
+        .await;
+        let registry = client(recorder.address, settings);
+
+        registry.schema(7).await.unwrap();
+        registry.id_of("subject", &avro::REQUEST).await.unwrap();
+        registry.set_compatibility("subject", "FULL").await.unwrap();
+        registry.inspect("subject", &avro::REQUEST).await.unwrap();
+
+        let calls = recorder.calls.lock().clone();
+        assert!(calls.len() >= 4, "{calls:?}");
+        assert!(
+            calls.iter().all(|(_, login)| login == expected),
+            "{calls:?}"
+        );
+        let base = format!("http://{}/api", recorder.address);
+        assert_eq!(registry.schema_url(7), format!("{base}/schemas/ids/7"));
+        assert_eq!(registry.base(), base);
+        let shown = shown_by(&registry).await;
+        for needle in ["top+se", "cret\"", "YW5uOnRvcCtz"] {
             assert!(!shown.contains(needle), "{shown}");
         }
+    }
+}
+
+/// Returns the texts of a client and of its failures at a registry that denies everything, even with the credentials
+/// in its answer, and at one that is away.
+async fn shown_by(registry: &Registry) -> String {
+    let mut shown = format!("{registry:?}");
+    for status in [401, 403, 500] {
+        let echoing = Recorder::start(move |_, login| (status, json!({ "detail": login }))).await;
+        let mut settings = registry.settings.clone();
+        settings.url.set_port(Some(echoing.address.port())).unwrap();
+        let denied = Registry::new(&settings);
+        let away = async |registry: &Registry| {
+            let schema = registry.schema(8).await.unwrap_err();
+            let id = registry.id_of("other", &avro::REQUEST).await.unwrap_err();
+            let level = registry
+                .set_compatibility("other", "FULL")
+                .await
+                .unwrap_err();
+            let seen = registry.inspect("other", &avro::REQUEST).await.unwrap_err();
+            format!("{schema:?} {id:?} {level:?} {seen:?}")
+                + &[causes(&schema), causes(&id), causes(&level), causes(&seen)].concat()
+        };
+        shown.push_str(&away(&denied).await);
+        drop(echoing);
+        // Its connections are kept alive, but the port is closed.
+        shown.push_str(&away(&Registry::new(&settings)).await);
+    }
+    shown
+}
+
+#[tokio::test]
+async fn what_the_registry_denies_names_the_variable_to_change() {
+    let login = [
+        ("SCHEMA_REGISTRY_USER", "ann"),
+        ("SCHEMA_REGISTRY_PASSWORD", "needle"),
+    ];
+    let token = [("SCHEMA_REGISTRY_TOKEN", "needle")];
+    for (status, settings, names) in [
+        (
+            401,
+            &[][..],
+            &["SCHEMA_REGISTRY_USER", "SCHEMA_REGISTRY_TOKEN"][..],
+        ),
+        (
+            401,
+            &login,
+            &["SCHEMA_REGISTRY_USER", "SCHEMA_REGISTRY_PASSWORD"],
+        ),
+        (401, &token, &["SCHEMA_REGISTRY_TOKEN"]),
+        (403, &login, &["SCHEMA_REGISTRY_USER", "GET /schemas/ids/7"]),
+        (403, &token, &["SCHEMA_REGISTRY_TOKEN"]),
+    ] {
+        let recorder = Recorder::start(move |_, _| (status, Json::Null)).await;
+        let registry = client(recorder.address, settings);
+
+        let error = registry.schema(7).await.unwrap_err();
+
+        assert!(
+            matches!(error, Error::Call(CallError::Denied(_))),
+            "{error:?}"
+        );
+        let text = causes(&error);
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn read_access_is_enough_for_a_schema_that_is_registered() {
+    let recorder = Recorder::start(|call, _| match call {
+        "POST /api/subjects/known" => (200, json!({ "id": 7, "version": 1 })),
+        "POST /api/subjects/new" => (404, json!({ "error_code": 40401 })),
+        _ => (403, Json::Null),
+    })
+    .await;
+    let registry = client(recorder.address, &[]);
+
+    let known = registry.id_of("known", &avro::REQUEST).await.unwrap();
+    let new = registry.id_of("new", &avro::REQUEST).await.unwrap_err();
+
+    assert_eq!(known, 7);
+    let text = causes(&new);
+    assert!(text.contains("POST /subjects/new/versions"), "{text}");
+}
+
+#[tokio::test]
+async fn a_schema_that_the_registry_refuses_is_told_from_a_failure() {
+    for (status, code, refused) in [
+        (409, 409, true),
+        (409, 40901, true),
+        (422, 42201, true),
+        (500, 50001, false),
+        (404, 40401, false),
+    ] {
+        let recorder = Recorder::start(move |call, _| match call {
+            "POST /api/subjects/new" => (404, json!({ "error_code": 40401 })),
+            _ => (
+                status,
+                json!({ "error_code": code, "message": "no such luck" }),
+            ),
+        })
+        .await;
+        let registry = client(recorder.address, &[]);
+
+        let error = registry.id_of("new", &avro::REQUEST).await.unwrap_err();
+
+        assert_eq!(matches!(error, Error::Refused { .. }), refused, "{error:?}");
+        assert!(causes(&error).contains("no such luck"), "{error:?}");
     }
 }

@@ -278,3 +278,20 @@ fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
     assert!(!folder.join("other").exists());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn no_metric_or_label_of_a_version_is_gone() {
+    let names = include_str!("../../../tests/fixtures/names-0.1.txt");
+    let released = names
+        .lines()
+        .filter_map(|line| line.strip_prefix("metric "));
+    let now: BTreeSet<_> = CATALOGUE
+        .iter()
+        .map(|metric| [&[metric.name], metric.labels].concat().join(" "))
+        .collect();
+
+    // A label more makes other series of a metric, so the labels are equal.
+    let gone: Vec<_> = released.filter(|metric| !now.contains(*metric)).collect();
+    assert!(gone.is_empty(), "docs/versioning.md: {gone:#?}");
+    assert!(names.contains("metric genflow_requests_total outcome kind"));
+}

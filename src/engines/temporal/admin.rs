@@ -20,7 +20,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
 pub use self::inspect::{Registered, Server, Tasks};
 use self::namespace::retention;
 pub use self::namespace::{Change, Namespace};
-use super::client::{self, first_cause, status_message};
+use super::client::{connect, key_advice, status_message, unusable};
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_STATE, GEN_USER};
 use crate::engines::config;
 
@@ -32,7 +32,7 @@ pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Why a namespace could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no Temporal server answers at {url}: {cause}")]
+    #[error("cannot use the Temporal server at {url}: {cause}")]
     Unreachable {
         url: String,
         /// The innermost cause: the client wraps it in several layers of debug text.
@@ -53,7 +53,7 @@ pub enum Error {
         retention: Duration,
         why: String,
     },
-    #[error("the Temporal call {call} failed")]
+    #[error("the Temporal call {call} failed{}", key_advice(source))]
     Refused {
         call: &'static str,
         #[source]
@@ -120,17 +120,17 @@ pub async fn wait_ready(
     patience: Duration,
 ) -> Result<Connection, Error> {
     let deadline = Instant::now() + patience;
-    let options = || client::options(temporal, "genflow-setup".to_owned());
     loop {
         // The time-out in the options covers only the connection, not the first call on it.
-        let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(options()));
+        let attempt =
+            tokio::time::timeout(CALL_TIMEOUT, connect(temporal, "genflow-setup".to_owned()));
         match attempt.await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(_)) | Err(_) if Instant::now() < deadline => {}
             Ok(Err(source)) => {
                 return Err(Error::Unreachable {
                     url: temporal.url.to_string(),
-                    cause: first_cause(&source),
+                    cause: unusable(temporal, &source),
                 });
             }
             Err(_) => return Err(Error::Late("connect")),
@@ -234,7 +234,7 @@ mod tests {
 
         let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();
 
-        let expected = "no Temporal server answers at http://127.0.0.1:1/: ";
+        let expected = "cannot use the Temporal server at http://127.0.0.1:1/: ";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!error.to_string().contains("ConnectError"), "{error}");
     }

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Temporal;
+use super::payloads;
 use crate::engines::health::Health;
 
 /// Pause between attempts to reach Temporal.
@@ -41,11 +42,15 @@ pub async fn until_answered<T, E: Error, F: Future<Output = Result<T, E>>>(
     stop.run_until_cancelled(calls).await
 }
 
-/// Probes Temporal without end and sets the role's readiness: the SDK's pollers do not report an outage.
+/// Probes Temporal without end and sets the role's readiness: the SDK's pollers report neither an outage nor a payload
+/// that they cannot read. Such a worker is not ready until it is restarted with the missing key; others do its tasks.
 pub async fn probe(role: &'static str, temporal: &Temporal, health: &Health) -> Infallible {
     loop {
         match timeout(PROBE, temporal.retention()).await {
-            Ok(Ok(_)) => health.ready(role),
+            Ok(Ok(_)) => match temporal.missing_key() {
+                None => health.ready(role),
+                Some(id) => health.not_ready(role, &payloads::Error::UnknownKey(id).to_string()),
+            },
             Ok(Err(error)) => health.not_ready(role, &error.to_string()),
             Err(_) => health.not_ready(role, "the Temporal server does not answer"),
         }

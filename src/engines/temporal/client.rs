@@ -1,24 +1,28 @@
 //! Starts, describes and counts runs, and translates the server's answers.
 
+mod connection;
 mod error;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::digest;
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, NamespacedClient as _,
-    Priority, TlsOptions, UntypedWorkflow, WorkflowCountOptions, WorkflowDescribeOptions,
-    WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy, WorkflowStartOptions,
+    Client, ClientOptions, Connection, NamespacedClient as _, Priority, WorkflowCountOptions,
+    WorkflowHandle, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
 use temporalio_common::data_converters::MultiArgs2;
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
-use temporalio_common::search_attributes::SearchAttributeKey;
 use temporalio_common::{HasWorkflowDefinition, MemoValues};
+use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::connection::{connect, unusable};
 pub use self::error::{Blame, Error};
-pub(crate) use self::error::{answered, first_cause, status_message};
+pub(crate) use self::error::{answered, key_advice, status_message};
+use super::described::{Described, describe};
+use super::payloads::{Codec, data_converter};
 use crate::contract::run::{BatchStart, Start};
 use crate::contract::search_attributes::{BACKSTOP, GEN_USER, attributes};
 use crate::domain::error_chain::causes;
@@ -33,6 +37,10 @@ use crate::workflows::generation::Generation;
 pub struct Temporal {
     client: Client,
     task_queue: String,
+    /// Gives the connection the present API key, if the key may change.
+    _renewal: Option<Arc<AbortOnDropHandle<()>>>,
+    /// The codec of the client's payloads; `None` for the client of an activity.
+    codec: Option<Arc<Codec>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +58,6 @@ pub enum Started {
 /// The memo field that holds a batch's fingerprint: continue-as-new keeps the memo, but not the static details.
 const FINGERPRINT: &str = "fingerprint";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most attempts to start a workflow whose id is taken in one call and free in the next, because retention may end in
 /// between.
 pub(crate) const STARTS: u32 = 3;
@@ -61,31 +68,57 @@ impl Temporal {
     /// Connects to the server.
     ///
     /// # Errors
-    /// [`Error::Unreachable`].
+    /// [`Error::Unreachable`]; [`Error::Unreadable`] if a key of the payloads is malformed.
     pub async fn connect(config: &config::Temporal) -> Result<Self, Error> {
         let unreachable = |cause| Error::Unreachable {
             url: config.url.to_string(),
             cause,
         };
-        let connection = Connection::connect(options(config, identity()))
-            .await
-            .map_err(|error| unreachable(first_cause(&error)))?;
-        let options = ClientOptions::new(config.namespace.clone()).build();
+        let codec =
+            Codec::new(&config.payloads).map_err(|error| Error::Unreadable(error.into()))?;
+        let codec = Arc::new(codec);
+        let connection = connect(config, identity()).await;
+        let connection = connection.map_err(|error| unreachable(unusable(config, &error)))?;
+        let renewal = connection::renewal(config, &connection);
+        let options = ClientOptions::new(config.namespace.clone())
+            .data_converter(data_converter(&codec))
+            .build();
         let client = Client::new(connection, options);
         let client = client.map_err(|error| unreachable(causes(&error)))?;
         Ok(Self {
             client,
             task_queue: config.task_queue.clone(),
+            _renewal: renewal.map(Arc::new),
+            codec: Some(codec),
         })
     }
 
-    /// Wraps the client of an activity.
+    /// Wraps the client of an activity. Its connection is the worker's, whose API key is renewed there.
     pub(crate) fn of(client: Client, task_queue: String) -> Self {
-        Self { client, task_queue }
+        Self {
+            client,
+            task_queue,
+            _renewal: None,
+            codec: None,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Returns a client that does not decode payloads: whoever lists runs needs none of them, and can list those whose
+    /// key is missing.
+    pub(crate) fn lister(&self) -> Client {
+        let options = ClientOptions::new(self.client.namespace()).build();
+        let plain = Client::new(self.client.connection().clone(), options);
+        // It never fails for a connection that has a client.
+        plain.unwrap_or_else(|_| self.client())
+    }
+
+    /// Returns the id of a key that this process needed to read a payload, and does not have.
+    pub(crate) fn missing_key(&self) -> Option<String> {
+        self.codec.as_ref()?.missing_key()
     }
 
     pub(crate) fn task_queue(&self) -> String {
@@ -194,10 +227,11 @@ impl Temporal {
         if described.workflow_type() == claimed::NAME {
             return Ok(Some(Started::Claimed));
         }
-        let memo: Option<String> = described.memo().get(FINGERPRINT).ok().flatten();
-        let same =
-            described.static_details() == Some(fingerprint) || memo.as_deref() == Some(fingerprint);
-        Ok(Some(if same {
+        let stored = match described.static_details().await? {
+            None => described.memo(FINGERPRINT).await?,
+            details => details,
+        };
+        Ok(Some(if stored.as_deref() == Some(fingerprint) {
             Started::Duplicate
         } else {
             Started::Conflict
@@ -205,17 +239,8 @@ impl Temporal {
     }
 
     /// Describes the newest run with that id; `None` if no such run exists.
-    pub async fn describe(
-        &self,
-        workflow: &str,
-    ) -> Result<Option<WorkflowExecutionDescription>, Error> {
-        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(workflow);
-        let described = handle.describe(WorkflowDescribeOptions::default());
-        match described.await {
-            Ok(described) => Ok(Some(described)),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(error) => Err(answered(error)),
-        }
+    pub async fn describe(&self, workflow: &str) -> Result<Option<Described>, Error> {
+        describe(&self.client, workflow, None).await
     }
 
     /// Returns the tenant of the run with that id, if there is one; a claim has none.
@@ -287,23 +312,8 @@ pub(crate) fn comes_and_goes() -> Error {
     }
 }
 
-pub(crate) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
-    let key = SearchAttributeKey::keyword(GEN_USER);
-    described.search_attributes().get(&key)
-}
-
-/// Returns the connection options, with this client identity. The SDK uses TLS only if it has TLS options, whatever
-/// the URL's scheme.
-pub(crate) fn options(config: &config::Temporal, identity: String) -> ConnectionOptions {
-    let tls = (config.url.scheme() == "https").then(TlsOptions::default);
-    ConnectionOptions::new(config.url.clone())
-        .identity(identity)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
-        .maybe_tls_options(tls)
-        // The SDK's default, gzip, costs both sides more CPU than the few kilobytes of a call are worth.
-        .grpc_compression(GrpcCompression::None)
-        .build()
+pub(crate) fn user(described: &Described) -> Option<String> {
+    described.keyword(GEN_USER)
 }
 
 fn identity() -> String {

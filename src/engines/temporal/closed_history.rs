@@ -119,7 +119,7 @@ impl RunReader<'_> {
                 self.tried.push(tried);
                 ProviderJobLeft::None
             }
-            Submitted::Stored { .. } | Submitted::Adopted(_) | Submitted::Refused(_) => {
+            Submitted::Stored { .. } | Submitted::Adopted(_) | Submitted::Refused { .. } => {
                 ProviderJobLeft::None
             }
         };
@@ -299,7 +299,10 @@ mod tests {
 
         assert_eq!(left(Some(&accepted)), ProviderJobLeft::Job(job));
         assert_eq!(
-            left(Some(&Submitted::Refused(error))),
+            left(Some(&Submitted::Refused {
+                error,
+                reserved: false
+            })),
             ProviderJobLeft::None
         );
         let ProviderJobLeft::Unknown(lookup) = left(None) else {

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{
-    Client, HistoryEventFilterType, NamespacedClient as _, UntypedWorkflow,
-    WorkflowDescribeOptions, WorkflowExecutionInfo, WorkflowFetchHistoryOptions, WorkflowHandle,
+    Client, HistoryEventFilterType, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo,
+    WorkflowFetchHistoryOptions, WorkflowHandle,
 };
 use temporalio_common::protos::temporal::api::common::v1::{Payloads, WorkflowExecution};
 use temporalio_common::protos::temporal::api::history::v1::{
@@ -19,6 +19,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 
 use super::client::{Error, answered};
+use super::described::{Described, describe};
+use super::payloads::decode;
 
 /// Reads a whole history and passes its events to `add`, in order.
 pub(crate) async fn read_all(
@@ -29,7 +31,10 @@ pub(crate) async fn read_all(
 ) -> Result<(), anyhow::Error> {
     let mut events = run(client, id, run_id).fetch_history(WorkflowFetchHistoryOptions::default());
     while let Some(event) = events.next().await {
-        add(event.map_err(answered).context("cannot read the history")?)?;
+        let mut event = event.map_err(answered).context("cannot read the history")?;
+        let decoded = decode(client, &mut event).await;
+        decoded.map_err(Error::Unreadable)?;
+        add(event)?;
     }
     Ok(())
 }
@@ -60,13 +65,17 @@ pub(crate) async fn started(
         Err(status) if status.code() == Code::NotFound => None,
         Err(status) => return Err(answered(status)),
     };
-    Ok(match event.and_then(|event| event.attributes) {
+    let mut event = event.unwrap_or_default();
+    let decoded = decode(client, &mut event).await;
+    decoded.map_err(Error::Unreadable)?;
+    Ok(match event.attributes {
         Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => Some(started),
         Some(_) | None => None,
     })
 }
 
-/// Returns the event that closed a run; `None` if the server no longer has the run.
+/// Returns the event that closed a run, with its payloads as the server stores them; `None` if the server no longer has
+/// the run.
 pub(crate) async fn closed(
     client: &Client,
     id: &str,
@@ -79,17 +88,16 @@ pub(crate) async fn closed(
     Ok(known(events.next().await.transpose())?.map(Option::unwrap_or_default))
 }
 
-/// Returns the pending activities of a run; none if it has closed, or if the server no longer has it.
+/// Returns the pending activities of a run, with their payloads as the server stores them; none if it has closed, or if the server no longer has it.
 pub(crate) async fn pending(
     client: &Client,
     id: &str,
     run_id: &str,
 ) -> Result<Vec<PendingActivityInfo>, Error> {
-    let run = run(client, id, run_id);
-    let described = run.describe(WorkflowDescribeOptions::default());
+    let described = describe(client, id, Some(run_id)).await?;
     // The server still lists the pending activities of a terminated run.
-    let open = known(described.await)?.filter(|described| described.close_time().is_none());
-    Ok(open.map_or_else(Vec::new, |open| open.into_raw().pending_activities))
+    let open = described.filter(|described| described.close_time().is_none());
+    Ok(open.map_or_else(Vec::new, Described::into_pending))
 }
 
 /// Returns the newest events of a run, at most `limit`, latest first; none if the server no longer has the run.
@@ -110,14 +118,17 @@ pub(crate) async fn newest(
     };
     let mut service = client.connection().workflow_service();
     let answer = service.get_workflow_execution_history_reverse(request.into_request());
-    match answer.await {
-        Ok(answer) => Ok(answer.into_inner().history.unwrap_or_default().events),
-        Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
-        Err(status) => Err(answered(status)),
-    }
+    let mut history = match answer.await {
+        Ok(answer) => answer.into_inner().history.unwrap_or_default(),
+        Err(status) if status.code() == Code::NotFound => return Ok(Vec::new()),
+        Err(status) => return Err(answered(status)),
+    };
+    let decoded = decode(client, &mut history).await;
+    decoded.map_err(Error::Unreadable)?;
+    Ok(history.events)
 }
 
-/// Decodes the input of a run or an activity, or an activity's result.
+/// Reads the input of a run or an activity, or an activity's result, from decoded payloads.
 pub(crate) fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
     let payloads = payloads.unwrap_or_default().payloads;
     let payload = payloads.first().context("the input or result is missing")?;

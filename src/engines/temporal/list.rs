@@ -113,7 +113,7 @@ impl Temporal {
             self.task_queue()
         );
         let mut runs = self
-            .client()
+            .lister()
             .list_workflows(query, WorkflowListOptions::default());
         while let Some(run) = runs.next().await {
             let run = run.map_err(answered)?;
@@ -147,7 +147,7 @@ impl Temporal {
             }
             let mut found = Vec::new();
             let mut runs = self
-                .client()
+                .lister()
                 .list_workflows(query, WorkflowListOptions::default());
             while let Some(run) = runs.next().await {
                 let run = run.map_err(answered)?;

@@ -5,12 +5,10 @@
 //! closes, and can then be retried.
 
 use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{
-    WorkflowCancelOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
-    WorkflowSignalOptions,
-};
+use temporalio_client::{WorkflowCancelOptions, WorkflowExecutionStatus, WorkflowSignalOptions};
 
 use super::client::{Error, STARTS, Temporal, answered, comes_and_goes, user};
+use super::described::Described;
 use super::list::State;
 use crate::domain::{EventType, RequestId, WorkflowId};
 use crate::workflows::generation::Generation;
@@ -155,7 +153,7 @@ impl Temporal {
     pub(crate) async fn standing(
         &self,
         workflow: &WorkflowId,
-        described: &WorkflowExecutionDescription,
+        described: &Described,
     ) -> Result<Standing, Error> {
         let standing = standing(described.status());
         // A run that was closed from outside keeps the outcome that it had decided (contract, rule 9).

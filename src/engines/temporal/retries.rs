@@ -4,10 +4,11 @@
 
 use std::convert::Infallible;
 
-use temporalio_client::{Priority, WorkflowExecutionDescription};
+use temporalio_client::Priority;
 use temporalio_common::MemoValues;
 
 use super::client::{Error, STARTS, Temporal, comes_and_goes};
+use super::described::Described;
 use super::history;
 use super::request_runs::Standing;
 use crate::contract::run::{DefaultProviders, Fallbacks, Start, Steps, SubmitQueues};
@@ -104,7 +105,8 @@ impl Temporal {
                     let foreign = Unretryable::Foreign(slot, workflow_type.to_owned());
                     return Ok(Retried::Refused(foreign));
                 }
-                if command_of(&described).as_deref() == Some(retry.command.as_str()) {
+                let command = described.memo(COMMAND_ID).await?;
+                if command.as_deref() == Some(retry.command.as_str()) {
                     return Ok(Retried::Repeated);
                 }
                 let here = self.nothing_to_retry(&slot, &described).await?;
@@ -135,7 +137,7 @@ impl Temporal {
     async fn nothing_to_retry(
         &self,
         workflow: &WorkflowId,
-        described: &WorkflowExecutionDescription,
+        described: &Described,
     ) -> Result<Option<Standing>, Error> {
         let standing = self.standing(workflow, described).await?;
         Ok(Some(standing).filter(|standing| *standing != Standing::Failed))
@@ -175,7 +177,7 @@ impl Temporal {
     async fn first(
         &self,
         request: &RequestId,
-        described: &WorkflowExecutionDescription,
+        described: &Described,
     ) -> Result<Result<FirstRun, Unretryable>, Error> {
         let workflow = request.run(0);
         let run_id = described.run_id();
@@ -203,10 +205,6 @@ fn unretryable(request: &RequestId, workflow_type: &str) -> Option<Unretryable> 
         claimed::NAME => Some(Unretryable::Claimed(request.clone())),
         other => Some(Unretryable::Other(request.clone(), other.to_owned())),
     }
-}
-
-fn command_of(described: &WorkflowExecutionDescription) -> Option<String> {
-    described.memo().get(COMMAND_ID).ok().flatten()
 }
 
 #[cfg(test)]

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use temporalio_client::{
-    WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryOptions,
-};
-use temporalio_common::search_attributes::SearchAttributeKey;
+use temporalio_client::{WorkflowExecutionStatus, WorkflowQueryOptions};
 
 use super::client::{Error, Temporal, user};
+use super::described::Described;
 use super::list::{State, request_of};
 use super::outcome::DecidedOutcome;
 use crate::contract::run::{RunState, StatusAnswer};
@@ -105,18 +103,14 @@ impl Temporal {
 
 impl RunStatus {
     /// Returns what the server knows about a run.
-    fn described(workflow: &WorkflowId, described: &WorkflowExecutionDescription) -> Self {
-        let label = |name| {
-            let attributes = described.search_attributes();
-            attributes.get::<String>(&SearchAttributeKey::keyword(name))
-        };
+    fn described(workflow: &WorkflowId, described: &Described) -> Self {
         Self {
             request_id: request_of(workflow.as_str()).to_owned(),
             workflow_id: workflow.to_string(),
             run_id: described.run_id().to_owned(),
-            kind: label(GEN_KIND),
+            kind: described.keyword(GEN_KIND),
             user_id: user(described),
-            batch_id: label(GEN_BATCH),
+            batch_id: described.keyword(GEN_BATCH),
             state: RunState::Running,
             stage: None,
             percent: None,

@@ -151,7 +151,7 @@ async fn sweep_once(
         rfc3339(since_epoch(memory.since())),
     );
     let mut listed = temporal
-        .client()
+        .lister()
         .list_workflows(query, WorkflowListOptions::default());
     while let Some(run) = listed.next().await {
         let found = ClosedWorkflow::of(&run.map_err(answered)?);

@@ -63,7 +63,7 @@ pub(super) async fn costs(
     let topic = &config.kafka.topics.results;
     let extent = Extent::Since(since.saturating_sub(CLOCK_SKEW_MS).max(0));
     let mut records = Snapshot::open(&config.kafka, topic, extent).await?;
-    let registry = Registry::new(&config.schema_registry_url)?;
+    let registry = Registry::new(&config.schema_registry);
     let mut bill = Bill::default();
     while let Some(record) = records.next().await? {
         // On standard error, so that standard output has only the sums.

@@ -94,10 +94,7 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
     let topic = list.filters.topic.get().name(&config.kafka.topics);
     let extent = filter.since.map_or(Extent::All, Extent::Since);
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
-    let mut opener = Some(Opener::new(
-        &config.schema_registry_url,
-        &config.kafka.topics,
-    )?);
+    let mut opener = Some(Opener::new(&config.schema_registry, &config.kafka.topics));
     let mut rows = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(record) = snapshot.next().await? {

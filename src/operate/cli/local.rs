@@ -105,6 +105,8 @@ pub enum BenchRow {
     Backlog,
     /// Jobs that wait at the provider.
     InFlight,
+    /// The longest pause of each role while its processes are replaced.
+    Rolling,
 }
 
 /// A bare loop; it prints `ready`, and `seconds` when it is done.

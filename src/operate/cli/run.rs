@@ -5,7 +5,8 @@ use std::io::Write;
 use uuid::Uuid;
 
 use super::{
-    Ask, Error, Operator, budget, costs, doctor, get, list, models, replay, status, submit, watch,
+    Ask, Error, Operator, budget, costs, doctor, get, health, list, models, replay, status, submit,
+    watch,
 };
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
 use crate::engines::config::Config;
@@ -39,6 +40,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
         }
+        Operator::Health(asked) => return health::check(config, asked, out).await,
         Operator::Status { id, json } => return status::show(config, id, *json, out).await,
         Operator::Get(asked) => return get::get(config, asked, out).await,
         Operator::List(list) => return list::list(config, list, out).await,
@@ -83,7 +85,7 @@ async fn ask(
         reason: asked.reason.clone(),
         issued_by: Some(asked.by.clone().unwrap_or_else(|| issued_by.to_owned())),
     };
-    let sender = RecordSender::open(config, asked.key.get()).await?;
+    let sender = RecordSender::open(config, asked.key.get()?).await?;
     let topic = &config.kafka.topics.commands;
     sender.command(topic, &command).await?;
     writeln!(out, "{}", command.id.as_str())?;

@@ -5,8 +5,9 @@ use std::io::Write;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Prints two secrets that every deployment needs, and `WEBHOOK_SIGNING_KEY`, which is optional. The id of the sealing
-/// key is today's date, so that the next key has another id.
+/// Prints two secrets that every deployment needs, `WEBHOOK_SIGNING_KEY`, which is optional, and as a comment
+/// `PAYLOAD_KEYS`: whoever encrypts what Temporal stores cannot read it without a codec server. The id of a key is today's
+/// date, so that the next key has another id.
 ///
 /// # Errors
 /// The output is closed.
@@ -15,7 +16,8 @@ pub fn print(out: &mut dyn Write) -> std::io::Result<()> {
     let day = chrono::Utc::now().format("%Y-%m-%d");
     writeln!(out, "NOTIFY_KEYS={day}:{}", random())?;
     writeln!(out, "WEBHOOK_SIGNING_SECRET=whsec_{}", random())?;
-    writeln!(out, "WEBHOOK_SIGNING_KEY=whsk_{}", random())
+    writeln!(out, "WEBHOOK_SIGNING_KEY=whsk_{}", random())?;
+    writeln!(out, "# PAYLOAD_KEYS={day}:{}", random())
 }
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod tests {
 
     use super::*;
     use crate::app::{Roles, settings};
+    use crate::engines::config::Config;
 
     #[test]
     fn all_roles_start_with_the_printed_secrets_and_engines_elsewhere() {
@@ -42,5 +45,19 @@ mod tests {
         assert!(!config.is_development());
         assert_eq!(config.notifier.signing_keys.len(), 1);
         assert!(one.iter().all(|(name, value)| other[name] != *value));
+    }
+
+    #[test]
+    fn the_key_of_payloads_is_a_comment_that_can_be_uncommented() {
+        let mut out = Vec::new();
+        print(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("# "));
+        let (name, keys) = line.unwrap().split_once('=').unwrap();
+
+        let config = Config::of(&[(name, keys)]).unwrap();
+
+        assert!(config.temporal.payloads.encrypts);
+        assert_eq!(config.temporal.payloads.keys.len(), 1);
     }
 }

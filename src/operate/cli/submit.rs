@@ -139,7 +139,7 @@ pub(super) async fn submit(
     if submit.file.is_none() && local_files::share(config, &mut forms).await? {
         requests = parse(&forms, submit, started)?;
     }
-    let sender = RecordSender::open(config, submit.key.get()).await?;
+    let sender = RecordSender::open(config, submit.key.get()?).await?;
     let topic = &config.kafka.topics.requests;
     let mut values = Vec::with_capacity(requests.len());
     for request in &requests {

@@ -43,7 +43,7 @@ pub(super) async fn show(
     json: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let registry = Registry::new(&config.schema_registry_url)?;
+    let registry = Registry::new(&config.schema_registry);
     let mut stale_since = None;
     loop {
         let next = if follow.is_done() && follow.is_stale() {
@@ -86,7 +86,7 @@ pub(super) async fn read(
         Err(error) => Err(error.to_string()),
         Ok((id, datum)) => match registry.schema(id).await {
             Ok(schema) => avro::read_event(&schema, datum).map_err(|error| error.to_string()),
-            Err(error @ registry::Error::Unavailable(_)) => return Err(error.into()),
+            Err(error @ registry::Error::Call(_)) => return Err(error.into()),
             Err(error) => Err(error.to_string()),
         },
     };
@@ -266,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_that_cannot_be_read_is_reported_apart_from_the_events() {
-        let registry = Registry::new(&Config::of(&[]).unwrap().schema_registry_url).unwrap();
+        let registry = Registry::new(&Config::of(&[]).unwrap().schema_registry);
         let record = Record {
             value: Some(b"no event".to_vec()),
             ..Record::of(7, &[])

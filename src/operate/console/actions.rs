@@ -104,7 +104,7 @@ async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result
         Verb::Cancel => Action::Cancel,
         Verb::Retry | Verb::Redrive => Action::Retry,
     };
-    let sender = RecordSender::open(&shared.config, shared.api_key.as_deref()).await?;
+    let sender = RecordSender::open(&shared.config, shared.api_key.clone()).await?;
     let topic = &shared.config.kafka.topics.commands;
     for (sent, id) in plan.ids.iter().enumerate() {
         let command = Command {

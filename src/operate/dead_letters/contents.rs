@@ -1,12 +1,9 @@
 //! Decodes the value of a dead letter, as far as it is readable.
 
-use url::Url;
-
 use super::DeadLetter;
 use crate::contract::avro;
-use crate::domain::Secret;
 use crate::domain::{Event, Request};
-use crate::engines::config::Topics;
+use crate::engines::config::{SchemaRegistry, Topics};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
 
@@ -41,14 +38,12 @@ pub enum Contents {
 
 impl Opener {
     /// Creates an opener; makes no call.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be built.
-    pub fn new(registry: &Secret<Url>, topics: &Topics) -> Result<Self, registry::Error> {
-        Ok(Self {
-            registry: Registry::new(registry)?,
+    #[must_use]
+    pub fn new(registry: &SchemaRegistry, topics: &Topics) -> Self {
+        Self {
+            registry: Registry::new(registry),
             topics: topics.clone(),
-        })
+        }
     }
 
     /// Decodes the value of a dead letter.
@@ -139,9 +134,7 @@ impl Opener {
             Err(error @ (registry::Error::Unknown(_) | registry::Error::Unparsable(..))) => {
                 Ok(Err(error.to_string()))
             }
-            Err(error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. })) => {
-                Err(error)
-            }
+            Err(error @ (registry::Error::Call(_) | registry::Error::Refused { .. })) => Err(error),
         }
     }
 }

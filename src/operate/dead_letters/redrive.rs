@@ -164,7 +164,7 @@ impl<'a> RedriveRun<'a> {
             order,
             snapshot: Snapshot::open(kafka, topic, selection.extent()).await?,
             copies,
-            opener: Opener::new(&config.schema_registry_url, &kafka.topics)?,
+            opener: Opener::new(&config.schema_registry, &kafka.topics),
             deliveries: Deliveries::new(&config.temporal),
             producer: Producer::new(kafka, "redrive")?,
             pace: pace(order.rate),

@@ -94,9 +94,7 @@ async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail
 /// Describes the target and its user, as far as they can be read.
 async fn whose(config: &Config, channel: Channel, hash: &str, letter: &DeadLetter) -> String {
     let unknown = || "a target".to_owned();
-    let Ok(opener) = Opener::new(&config.schema_registry_url, &config.kafka.topics) else {
-        return unknown();
-    };
+    let opener = Opener::new(&config.schema_registry, &config.kafka.topics);
     match opener.open(letter).await.map(|opened| opened.contents) {
         Ok(Contents::Event(event)) => {
             let shown = notifier::shown(&event, channel, hash, &config.notify_keys);

@@ -14,8 +14,13 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
         Ok(cluster) => cluster,
         Err(error) => {
             let found = format!("{}; topics and groups were not checked", causes(&error));
-            let advice = "start Kafka, or set KAFKA_BROKERS (KAFKA_OPTIONS for TLS and SASL)";
-            return vec![Finding::fail("Kafka", found).advise(advice)];
+            let failed = Finding::fail("Kafka", found);
+            // A refusal itself names what to change.
+            let is_refused = matches!(error, admin::Error::NotConnected(_));
+            return vec![match is_refused {
+                true => failed,
+                false => failed.advise("start Kafka, or set KAFKA_BROKERS"),
+            }];
         }
     };
     let brokers = count(cluster.brokers as u64, "broker");

@@ -2,43 +2,43 @@
 
 use super::{Finding, causes};
 use crate::contract::avro::Ours;
+use crate::domain::shown;
 use crate::engines::config::Config;
-use crate::engines::registry::{InspectError, Registry, Subject};
+use crate::engines::registry::{CallError, Registry, Subject};
 use crate::operate::setup::{COMPATIBILITY, subjects};
 
+const CHECK: &str = "schema registry";
+
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
-    let at = config.schema_registry_url.shown();
-    let away = |why: String| {
-        vec![
-            Finding::fail(
-                "schema registry",
-                format!("{why}, at {at}; its subjects were not checked"),
-            )
-            .advise("start it, or set SCHEMA_REGISTRY_URL"),
-        ]
-    };
-    let registry = match Registry::new(&config.schema_registry_url) {
-        Ok(registry) => registry,
-        Err(error) => return away(causes(&error)),
-    };
+    let at = shown(&config.schema_registry.url);
+    let registry = Registry::new(&config.schema_registry);
     let mut findings = Vec::new();
     for (subject, ours) in subjects(&config.kafka.topics) {
         let name = format!("schema {subject}");
         match registry.inspect(&subject, ours).await {
             Ok(seen) => findings.push(judge(name, ours, &seen)),
-            Err(error @ InspectError::Unavailable(_)) => return away(causes(&error)),
             // If the URL is not that of a registry, every subject would fail in the same way.
-            Err(error @ InspectError::Answered(_)) if findings.is_empty() => {
-                return away(causes(&error));
-            }
-            Err(error @ InspectError::Answered(_)) => {
-                findings.push(Finding::fail(name, causes(&error)));
-            }
+            Err(error) if findings.is_empty() => return vec![away(&error, &at)],
+            Err(error @ CallError::Unavailable(_)) => return vec![away(&error, &at)],
+            Err(error) => findings.push(Finding::fail(name, causes(&error))),
         }
     }
     let found = format!("answers at {at}");
-    findings.insert(0, Finding::ok("schema registry", found));
+    findings.insert(0, Finding::ok(CHECK, found));
     findings
+}
+
+fn away(error: &CallError, at: &str) -> Finding {
+    let found = format!("{}; at {at}; its subjects were not checked", causes(error));
+    let finding = Finding::fail(CHECK, found);
+    match error {
+        // Its text says what to do.
+        CallError::Denied(_) => finding,
+        CallError::Unavailable(_) => finding.advise("start it, or set SCHEMA_REGISTRY_URL"),
+        CallError::Answered { .. } => {
+            finding.advise("set SCHEMA_REGISTRY_URL to the base URL of its Confluent API")
+        }
+    }
 }
 
 fn judge(name: String, ours: &Ours, seen: &Subject) -> Finding {

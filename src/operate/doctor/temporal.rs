@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::{Finding, causes, count, shown};
-use crate::engines::config::Config;
+use crate::engines::clock::now;
+use crate::engines::config::{Config, PayloadCodec};
 use crate::engines::temporal::admin::{Error, Registered, Server, Tasks};
+use crate::engines::temporal::client;
+use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
 use crate::operate::setup;
 use crate::operate::setup::span;
@@ -22,8 +25,7 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
                 "{}; namespace, search attributes and task queues were not checked",
                 causes(&error)
             );
-            let advice =
-                "start the server, or set TEMPORAL_HOST (and TEMPORAL_API_KEY for a hosted one)";
+            let advice = "start the server, or set TEMPORAL_HOST and what docs/operating/connecting.md lists for a hosted one";
             return (
                 vec![Finding::fail("Temporal", found).advise(advice)],
                 configured,
@@ -43,6 +45,7 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
     };
     findings.push(judge_window(configured, retention));
     findings.extend(search_attributes(&server).await);
+    findings.push(payloads(config).await);
     findings.extend(workers(config, &server).await);
     findings.push(fairness(config, &server, may_try).await);
     (findings, dedup_window(configured, retention))
@@ -213,6 +216,50 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Says how payloads are stored, and reads the inputs of the newest open runs.
+async fn payloads(config: &Config) -> Finding {
+    const NAME: &str = "payloads";
+    let how = stored(&config.temporal.payloads);
+    let unknown = |error: &client::Error| {
+        Finding::unknown(
+            NAME,
+            format!("{how}; open runs were not read: {}", causes(error)),
+        )
+    };
+    let temporal = match Temporal::connect(&config.temporal).await {
+        Ok(temporal) => temporal,
+        Err(error) => return unknown(&error),
+    };
+    match temporal.unreadable(now()).await {
+        Ok(None) => Finding::ok(NAME, how),
+        Ok(Some((run, error))) => {
+            let found = format!(
+                "{how}; the input of {run} cannot be read: {}",
+                causes(&error)
+            );
+            Finding::fail(NAME, found).advise("give all processes the same PAYLOAD_KEYS")
+        }
+        Err(error) => unknown(&error),
+    }
+}
+
+fn stored(codec: &PayloadCodec) -> String {
+    let ids: Vec<_> = codec.keys.iter().map(|key| key.id.as_str()).collect();
+    let encrypted = match (ids.split_first(), codec.encrypts) {
+        (None, _) => "are not encrypted".to_owned(),
+        (Some((first, [])), true) => format!("are encrypted with the key {first}"),
+        (Some((first, others)), true) => {
+            let others = others.join(", ");
+            format!("are encrypted with the key {first}; {others} only decrypts")
+        }
+        (Some(_), false) => format!("are not encrypted; {} only decrypts", ids.join(", ")),
+    };
+    match codec.compresses {
+        true => format!("{encrypted}; large ones are compressed"),
+        false => encrypted,
+    }
+}
+
 /// No call of the public API reports whether fairness is on: GetSystemInfo, DescribeNamespace and DescribeTaskQueue
 /// (including stats and config) answer the same with it and without (server 1.32). So only a trial shows it.
 async fn fairness(config: &Config, server: &Server, may_try: bool) -> Finding {
@@ -270,6 +317,22 @@ mod tests {
 
         assert_eq!(verdict(DAY * 7), Verdict::Ok);
         assert_eq!(verdict(DAY * 6), Verdict::Warn);
+    }
+
+    #[test]
+    fn the_state_of_encryption_is_named_by_key_ids() {
+        let key = |id: &str| format!("{id}:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+        let said = |keys: &str| {
+            let config = Config::of(&[("PAYLOAD_KEYS", keys)]).unwrap();
+            stored(&config.temporal.payloads)
+        };
+
+        assert_eq!(said(""), "are not encrypted");
+        assert_eq!(said(&key("a")), "are encrypted with the key a");
+        let both = format!("{},{}", key("b"), key("a"));
+        assert_eq!(said(&both), "are encrypted with the key b; a only decrypts");
+        let off = format!("none,{both}");
+        assert_eq!(said(&off), "are not encrypted; b, a only decrypts");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn of_registry(error: registry::Error) -> Failure {
     match error {
         registry::Error::Unknown(_) => reject(ErrorCode::UnknownSchema, error.into()),
         registry::Error::Unparsable(..) => reject(ErrorCode::Undecodable, error.into()),
-        registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
+        registry::Error::Call(_) | registry::Error::Refused { .. } => {
             Failure::Retry(Cause::RegistryUnavailable, error.into())
         }
     }

@@ -59,8 +59,8 @@ pub(super) enum Unread {
 impl Unread {
     /// Returns whether the record may be readable later, because only the registry is unavailable.
     pub(super) fn is_passing(&self) -> bool {
-        use registry::Error::{Refused, Unavailable};
-        matches!(self, Self::Schema(Unavailable(_) | Refused { .. }))
+        use registry::Error::{Call, Refused};
+        matches!(self, Self::Schema(Call(_) | Refused { .. }))
     }
 }
 

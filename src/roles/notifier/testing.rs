@@ -14,7 +14,6 @@ use crate::contract::avro::EVENT;
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
-use crate::domain::Secret;
 use crate::domain::{Event, EventType, Notify, Targets};
 use crate::engines::config::Config;
 use crate::engines::kafka::producer::Producer;
@@ -34,8 +33,8 @@ pub(super) fn config(settings: &[(&str, &str)]) -> Config {
 
 /// Returns a deliverer with these settings that may call this machine.
 pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
-    let config = config(settings);
-    let registry = Arc::new(Registry::new(&Secret::new(registry.parse().unwrap())).unwrap());
+    let config = config(&[&[("SCHEMA_REGISTRY_URL", registry)], settings].concat());
+    let registry = Arc::new(Registry::new(&config.schema_registry));
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let sealer = Sealer::new(&config.notify_keys).unwrap();
     Deliverer::new(&config, registry, producer, sealer).unwrap()

@@ -12,6 +12,7 @@ use crate::domain::budget::{Answer, Budgets, Limits, Micros, Period, Refusal, Sp
 use crate::domain::time::rfc3339;
 use crate::domain::{ErrorCode, Event, EventError, Kind};
 use crate::engines::config::Spending;
+use crate::engines::failpoint;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::budgets::Holder;
 use crate::engines::temporal::client::{Error, Temporal, comes_and_goes};
@@ -55,7 +56,9 @@ impl Accounts {
         !self.budgets.is_unlimited()
     }
 
-    /// Reserves what a submit of a run costs, for its user and for all users. After a refusal nothing is reserved.
+    /// Reserves what a submit of a run costs, for its user and for all users. After a refusal, what the user's account
+    /// has granted stays until the end of the run: an attempt that is no longer the current one may be refused late, and
+    /// must not give back what the current one needs.
     pub(crate) async fn reserve(
         &self,
         submit: &Submit,
@@ -80,9 +83,7 @@ impl Accounts {
                 Answer::Granted => {}
                 Answer::Full => return Err(Unreserved::Full),
                 Answer::Refused(refusal) => {
-                    // Releases the reservation of an earlier candidate too: the run ends.
-                    let given_back = self.settle(user, run, Spend::Nothing, 0).await;
-                    given_back.map_err(Unreserved::Unanswered)?;
+                    failpoint::hit("budget.refused").await;
                     return Err(Unreserved::Refused(exceeded(holder, amount, &refusal)));
                 }
             }

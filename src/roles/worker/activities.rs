@@ -83,7 +83,8 @@ impl Activities {
         ctx: ActivityContext,
         input: Finish,
     ) -> Result<(), ActivityError> {
-        alive(&ctx, Box::pin(self.work.finish(input))).await
+        let finishing = self.work.finish(input, ctx.info().attempt);
+        alive(&ctx, Box::pin(finishing)).await
     }
 
     #[activity(definition = request::ReadRun)]

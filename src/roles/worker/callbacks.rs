@@ -36,6 +36,8 @@ use crate::engines::temporal::client::Temporal;
 const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive, and how long Temporal may take for a signal.
 const STEP_TIME: Duration = Duration::from_secs(10);
+/// How long a poller on this worker may take to confirm that it is the current one.
+const TAKE_TIME: Duration = Duration::from_secs(2);
 /// How long open connections may last after the stop.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Number of callbacks that are remembered, so that their repeats have no effect.
@@ -175,7 +177,8 @@ impl Shared {
 
     async fn wake(&self, workflow: &WorkflowId, id: &str) -> Outcome {
         failpoint::hit("callback.verified").await;
-        if self.work.wakes.wake(workflow) {
+        // A poller that is busy, or no longer the current one, does not take it: then the workflow gets it.
+        if timeout(TAKE_TIME, self.work.wakes.wake(workflow)).await == Ok(true) {
             return Outcome::Woken;
         }
         let signalling = self.temporal.call_back(workflow, id.to_owned());

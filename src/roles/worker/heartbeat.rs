@@ -4,9 +4,12 @@
 //! the current attempt.
 
 use anyhow::anyhow;
-use serde::Serialize;
+use temporalio_client::NamespacedClient as _;
 use temporalio_client::tonic::{Code, IntoRequest as _};
-use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::data_converters::{
+    ActivitySerializationContext, SerializationContextData, TemporalSerializable,
+};
+use temporalio_common::protos::temporal::api::common::v1::Payloads;
 use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
 use temporalio_sdk::activities::ActivityContext;
 
@@ -22,24 +25,23 @@ pub(crate) enum Unstored {
 }
 
 /// Stores a record for the next attempt.
-pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Result<(), Unstored> {
-    let data = serde_json::to_vec(&record).map_err(|error| Unstored::Unanswered(error.into()))?;
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let details = Payloads {
-        payloads: vec![Payload {
-            metadata,
-            data,
-            ..Payload::default()
-        }],
-    };
+pub(crate) async fn store<R: TemporalSerializable + 'static>(
+    ctx: &ActivityContext,
+    record: R,
+) -> Result<(), Unstored> {
+    let client = ctx.client();
+    let of_an_activity = SerializationContextData::Activity(ActivitySerializationContext::new());
+    let converter = client.data_converter();
+    let payloads = converter.to_payloads(&of_an_activity, &record).await;
+    let payloads = payloads.map_err(|error| Unstored::Unanswered(error.into()))?;
+    let details = Payloads { payloads };
     let request = RecordActivityTaskHeartbeatRequest {
         namespace: ctx.info().namespace.clone(),
         task_token: ctx.info().task_token.clone(),
         details: Some(details),
         ..RecordActivityTaskHeartbeatRequest::default()
     };
-    let answer = ctx
-        .client()
+    let answer = client
         .connection()
         .workflow_service()
         .record_activity_task_heartbeat(request.into_request())

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -63,7 +63,7 @@ impl Listed {
 
     /// Returns once the run is listed and Temporal confirms that this attempt must end. `details` go with the heartbeat
     /// that asks for this.
-    pub(crate) async fn cancelled<D: Serialize>(
+    pub(crate) async fn cancelled<D: TemporalSerializable + 'static>(
         &self,
         ctx: &ActivityContext,
         details: impl Fn() -> D,

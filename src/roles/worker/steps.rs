@@ -22,7 +22,7 @@ use crate::domain::time::span;
 use crate::domain::{Cost, Event, WorkflowId};
 use crate::engines::config;
 use crate::engines::failpoint;
-use crate::engines::provider::{Provider, Providers};
+use crate::engines::provider::{self, Provider, Providers};
 use crate::engines::publisher::{self, Publisher};
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
@@ -84,6 +84,8 @@ const CANCEL_TRIES: u32 = 3;
 pub(crate) const LOOKUPS: u32 = 5;
 /// Pause between two lookups.
 pub(crate) const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
+/// Attempts of `finish` by workers that do not know the provider's API, before the job is left to itself.
+const ELSEWHERE_TRIES: u32 = 8;
 /// Time limit for all calls to the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
 /// Time limit for settling the budgets; after it the step is retried.
@@ -106,13 +108,22 @@ impl Work {
     /// publishes all events and the outcome.
     ///
     /// # Errors
-    /// [`Aborted::Again`] until the manifest is written, the budgets are settled and all is published. A cancel that fails
-    /// is only logged.
-    pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
+    /// [`Aborted::Again`] until the manifest is written, the budgets are settled and all is published; also in the first
+    /// attempts if this worker does not know the API of a job that may still run. A cancel that fails is only logged.
+    pub async fn finish(&self, input: Finish, attempt: u32) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
         let ending = self.end_job(&input.pending.workflow, &input.leftover);
-        if tokio::time::timeout(CANCEL_TIME, ending).await.is_err() {
-            tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
+        match tokio::time::timeout(CANCEL_TIME, ending).await {
+            Ok(Err(error)) if attempt < ELSEWHERE_TRIES => {
+                return Err(Aborted::Again(error.into()));
+            }
+            Ok(Err(_)) => {
+                tracing::error!(workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
+            }
+            Ok(Ok(())) => {}
+            Err(_) => {
+                tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
+            }
         }
         let outcome = input
             .pending
@@ -145,20 +156,31 @@ impl Work {
         Ok(())
     }
 
-    /// Cancels what may still run at the provider, as far as the provider allows it.
-    pub(crate) async fn end_job(&self, workflow: &WorkflowId, leftover: &ProviderJobLeft) {
+    /// Cancels what may still run at the provider, as far as the provider allows it. A cancel that fails is only logged.
+    ///
+    /// # Errors
+    /// [`provider::Error::NotConfigured`]: this worker does not know the provider's API, but another one may.
+    pub(crate) async fn end_job(
+        &self,
+        workflow: &WorkflowId,
+        leftover: &ProviderJobLeft,
+    ) -> Result<(), provider::Error> {
         for attempt in 1..=CANCEL_TRIES {
             let ended = match leftover {
-                ProviderJobLeft::None => return,
+                ProviderJobLeft::None => return Ok(()),
                 ProviderJobLeft::Job(job) => self.cancel(job).await,
                 ProviderJobLeft::Unknown(lookup) => self.find_and_end(workflow, lookup).await,
             };
-            let Err(error) = ended else { return };
+            let Err(error) = ended else { return Ok(()) };
             tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
+            if let Ok(error @ provider::Error::NotConfigured(_)) = error.downcast() {
+                return Err(error);
+            }
             if attempt < CANCEL_TRIES {
                 tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
             }
         }
+        Ok(())
     }
 
     async fn cancel(&self, job: &Job) -> anyhow::Result<()> {

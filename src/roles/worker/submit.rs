@@ -215,7 +215,7 @@ impl This<'_> {
                 failpoint::hit("submit.stored").await;
                 Ok(match kept {
                     Ok(result) => fence.stored(result),
-                    Err(error) => Submitted::Refused(error),
+                    Err(error) => fence.refused(error),
                 })
             }
             Submission::Refused(error) => self.refused(fence, error).await,
@@ -270,7 +270,7 @@ impl This<'_> {
         }
         self.confirm(fence, SubmitAnswer::Refused(error.clone()))
             .await;
-        Ok(Submitted::Refused(error))
+        Ok(fence.refused(error))
     }
 
     /// Keeps an answer in the store, unless the server confirms the attempt and so will receive its result.

@@ -66,7 +66,7 @@ async fn an_account_that_continues_as_new_under_load_loses_nothing() {
         .describe(&account_of(&budgeted, ann))
         .await
         .unwrap();
-    let account = account.unwrap().into_raw().workflow_execution_info.unwrap();
+    let account = account.unwrap().info;
     assert_ne!(account.first_run_id, account.execution.unwrap().run_id);
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Broker {
     /// `host:port`, also after a restart.
     pub(crate) address: String,
     process: Pid,
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
     folder: PathBuf,
     data: PathBuf,
     again: Option<Child>,
@@ -34,7 +34,7 @@ impl Broker {
             ..engines.existing()
         };
         let (engines, data) = extra("broker", existing).await;
-        let (process, command) = find(&data);
+        let (process, command) = find(&data, "kafka.Kafka");
         // The broker chose a free port; after a restart it must use the same port.
         let address = engines.kafka_brokers.clone();
         let properties = PathBuf::from(command.last().unwrap());
@@ -101,8 +101,8 @@ impl Drop for Broker {
     }
 }
 
-/// Finds the broker whose files are in `data`, and its command line.
-fn find(data: &Path) -> (Pid, Vec<OsString>) {
+/// Finds the process with a word that ends with `program`, whose files are in `data`; also returns its command line.
+pub(super) fn find(data: &Path, program: &str) -> (Pid, Vec<OsString>) {
     let mark = data.display().to_string();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry
@@ -118,12 +118,11 @@ fn find(data: &Path) -> (Pid, Vec<OsString>) {
             .filter(|word| !word.is_empty())
             .map(|word| OsString::from_vec(word.to_vec()))
             .collect();
-        let ours = words
-            .last()
-            .is_some_and(|last| last.to_string_lossy().starts_with(&mark));
-        if ours && words.iter().any(|word| word == "kafka.Kafka") {
+        let any =
+            |test: &dyn Fn(&str) -> bool| words.iter().any(|word| word.to_str().is_some_and(test));
+        if any(&|word| word.contains(&mark)) && any(&|word| word.ends_with(program)) {
             return (Pid::from_raw(pid).unwrap(), words);
         }
     }
-    panic!("no broker of {mark}");
+    panic!("no {program} of {mark}");
 }

@@ -28,7 +28,6 @@ impl Described for Temporal {
 
     async fn is_cancel_asked(&self, workflow: &WorkflowId) -> bool {
         let run = self.describe(workflow.as_str()).await.unwrap().unwrap();
-        let extended = run.raw().workflow_extended_info.as_ref();
-        extended.is_some_and(|info| info.cancel_requested)
+        run.is_cancel_requested()
     }
 }

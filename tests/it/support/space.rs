@@ -66,7 +66,7 @@ impl Space {
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
             .await
             .unwrap();
-        let registry = Arc::new(Registry::new(&config.schema_registry_url).unwrap());
+        let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Producer::new(&config.kafka, "test").unwrap();
         Self {
             engines,

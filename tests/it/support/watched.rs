@@ -32,6 +32,18 @@ impl Watched {
         answer.unwrap().status().as_u16()
     }
 
+    /// Waits until all roles of the process are ready.
+    pub(crate) async fn ready(&self) {
+        let url = format!("{}/readyz", self.pages);
+        eventually("the process is ready", async || {
+            let answer = reqwest::get(&url).await;
+            answer
+                .is_ok_and(|answer| answer.status().is_success())
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a page contains `text`.
     pub(crate) async fn says(&self, page: &str, text: &str) {
         eventually(&format!("{page} contains {text}"), async || {

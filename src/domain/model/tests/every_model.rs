@@ -248,6 +248,103 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_is_not_asked_is_not_sent(single in requests()) {
+        for provider in ProviderName::NATIVE {
+            for model in bundle::names(provider) {
+                let Ok(bound) = bind(&profile(provider, model), &single) else { continue };
+                for name in unasked(&single) {
+                    let sent = bound.input.get(name).filter(|value| !is_file(value));
+                    // A file may need a mode, a ratio or a length; then a note says so.
+                    let is_noted = bound.notes.iter().any(|note| note.details.contains(&format!("needs {name} ")));
+                    prop_assert!(sent.is_none() || is_noted, "{model} {name} {sent:?}");
+                }
+                let asks_count = matches!(&single, Single::Image(image) if image.num_images.is_some());
+                for name in names::COUNT.iter().filter(|_| !asks_count) {
+                    let sent = bound.input.get(*name);
+                    prop_assert!(sent.is_none_or(|count| *count == json!(1)), "{model} {name} {sent:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn binding_what_was_bound_again_changes_nothing(single in requests()) {
+        for provider in ProviderName::NATIVE {
+            for model in bundle::names(provider) {
+                let profile = profile(provider, model);
+                let Ok(bound) = bind(&profile, &single) else { continue };
+                let again = bind(&profile, &by_params(&single, &bound.input));
+                let again = again.map(|again| again.input);
+                prop_assert_eq!(again, Ok(bound.input), "{}", model);
+            }
+        }
+    }
+}
+
+/// Returns the inputs that a request sends only if it asks for them.
+fn unasked(single: &Single) -> Vec<&'static str> {
+    let common = single.common();
+    let (image, video) = match single {
+        Single::Image(image) => (Some(image), None),
+        Single::Video(video) => (None, Some(video)),
+    };
+    let has_size = common.aspect_ratio.is_some()
+        || image.is_some_and(|image| image.width.is_some() || image.height.is_some())
+        || video.is_some_and(|video| video.resolution.is_some());
+    let sizes = [names::PIXELS, names::RATIO, names::CLASS].concat();
+    let asked = [
+        (
+            common.negative_prompt.is_some(),
+            names::of("negative_prompt").to_vec(),
+        ),
+        (common.seed.is_some(), names::of("seed").to_vec()),
+        (common.style.is_some(), names::STYLE.to_vec()),
+        (
+            video.is_some_and(|it| it.audio.is_some()),
+            names::AUDIO.to_vec(),
+        ),
+        (
+            image.is_some_and(|it| it.output_format.is_some()),
+            names::OUTPUT_FORMAT.to_vec(),
+        ),
+        (
+            video.is_some_and(|it| it.fps.is_some()),
+            names::FPS.to_vec(),
+        ),
+        (
+            video.is_some_and(|it| it.duration.is_some()),
+            [names::DURATION, names::FRAMES].concat(),
+        ),
+        (
+            has_size,
+            [&sizes, &[names::WIDTH, names::HEIGHT][..]].concat(),
+        ),
+    ];
+    let unasked = asked.into_iter().filter(|(is_asked, _)| !is_asked);
+    unasked.flat_map(|(_, names)| names).collect()
+}
+
+/// Returns a request that sets each input of a model by `params`.
+fn by_params(single: &Single, input: &Map<String, Value>) -> Single {
+    let params = input
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()));
+    let common = Common {
+        params: params.collect(),
+        ..Common::new("a fox")
+    };
+    match single {
+        Single::Image(_) => Single::Image(ImageSpec {
+            common,
+            ..ImageSpec::default()
+        }),
+        Single::Video(_) => Single::Video(VideoSpec {
+            common,
+            ..VideoSpec::default()
+        }),
+    }
 }
 
 fn is_file(value: &Value) -> bool {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{PICTURE, file, image, profile, refused, sent, video};
+use super::{PICTURE, file, image, problems, profile, refused, sent, video};
 use crate::domain::model::bind;
 use crate::domain::{Common, ProviderName, Role, Single, VideoSpec};
 
@@ -39,6 +39,13 @@ fn an_image_of_1280x720_twice_as_png() {
         (
             REPLICATE,
             "black-forest-labs/flux-1.1-pro",
+            &["num_images"],
+            json!({"aspect_ratio": "custom", "width": 1280, "height": 720, "output_format": "png"}),
+            none,
+        ),
+        (
+            REPLICATE,
+            "black-forest-labs/flux-2-pro",
             &["num_images"],
             json!({"aspect_ratio": "custom", "width": 1280, "height": 720, "output_format": "png"}),
             none,
@@ -103,18 +110,8 @@ fn an_image_of_1280x720_twice_as_png() {
         assert_eq!(found, notes, "{model}");
     }
     assert_eq!(
-        refused(REPLICATE, "black-forest-labs/flux-2-pro", &image()),
-        ["num_images"]
-    );
-    let problems = bind(&profile(OPENAI, "gpt-image-1.5"), &image()).unwrap_err();
-    assert_eq!(problems[0].field, "width");
-    assert!(
-        problems[0]
-            .allowed
-            .as_deref()
-            .unwrap()
-            .contains("1536x1024"),
-        "{problems:?}"
+        problems(OPENAI, "gpt-image-1.5", &image()),
+        ["width 1280x720: size 1024x1024, 1536x1024, 1024x1536, auto"]
     );
 }
 
@@ -165,20 +162,68 @@ fn a_video_of_8_seconds_in_1920x1080_from_a_picture() {
         assert_eq!(input, expected, "{model}");
         assert_eq!(found, notes, "{model}");
     }
-    for (model, expected) in [
-        ("minimax/hailuo-2.3", &["duration"][..]),
-        ("kwaivgi/kling-v2.5-turbo-pro", &["resolution", "duration"]),
-        ("luma/ray-2-720p", &["resolution", "duration"]),
-        ("wan-video/wan-2.2-i2v-fast", &["resolution", "duration"]),
-        ("tencent/hunyuan-video", &["inputs[0]", "resolution"]),
-        ("minimax/video-01", &["resolution", "duration"]),
-    ] {
-        let found = refused(REPLICATE, model, &video());
+}
 
-        for field in expected {
-            assert!(found.iter().any(|it| it == field), "{model}: {found:?}");
-        }
+#[test]
+fn a_video_that_a_model_cannot_make_is_refused_with_every_reason_and_what_it_can_make() {
+    for (model, expected) in [
+        ("minimax/hailuo-2.3", &["duration 8: 6, 10"][..]),
+        (
+            "kwaivgi/kling-v2.5-turbo-pro",
+            &[
+                "resolution 1920x1080: aspect_ratio 16:9, 9:16, 1:1",
+                "duration 8: 5, 10",
+            ],
+        ),
+        (
+            "luma/ray-2-720p",
+            &[
+                "resolution 1920x1080: aspect_ratio 1:1, 3:4, 4:3, 9:16, 16:9, 9:21, 21:9; 720p only",
+                "duration 8: 5, 9",
+            ],
+        ),
+        (
+            "wan-video/wan-2.2-i2v-fast",
+            &[
+                "resolution 1920x1080: resolution 480p, 720p",
+                "duration 8: 5.06 to 7.56",
+            ],
+        ),
+        (
+            "tencent/hunyuan-video",
+            &[
+                "inputs[0] FIRST_FRAME: -",
+                "resolution 1920x1080: width 16 to 1280; multiples of 16; height 16 to 1280; multiples of 16",
+            ],
+        ),
+        (
+            "minimax/video-01",
+            &["resolution 1920x1080: -", "duration 8: 6"],
+        ),
+    ] {
+        assert_eq!(problems(REPLICATE, model, &video()), expected, "{model}");
     }
+}
+
+#[test]
+fn a_length_that_the_model_has_only_at_a_lower_resolution_is_refused() {
+    let Single::Video(mut ten) = video() else {
+        unreachable!()
+    };
+    ten.duration = Some(10);
+
+    let problems = bind(
+        &profile(REPLICATE, "minimax/hailuo-2.3"),
+        &Single::Video(ten),
+    )
+    .unwrap_err();
+
+    let hint = problems[0].hint.as_deref().unwrap();
+    assert!(hint.contains("1080p"), "{problems:#?}");
+}
+
+#[test]
+fn a_model_without_choices_is_sent_the_picture_alone() {
     let six = Single::Video(VideoSpec {
         common: Common {
             inputs: vec![file(Role::FirstFrame)],

@@ -167,6 +167,7 @@ impl Fields {
             self.required("submit", "a table with path and id, and body if needed");
         let strict = submit.as_ref().is_some_and(|it| it.inputs.is_none());
         let models = self.models(name, submit.as_ref(), strict);
+        let find = self.optional("find");
         let poll = self.required("poll", "a table with path or url");
         let state = self.required("state", "a table with at and succeeded");
         let outputs = self.required("outputs", "a list of tables with at");
@@ -184,6 +185,7 @@ impl Fields {
             headers,
             hosts,
             submit: submit?,
+            find,
             poll: poll?,
             state: state?,
             progress,
@@ -313,6 +315,7 @@ impl Fields {
         if poll.path.is_none() && poll.url.is_none() {
             self.fault("poll", "has neither path nor url, expected one of them");
         }
+        self.check_find(description);
         if description.outputs.is_empty() {
             self.fault("outputs", "is empty, expected at least one table with at");
         }
@@ -328,6 +331,22 @@ impl Fields {
                     &format!("has the model {model:?}, expected {allowed}"),
                 );
             }
+        }
+    }
+
+    fn check_find(&mut self, description: &Description) {
+        let Some(find) = &description.find else {
+            return;
+        };
+        if !find.path.names().into_iter().eq(["workflow"]) {
+            self.fault(
+                "find.path",
+                "expected {workflow} in it, and no other placeholder",
+            );
+        }
+        if description.poll.path.is_none() {
+            let why = "needs poll.path: a job that is found has no URL";
+            self.fault("find", why);
         }
     }
 }
@@ -354,6 +373,16 @@ pub(super) mod header_name {
         let text = String::deserialize(deserializer)?;
         text.parse()
             .map_err(|_| de::Error::custom(format!("{text:?} is not the name of a header")))
+    }
+}
+
+pub(super) mod optional_header {
+    use super::*;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<HeaderName>, D::Error> {
+        header_name::deserialize(deserializer).map(Some)
     }
 }
 

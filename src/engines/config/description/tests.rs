@@ -345,3 +345,17 @@ fn a_pointer_finds_all_its_elements_and_no_nulls() {
     assert_eq!(found("", &json!(5)), [json!(5)]);
     assert!(serde_json::from_value::<Pointer>(json!("a")).is_err());
 }
+
+#[test]
+fn a_look_up_needs_our_id_and_a_path_for_the_job_that_it_finds() {
+    let with = |find: &str| format!("{WHOLE}[acme.find]\nid = \"/jobs/*/id\"\npath = {find:?}\n");
+    let by_url = |text: String| text.replace("path = \"/jobs/{id}\"", "url = \"/self\"");
+
+    assert!(read(&with("/jobs?reference={workflow}")).is_ok());
+    for wrong in ["/jobs", "/jobs/{id}", "/jobs/{id}?reference={workflow}"] {
+        let says = "acme.find.path: expected {workflow} in it, and no other placeholder";
+        assert_eq!(faults(&with(wrong)), [says], "{wrong}");
+    }
+    let says = "acme.find: needs poll.path: a job that is found has no URL";
+    assert_eq!(faults(&by_url(with("/jobs/{workflow}"))), [says]);
+}

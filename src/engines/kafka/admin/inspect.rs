@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::plan::{Difference, for_brokers, plans};
-use super::{Error, admin, differences, metadata, shape};
+use super::{Error, Lookup, admin, differences, shape};
 use crate::engines::config;
-use crate::engines::kafka::{LOOKUP_TIMEOUT, client, partitions};
+use crate::engines::kafka::connection::Connection;
+use crate::engines::kafka::{LOOKUP_TIMEOUT, partitions};
 
 #[derive(Debug)]
 pub struct Cluster {
@@ -41,14 +42,19 @@ pub enum Topic {
 /// # Errors
 /// [`Error::Unreachable`] or [`Error::Client`]. The error of a single topic is in that topic's entry.
 pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cluster, Error> {
-    let metadata = metadata(kafka, None).await?;
-    let admin = admin(kafka)?;
+    let lookup = Lookup::new(kafka, "doctor")?;
+    let metadata = lookup.metadata(None).await?;
+    let admin = admin(kafka).await?;
     let brokers = metadata.brokers().len();
     let there: BTreeMap<_, _> = metadata.topics().iter().map(|t| (t.name(), t)).collect();
     let mut topics = Vec::new();
     for plan in plans(&kafka.topics, for_brokers(brokers), dedup_window) {
         let seen = match there.get(plan.topic.as_str()) {
-            None => Ok(Topic::Missing),
+            // The list leaves out what this principal may not describe.
+            None => lookup
+                .require_describe(&plan.topic)
+                .await
+                .map(|()| Topic::Missing),
             Some(topic) => differences(&admin, &plan, shape(topic))
                 .await
                 .map(|differences| exists(topic, differences)),
@@ -74,24 +80,16 @@ fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
 /// # Errors
 /// [`Error::Unreachable`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
 pub async fn members(kafka: &config::Kafka, group: &str) -> Result<usize, Error> {
-    let consumer = consumer(kafka, group)?;
     let asked = group.to_owned();
-    // Blocks on the brokers.
-    let asking = tokio::task::spawn_blocking(move || {
+    let count = move |consumer: &StreamConsumer<Connection>| {
         let list = consumer.fetch_group_list(Some(&asked), LOOKUP_TIMEOUT)?;
         let found = list.groups().iter().find(|group| group.name() == asked);
         Ok(found.map_or(0, |group| group.members().len()))
-    });
-    let answer = asking.await.unwrap_or(Err(KafkaError::Canceled));
-    let members = answer.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
-    Ok(members)
-}
-
-fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
-    client(kafka, "lag")
-        .set("group.id", group)
-        .create()
-        .map_err(Error::Client)
+    };
+    let unreachable = |source| Error::unreachable(kafka.brokers.clone(), source);
+    Lookup::of_group(kafka, group)?
+        .ask(count, unreachable)
+        .await
 }
 
 /// Counts the records of `topic` that `group` has not committed; a partition without a commit counts from its start.
@@ -99,18 +97,16 @@ fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
 /// # Errors
 /// [`Error::Topic`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
 pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
-    let consumer = consumer(kafka, group)?;
     let asked = topic.to_owned();
-    // Blocks on the brokers.
-    let answer = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
-    let answer = answer.unwrap_or(Err(KafkaError::Canceled));
-    answer.map_err(|source| Error::Topic {
+    let failed = |source| Error::Topic {
         topic: topic.to_owned(),
         source,
-    })
+    };
+    let count = move |consumer: &StreamConsumer<Connection>| uncommitted(consumer, &asked);
+    Lookup::of_group(kafka, group)?.ask(count, failed).await
 }
 
-fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
+fn uncommitted(consumer: &StreamConsumer<Connection>, topic: &str) -> Result<u64, KafkaError> {
     let mut list = TopicPartitionList::new();
     for partition in partitions(consumer, topic)? {
         list.add_partition(topic, partition);

@@ -173,6 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn kubernetes_runs_at_most_as_many_consumers_as_a_topic_has_partitions() {
+        use serde::Deserialize as _;
+        use serde_json::Value;
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/deploy/kubernetes/components/keda/scale.yaml"
+        );
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut consumers = 0;
+
+        for document in serde_yaml_ng::Deserializer::from_str(&text) {
+            let scaled = Value::deserialize(document).unwrap();
+            let trigger = &scaled["spec"]["triggers"][0]["metadata"];
+            let all = plans(&topics(), 1, WEEK);
+            if let Some(plan) = all.iter().find(|plan| trigger["topic"] == plan.topic) {
+                let most = scaled["spec"]["maxReplicaCount"].as_u64().unwrap();
+                assert!(most <= plan.partitions as u64, "{}: {most}", plan.topic);
+                consumers += 1;
+            }
+        }
+
+        assert_eq!(consumers, 2);
+    }
+
+    #[test]
     fn only_the_input_topics_may_grow() {
         let all = plans(&topics(), 1, WEEK);
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::plan::{FULL, for_brokers};
-use super::{Error, metadata, wait_ready};
+use super::{Error, Lookup, wait_ready};
 use crate::engines::config;
 
 /// The replication factor of new topics.
@@ -40,10 +40,11 @@ pub async fn replication(
     patience: Duration,
 ) -> Result<Replication, Error> {
     let first = wait_ready(kafka, patience).await?;
+    let lookup = Lookup::new(kafka, "setup")?;
     let enough = asked.unwrap_or(FULL);
     let look = async || {
         tokio::time::sleep(LOOK_PAUSE).await;
-        Ok(metadata(kafka, None).await?.brokers().len())
+        Ok(lookup.metadata(None).await?.brokers().len())
     };
     let brokers = settled(first, enough, look).await?;
     match asked {

@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ConsumerOptions;
 use super::schedule::Schedule;
 use crate::engines::config;
+use crate::engines::kafka::connection::Connection;
 use crate::engines::kafka::{Record, reader};
 
 /// The longest run of records that the reader skips by reading them; for a longer one it seeks.
@@ -20,7 +21,8 @@ const LONGEST_SKIP: i64 = 1000;
 pub(super) struct DeferredReader {
     kafka: config::Kafka,
     options: ConsumerOptions,
-    consumer: Option<Arc<StreamConsumer>>,
+    connection: Connection,
+    consumer: Option<Arc<StreamConsumer<Connection>>>,
     at: Option<At>,
 }
 
@@ -33,10 +35,15 @@ struct At {
 }
 
 impl DeferredReader {
-    pub(super) fn new(kafka: config::Kafka, options: ConsumerOptions) -> Self {
+    pub(super) fn new(
+        kafka: config::Kafka,
+        options: ConsumerOptions,
+        connection: Connection,
+    ) -> Self {
         Self {
             kafka,
             options,
+            connection,
             consumer: None,
             at: None,
         }
@@ -46,7 +53,7 @@ impl DeferredReader {
     pub(super) fn aim(
         &mut self,
         schedule: &Schedule,
-    ) -> Result<Option<Arc<StreamConsumer>>, KafkaError> {
+    ) -> Result<Option<Arc<StreamConsumer<Connection>>>, KafkaError> {
         if schedule.deferred() == 0 {
             if let (Some(_), Some(consumer)) = (self.at.take(), &self.consumer) {
                 consumer.unassign()?;
@@ -94,26 +101,28 @@ impl DeferredReader {
     }
 
     /// Returns the reader, so that the caller can close it.
-    pub(super) fn into_consumer(self) -> Option<Arc<StreamConsumer>> {
+    pub(super) fn into_consumer(self) -> Option<Arc<StreamConsumer<Connection>>> {
         self.consumer
     }
 
-    fn consumer(&mut self) -> Result<Arc<StreamConsumer>, KafkaError> {
+    fn consumer(&mut self) -> Result<Arc<StreamConsumer<Connection>>, KafkaError> {
         if let Some(consumer) = &self.consumer {
             return Ok(consumer.clone());
         }
-        let consumer: StreamConsumer = reader(&self.kafka, self.options.role)
+        let consumer: StreamConsumer<Connection> = reader(&self.kafka, self.options.role)
             // With the group's own id, ACLs need no further permission.
             .set("group.id", &self.options.group)
             .set("enable.partition.eof", "false")
             .set("queued.max.messages.kbytes", "4096")
-            .create()?;
+            .create_with_context(self.connection.clone())?;
         Ok(self.consumer.insert(Arc::new(consumer)).clone())
     }
 }
 
 /// Waits for the next record of the reader; without a reader it never returns. Cancel-safe.
-pub(super) async fn next(reader: Option<&StreamConsumer>) -> Result<Record, KafkaError> {
+pub(super) async fn next(
+    reader: Option<&StreamConsumer<Connection>>,
+) -> Result<Record, KafkaError> {
     match reader {
         Some(reader) => reader.recv().await.map(|message| (&message).into()),
         None => std::future::pending().await,
@@ -153,7 +162,8 @@ mod tests {
             schedule.take(record(offset));
         }
         let kafka = Config::of(&[]).unwrap().kafka;
-        let mut reader = DeferredReader::new(kafka, ConsumerOptions::of(0));
+        let connection = Connection::new(&kafka, "test", None);
+        let mut reader = DeferredReader::new(kafka, ConsumerOptions::of(0), connection);
         reader.at = Some(At {
             partition: 0,
             next: 3,

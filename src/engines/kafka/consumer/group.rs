@@ -3,22 +3,31 @@
 //! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::ConsumerOptions;
 use super::record_task::Settled;
 use super::schedule::{Schedule, Ticket};
+use crate::engines::health::Health;
+use crate::engines::kafka::connection::{Connection, without_stalling};
 use crate::engines::telemetry::events;
 
 /// The context of the group's consumer: the schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group {
+    connection: Connection,
+    role: &'static str,
     topic: String,
     /// How long a revoke waits for records that run.
     patience: Duration,
@@ -26,18 +35,35 @@ pub(super) struct Group {
     /// Set when partitions are assigned. librdkafka remembers from their last assignment whether they were paused, so
     /// the loop must pause or resume them again.
     reassigned: AtomicBool,
+    /// Set when the group has given this member its first share of the partitions, which may be none.
+    joined: AtomicBool,
     finished: Condvar,
+    health: Arc<Health>,
 }
 
 impl Group {
-    pub(super) fn new(topic: &str, patience: Duration, schedule: Schedule) -> Self {
+    pub(super) fn new(
+        options: &ConsumerOptions,
+        connection: Connection,
+        patience: Duration,
+        schedule: Schedule,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
-            topic: topic.to_owned(),
+            connection,
+            role: options.role,
+            topic: options.topic.clone(),
             patience,
             schedule: Mutex::new(schedule),
             reassigned: false.into(),
+            joined: false.into(),
             finished: Condvar::new(),
+            health,
         }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -74,11 +100,8 @@ impl Group {
                 );
             }
         };
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            // The tasks we wait for may need this worker thread of the runtime.
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(waiting),
-            Ok(_) | Err(_) => waiting(),
-        }
+        // The tasks we wait for may need this worker thread of the runtime.
+        without_stalling(waiting);
     }
 
     fn report_lag(&self, partition: i32, records: u64) {
@@ -91,7 +114,22 @@ impl Group {
 }
 
 impl ClientContext for Group {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.connection.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.connection.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.connection.generate_oauth_token(config)
+    }
+
     fn stats(&self, statistics: Statistics) {
+        self.connection.note_statistics(&statistics);
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
@@ -129,6 +167,10 @@ impl ConsumerContext for Group {
         let Rebalance::Assign(gained) = rebalance else {
             return;
         };
+        // Only now: until it has joined, the members that are left do its work, and may not be stopped too.
+        if !self.joined.swap(true, Ordering::Relaxed) {
+            self.health.ready(self.role);
+        }
         if gained.count() == 0 {
             return;
         }

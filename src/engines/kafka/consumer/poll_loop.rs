@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::deferred;
@@ -22,10 +22,10 @@ use crate::engines::telemetry::events;
 
 /// Interval at which gauges are updated.
 const TICK: Duration = Duration::from_secs(1);
+/// Pause between two attempts to commit at the end.
+const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the memory may be full before the partitions pause.
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
-/// How long leaving the group may take at the end.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct PollLoop<H> {
     options: ConsumerOptions,
@@ -69,7 +69,7 @@ impl<H: Handler> PollLoop<H> {
             let reader = reader.map_err(|source| Error {
                 topic: self.options.topic.clone(),
                 problem: "cannot read deferred records again",
-                source,
+                source: source.into(),
             })?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
@@ -204,10 +204,12 @@ impl<H: Handler> PollLoop<H> {
             return Err(Error {
                 topic: topic.clone(),
                 problem: "failed and cannot recover",
-                source,
+                source: source.into(),
             });
         }
         self.stumbles += 1;
+        let what = format!("topic {topic} or group {}", self.options.group);
+        self.group().connection().note_denied(&what, &source);
         events::consumer_stumbled(topic, &source, self.stumbles);
         Ok(())
     }
@@ -218,25 +220,51 @@ impl<H: Handler> PollLoop<H> {
             pass_panic_on(ran);
         }
         let (consumer, reader) = (self.consumer, self.deferred.into_consumer());
-        let (done, closed) = oneshot::channel::<()>();
-        // This blocks on the brokers, and after the crash of another member until that member's session times out. It
-        // runs on a thread and not in a blocking task, because the runtime would wait for the task at its shutdown.
-        std::thread::spawn(move || {
-            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
-                tracing::debug!(%error, "no commit before leaving the group");
-            }
-            consumer.unsubscribe();
-            drop((consumer, reader));
-            drop(done);
-        });
-        if timeout(CLOSE_TIME, closed).await.is_err() {
-            let topic = self.options.topic;
+        let (topic, until) = (
+            self.options.topic,
+            tokio::time::Instant::now() + self.options.leaves_within,
+        );
+        timeout_at(until, commit_all(&consumer)).await.ok();
+        // This leaves the group, unless the member is static: then its successor takes over its partitions. It blocks on the
+        // brokers, and after the crash of another member until that member's session times out.
+        let closing = on_a_thread(move || drop((consumer, reader)));
+        if timeout_at(until, closing).await.is_err() {
             tracing::info!(
                 topic,
                 "stopped without leaving the group: the brokers did not answer in time, perhaps during a rebalance"
             );
         }
     }
+}
+
+/// Commits what is done. While the members join the next generation of the group, the brokers refuse commits of the one
+/// before; then this polls, so that this member joins too, and drops what it receives: nothing more is handled.
+async fn commit_all(consumer: &Arc<StreamConsumer<Group>>) {
+    loop {
+        let committing = consumer.clone();
+        let commit = on_a_thread(move || committing.commit_consumer_state(CommitMode::Sync));
+        match commit.await {
+            Some(Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset))) => return,
+            Some(Err(error)) => tracing::debug!(%error, "no commit yet before leaving the group"),
+            Some(Ok(())) | None => return,
+        }
+        let pause = sleep(COMMIT_PAUSE);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                _ = consumer.recv() => {}
+            }
+        }
+    }
+}
+
+/// Makes a call that blocks on the brokers; `None` if it panics. It runs on a thread and not in a blocking task, because the
+/// runtime would wait for the task at its shutdown.
+async fn on_a_thread<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, answer) = oneshot::channel();
+    std::thread::spawn(move || done.send(call()).ok());
+    answer.await.ok()
 }
 
 /// Stores the last offset that may be committed. librdkafka commits the one after it, which is the next to read, in the

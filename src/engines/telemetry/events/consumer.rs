@@ -33,6 +33,18 @@ pub fn consumer_stumbled(topic: &str, error: &(dyn Error + 'static), times: u32)
     }
 }
 
+/// The brokers, or the token server, refuse `client`; counted from 1 since the last time that they accepted it.
+pub fn brokers_refused(client: &str, refusal: &(dyn Error + 'static), times: u32) {
+    if worth_a_line(times) {
+        warn!(
+            client,
+            times,
+            error = refusal,
+            "refused by Kafka, will be retried"
+        );
+    }
+}
+
 /// A record was not handled at attempt `tries`, counted from 1, and is held for another one.
 pub fn record_held(
     position: &RecordPosition,

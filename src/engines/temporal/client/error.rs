@@ -1,12 +1,12 @@
 //! Why a call to the server failed, in one readable line, and where the cause lies.
 
-use temporalio_client::errors::{ClientConnectError, WorkflowInteractionError};
+use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::tonic::{self, Code, Status};
 
 /// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the Temporal server at {url} is unreachable: {cause}")]
+    #[error("the Temporal server at {url} cannot be used: {cause}")]
     Unreachable { url: String, cause: String },
     /// The call failed with this gRPC code, also if the connection was lost; [`Error::blame`] classifies it.
     #[error("the call to the Temporal server failed with {code:?}")]
@@ -15,7 +15,7 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("this build cannot read what the Temporal server stores about a workflow")]
+    #[error("cannot read what the Temporal server stores about a workflow")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -94,24 +94,29 @@ fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ton
         .or_else(|| error.source().and_then(status_of))
 }
 
-/// Returns the innermost cause of a failed connection: the client wraps it in layers of debug text.
-pub(crate) fn first_cause(error: &ClientConnectError) -> String {
-    if let ClientConnectError::SystemInfoCallError(status) = error {
-        return root_message(status);
-    }
-    innermost(error).to_string()
-}
-
 /// Returns the innermost cause of a failed call, or else the server's message.
-fn root_message(status: &Status) -> String {
+pub(super) fn root_message(status: &Status) -> String {
     let cause = std::error::Error::source(status);
     cause.map_or_else(
-        || status_message(status),
+        || status_message(status) + key_advice(status),
         |cause| innermost(cause).to_string(),
     )
 }
 
-fn innermost<'e>(
+/// Returns what to check if the server refuses the caller, else nothing.
+pub(crate) fn key_advice(status: &Status) -> &'static str {
+    let is_refused = matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied
+    );
+    if is_refused {
+        " (expected TEMPORAL_API_KEY to be a valid key, or a client certificate, with access to the namespace)"
+    } else {
+        ""
+    }
+}
+
+pub(super) fn innermost<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> &'e (dyn std::error::Error + 'static) {
     error.source().map_or(error, innermost)

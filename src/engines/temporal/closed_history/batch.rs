@@ -5,8 +5,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, anyhow};
-use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{Client, WorkflowDescribeOptions};
+use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
@@ -16,10 +15,10 @@ use super::{CommonEvents, happened, unknown};
 use crate::contract::activities::{FINISH, ITEM_ENDING, PUBLISH};
 use crate::contract::run::{BatchStart, ClosedRun, Finish, PendingEvents, RunHistory};
 use crate::domain::{ItemOutcome, WorkflowId};
+use crate::engines::temporal::described::describe;
 use crate::engines::temporal::history::{input, read_all};
 use crate::engines::temporal::list::State;
 use crate::engines::temporal::outcome;
-use crate::workflows::generation::Generation;
 
 /// Reads the history of a closed batch; fails while an item still runs.
 pub(crate) async fn read(
@@ -50,11 +49,9 @@ async fn item_outcome(
     item: &str,
 ) -> Result<Option<ItemOutcome>, anyhow::Error> {
     let workflow = WorkflowId::parse(item).context("invalid id of an item")?;
-    let handle = client.get_workflow_handle::<Generation>(item.to_owned());
-    let described = match handle.describe(WorkflowDescribeOptions::default()).await {
-        Ok(described) => described,
-        Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
-        Err(error) => return Err(error).context("cannot describe an item"),
+    let described = describe(client, item, None).await;
+    let Some(described) = described.context("cannot describe an item")? else {
+        return Ok(None);
     };
     if described.parent_run_id() != Some(closed.run_id.as_str()) {
         return Ok(Some(ItemOutcome::IdTaken));

@@ -105,7 +105,7 @@ impl Redrive {
                 max_attempts: self.max_attempts,
                 new_id: self.new_id,
                 accept_old: self.accept_old,
-                api_key: self.key.get().map(str::to_owned),
+                api_key: self.key.get()?,
             },
             dry_run: self.dry_run,
             rate: self.rate,

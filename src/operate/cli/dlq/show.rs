@@ -46,7 +46,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
     };
     let letter = DeadLetter(record);
     facts(&letter, out)?;
-    let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
+    let opener = Opener::new(&config.schema_registry, &config.kafka.topics);
     let json = match opener.json(&letter).await {
         Ok(json) => json,
         Err(error) => Err(causes(&error)),

@@ -100,14 +100,14 @@ impl Work {
             has_heeded_list: false,
         };
         // Before the first poll, which notices what was called back earlier.
-        let wake = self.wakes.of(&input.pending.workflow);
+        let mut wake = self.wakes.of(&input.pending.workflow);
         loop {
             let step = self.poll(&input, turn, &slot, &mut polled, ended.as_mut());
             let pause = match Box::pin(step).await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
-            let pausing = self.pause(pause, &input, &polled, &wake);
+            let pausing = self.pause(pause, &input, turn, &polled, &mut wake);
             let end = self.unless_ended(pausing, ended.as_mut()).await?;
             polled.was_due &= end == PauseEnd::Due;
             polled.has_heeded_list |= end == PauseEnd::Listed;
@@ -202,8 +202,9 @@ impl Work {
         &self,
         pause: Duration,
         input: &Fetch,
+        turn: &Turn<'_>,
         polled: &Polled,
-        wake: &Wake<'_>,
+        wake: &mut Wake<'_>,
     ) -> PauseEnd {
         let due = tokio::time::sleep(pause);
         if !polled.was_due {
@@ -213,7 +214,13 @@ impl Work {
         let listed = self.listed.called_back(&input.pending.workflow);
         tokio::select! {
             () = due => PauseEnd::Due,
-            () = wake.called() => PauseEnd::Called,
+            call = wake.called() => {
+                // Another worker may poll the job by now; then the call must reach that one.
+                if turn.is_current().await {
+                    call.take();
+                }
+                PauseEnd::Called
+            }
             () = listed, if !polled.has_heeded_list => PauseEnd::Listed,
         }
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::contract::run::Failures;
 use crate::engines::failpoint;
 use crate::engines::storage::DownloadError;
-use crate::roles::worker::heartbeat;
+use crate::roles::worker::heartbeat::{self, Unstored};
 
 /// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
@@ -48,6 +48,14 @@ impl<'t> Turn<'t> {
 
     pub(super) fn number(&self) -> u32 {
         self.ctx.info().attempt
+    }
+
+    /// Returns whether Temporal confirms that this is the current attempt.
+    pub(super) async fn is_current(&self) -> bool {
+        match heartbeat::store(self.ctx, self.failures()).await {
+            Ok(()) | Err(Unstored::CancelRequested) => true,
+            Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => false,
+        }
     }
 
     pub(crate) fn failures(&self) -> Failures {

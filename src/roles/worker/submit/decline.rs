@@ -37,7 +37,11 @@ impl This<'_> {
         let is_final = is_invalid || error.code == ErrorCode::BudgetExceeded;
         // Otherwise there is no key, or no schema.
         match is_final || self.input.others.is_empty() {
-            true => Submitted::Refused(error),
+            true => Submitted::Refused {
+                error,
+                // A budget that refuses leaves what another one has granted: only the end of the run gives it back.
+                reserved: mine.reserved || self.work.accounts.are_limited(),
+            },
             false => self.decline(mine, error),
         }
     }

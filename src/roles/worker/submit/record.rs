@@ -7,7 +7,7 @@
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::run::{AttemptRecord, Job, Sent, SentInput, Submitted};
-use crate::domain::{Generated, ProviderName};
+use crate::domain::{EventError, Generated, ProviderName};
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
 use crate::roles::worker::heartbeat::Unstored;
@@ -40,6 +40,14 @@ impl AttemptRecord {
             result,
             attempts: self.sends,
             sent_at: self.first_at,
+            reserved: self.reserved,
+        }
+    }
+
+    /// Returns the result of a submit that failed for good.
+    pub(super) fn refused(self, error: EventError) -> Submitted {
+        Submitted::Refused {
+            error,
             reserved: self.reserved,
         }
     }

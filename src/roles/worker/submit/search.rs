@@ -130,7 +130,7 @@ fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
     let is_last = kept.send == record.sends;
     match kept.answer {
         SubmitAnswer::Job(job) => Found::Result(record.accepted(job, kept.input)),
-        SubmitAnswer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
+        SubmitAnswer::Refused(error) if is_last => Found::Result(record.refused(error)),
         SubmitAnswer::Declined(error) if is_last => Found::Declined(error),
         SubmitAnswer::NotAccepted if is_last => Found::NotAccepted,
         SubmitAnswer::Refused(_) | SubmitAnswer::Declined(_) | SubmitAnswer::NotAccepted => {
@@ -186,7 +186,10 @@ mod tests {
         assert_eq!(found(SubmitAnswer::NotAccepted, 1), Found::Nothing);
         assert_eq!(found(SubmitAnswer::NotAccepted, 2), Found::NotAccepted);
         assert_eq!(found(SubmitAnswer::Refused(refused()), 1), Found::Nothing);
-        let result = Found::Result(Submitted::Refused(refused()));
+        let result = Found::Result(Submitted::Refused {
+            error: refused(),
+            reserved: false,
+        });
         assert_eq!(found(SubmitAnswer::Refused(refused()), 2), result);
         let declined = || SubmitAnswer::Declined(refused());
         assert_eq!(found(declined(), 1), Found::Nothing);

@@ -45,7 +45,10 @@ impl This<'_> {
             Some(true) => {
                 tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
                 let leftover = ProviderJobLeft::Job(job.clone());
-                self.work.end_job(workflow, &leftover).await;
+                // It knows the API: it has just submitted the job.
+                if let Err(error) = self.work.end_job(workflow, &leftover).await {
+                    tracing::warn!(%workflow, %error, "the job was not cancelled");
+                }
             }
             None => {
                 tracing::warn!(%workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");

@@ -83,7 +83,7 @@ impl This<'_> {
 
     /// Polls a job until it has ended, at once when the provider calls back. `None` if a poll fails.
     async fn until_done(&self, job: &Job) -> Option<Poll> {
-        let wake = self.work.wakes.of(&self.input.pending.workflow);
+        let mut wake = self.work.wakes.of(&self.input.pending.workflow);
         let shortest = self.provider.shortest_pause();
         sleep(shortest).await;
         let mut pause = PAUSE.max(shortest);
@@ -91,9 +91,12 @@ impl This<'_> {
             match self.provider.poll(job).await.ok()? {
                 Poll::Running { after, .. } => tokio::select! {
                     () = sleep(after.unwrap_or(pause)) => {}
-                    () = wake.called() => {}
+                    call = wake.called() => call.take(),
                 },
-                ended @ (Poll::Succeeded { .. } | Poll::Failed(_)) => return Some(ended),
+                ended @ (Poll::Succeeded { .. } | Poll::Failed(_)) => {
+                    wake.take();
+                    return Some(ended);
+                }
             }
             pause = (pause * 2).min(self.work.settings.poll_interval.max(shortest));
         }
