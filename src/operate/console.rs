@@ -94,7 +94,7 @@ pub async fn run(
     let since = now().saturating_sub(period).max(0);
     let shared = Arc::new(Parts {
         known: Known::new(config.console.requests, since),
-        registry: Registry::new(&config.schema_registry_url)?,
+        registry: Registry::new(&config.schema_registry),
         store: Store::open(&config.worker).map_err(|error| error.to_string()),
         temporal: OnceCell::new(),
         checked: Checked::default(),

@@ -99,7 +99,7 @@ async fn open(shared: &Shared, topic: DlqTopic, position: Position) -> anyhow::R
         return Ok(None);
     };
     let letter = DeadLetter(record);
-    let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
+    let opener = Opener::new(&config.schema_registry, &config.kafka.topics);
     let opened = opener.json(&letter).await;
     let value = opened.unwrap_or_else(|error| Err(causes(&error)));
     let bytes = letter.0.value.as_deref().unwrap_or_default();
