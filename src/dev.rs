@@ -136,7 +136,11 @@ async fn start_all(
         mailbox: engines.maildir.clone().map(Mailbox::new),
         began,
     };
-    let listeners = Listeners { http, pages, console };
+    let listeners = Listeners {
+        http,
+        pages,
+        console,
+    };
     let ran = tokio::select! {
         ran = Box::pin(run_all(&dev_run, listeners, &stop)) => ran,
         error = engines.failed() => Err(error.into()),
@@ -237,7 +241,11 @@ async fn run_all(
     listeners: Listeners,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Listeners { http, pages, console } = listeners;
+    let Listeners {
+        http,
+        pages,
+        console,
+    } = listeners;
     let metrics = telemetry::init(&dev_run.config.log)?;
     setup::run(&dev_run.config, Asked::ONE_COPY, &mut std::io::sink())
         .await
@@ -269,7 +277,10 @@ async fn run_all(
 /// Returns the settings of the console: whoever reaches it on this machine may act, unless the settings name people.
 fn console_settings(dev_run: &DevRun) -> Config {
     let mut config = dev_run.config.clone();
-    let ui = dev_run.temporal_ui.as_deref().and_then(|ui| ui.parse().ok());
+    let ui = dev_run
+        .temporal_ui
+        .as_deref()
+        .and_then(|ui| ui.parse().ok());
     config.console.temporal_ui = config.console.temporal_ui.or(ui);
     config.console.anyone_may_act = true;
     config

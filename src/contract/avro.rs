@@ -169,7 +169,11 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
 ///
 /// # Errors
 /// The datum does not fit the writer's schema, or the schema is not a version of `ours`.
-pub fn read_as<T: DeserializeOwned>(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<T, Error> {
+pub fn read_as<T: DeserializeOwned>(
+    writer: &Schema,
+    datum: &[u8],
+    ours: &Ours,
+) -> Result<T, Error> {
     Ok(from_value(&read(writer, datum, ours)?)?)
 }
 

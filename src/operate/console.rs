@@ -69,7 +69,12 @@ pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
         .await
         .with_context(|| format!("CONSOLE_ADDR: cannot listen on {addr}"))?;
     // If the output is closed, nobody reads the line.
-    writeln!(std::io::stdout(), "console at http://{}", listener.local_addr()?).ok();
+    writeln!(
+        std::io::stdout(),
+        "console at http://{}",
+        listener.local_addr()?
+    )
+    .ok();
     Ok(listener)
 }
 
@@ -103,7 +108,15 @@ pub async fn run(
     });
     let serving = axum::serve(listener, routes(shared.clone()))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let reading = |topic| follow(&shared.config, &shared.registry, &shared.known, topic, since);
+    let reading = |topic| {
+        follow(
+            &shared.config,
+            &shared.registry,
+            &shared.known,
+            topic,
+            since,
+        )
+    };
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(PATIENCE).await;
@@ -128,7 +141,12 @@ fn routes(shared: Shared) -> Router {
         .route("/doctor", get(doctor_report::doctor))
         .route("/stream", get(stream::changes))
         .route("/actions", post(actions::act))
-        .route("/session", get(api::session).post(access::sign_in).delete(access::sign_out))
+        .route(
+            "/session",
+            get(api::session)
+                .post(access::sign_in)
+                .delete(access::sign_out),
+        )
         .fallback(api::not_found);
     Router::new()
         .nest("/api/v1", api)

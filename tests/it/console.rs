@@ -32,17 +32,27 @@ impl Console {
         })
         .await;
         let client = Client::new();
-        Self { process, url, client }
+        Self {
+            process,
+            url,
+            client,
+        }
     }
 
     async fn get(&self, path: &str) -> Value {
-        let request = self.client.get(format!("{}/api/v1{path}", self.url)).bearer_auth(KEY);
+        let request = self
+            .client
+            .get(format!("{}/api/v1{path}", self.url))
+            .bearer_auth(KEY);
         request.send().await.unwrap().json().await.unwrap()
     }
 
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.client.post(format!("{}/api/v1{path}", self.url));
-        let request = request.bearer_auth(KEY).header("x-genflow-console", "1").json(body);
+        let request = request
+            .bearer_auth(KEY)
+            .header("x-genflow-console", "1")
+            .json(body);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
@@ -73,27 +83,74 @@ async fn a_request_is_shown_from_its_start_to_its_files() {
     space.send(&request).await;
 
     let row = console.row(&request, "completed").await;
-    assert_eq!((&row["kind"], &row["user"], &row["percent"]), (&json!("IMAGE"), &json!(request.user.as_str()), &json!(100)));
+    assert_eq!(
+        (&row["kind"], &row["user"], &row["percent"]),
+        (&json!("IMAGE"), &json!(request.user.as_str()), &json!(100))
+    );
     let found = console.get(&format!("/requests/{}", request.id)).await;
-    let types: Vec<_> = found["events"]["value"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!((types.first(), types.last()), (Some(&"STARTED"), Some(&"COMPLETED")));
+    let types: Vec<_> = found["events"]["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (types.first(), types.last()),
+        (Some(&"STARTED"), Some(&"COMPLETED"))
+    );
     // Targets, sealed or not, are nobody's business here.
     assert!(found["events"]["value"][0]["notify"].is_null());
     let timeline = &found["timeline"]["value"];
-    let steps: Vec<_> = timeline["steps"].as_array().unwrap().iter().map(|step| step["outcome"].as_str().unwrap()).collect();
-    assert!(!steps.is_empty() && steps.iter().all(|outcome| *outcome == "done"), "{timeline}");
-    assert!(timeline["spec"].to_string().contains("prompt"), "{timeline}");
+    let steps: Vec<_> = timeline["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["outcome"].as_str().unwrap())
+        .collect();
+    assert!(
+        !steps.is_empty() && steps.iter().all(|outcome| *outcome == "done"),
+        "{timeline}"
+    );
+    assert!(
+        timeline["spec"].to_string().contains("prompt"),
+        "{timeline}"
+    );
 
-    let output = &found["events"]["value"].as_array().unwrap().last().unwrap()["result"]["outputs"][0];
+    let output =
+        &found["events"]["value"].as_array().unwrap().last().unwrap()["result"]["outputs"][0];
     let at = format!("{}/api/v1/media/{}/0", console.url, request.id);
-    let file = console.client.get(&at).bearer_auth(KEY).send().await.unwrap();
-    assert_eq!(file.headers()["content-type"], output["content_type"].as_str().unwrap());
-    assert!(file.headers()["content-security-policy"].to_str().unwrap().starts_with("sandbox"));
+    let file = console
+        .client
+        .get(&at)
+        .bearer_auth(KEY)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        file.headers()["content-type"],
+        output["content_type"].as_str().unwrap()
+    );
+    assert!(
+        file.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .starts_with("sandbox")
+    );
     let whole = file.bytes().await.unwrap();
     assert_eq!(json!(whole.len()), output["bytes"]);
-    let part = console.client.get(&at).bearer_auth(KEY).header("range", "bytes=2-5").send().await.unwrap();
+    let part = console
+        .client
+        .get(&at)
+        .bearer_auth(KEY)
+        .header("range", "bytes=2-5")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(part.status().as_u16(), 206);
-    assert_eq!(part.headers()["content-range"], format!("bytes 2-5/{}", whole.len()).as_str());
+    assert_eq!(
+        part.headers()["content-range"],
+        format!("bytes 2-5/{}", whole.len()).as_str()
+    );
     assert_eq!(part.bytes().await.unwrap(), whole.slice(2..6));
 }
 
@@ -112,15 +169,29 @@ async fn a_person_cancels_and_retries_what_a_dry_run_has_shown() {
         body[name] = value;
         body
     };
-    let (status, plan) = console.post("/actions", &with("dry_run", json!(true))).await;
-    assert_eq!((status, &plan["would"], &plan["ids"]), (200, &json!(1), &json!([slow.id.to_string()])));
+    let (status, plan) = console
+        .post("/actions", &with("dry_run", json!(true)))
+        .await;
+    assert_eq!(
+        (status, &plan["would"], &plan["ids"]),
+        (200, &json!(1), &json!([slow.id.to_string()]))
+    );
     // More than the person has seen is not sent.
-    assert_eq!(console.post("/actions", &with("expect", json!(0))).await.0, 409);
-    assert_eq!(console.post("/actions", &with("expect", json!(1))).await, (200, json!({"sent": 1})));
+    assert_eq!(
+        console.post("/actions", &with("expect", json!(0))).await.0,
+        409
+    );
+    assert_eq!(
+        console.post("/actions", &with("expect", json!(1))).await,
+        (200, json!({"sent": 1}))
+    );
     console.row(&slow, "cancelled").await;
 
     let retry = json!({"verb": "retry", "ids": [slow.id.to_string()], "expect": 1});
-    assert_eq!(console.post("/actions", &retry).await, (200, json!({"sent": 1})));
+    assert_eq!(
+        console.post("/actions", &retry).await,
+        (200, json!({"sent": 1}))
+    );
     let again = console.row(&slow, "generating").await;
     assert_eq!(again["retry"], 1);
     let running = json!({"verb": "retry", "ids": [slow.id.to_string()], "dry_run": true});
@@ -134,7 +205,9 @@ async fn dead_letters_are_listed_opened_and_redriven() {
     let _roles = space.start(&["intake"]);
     let console = Console::start(&space, &keys()).await;
     let topic = space.config.kafka.topics.requests.clone();
-    space.produce(&topic, "odd", Some(b"no avro, ann@example.org"), Vec::new()).await;
+    space
+        .produce(&topic, "odd", Some(b"no avro, ann@example.org"), Vec::new())
+        .await;
 
     let list = eventually("the dead letter is listed", async || {
         let list = console.get("/dead-letters").await;
@@ -142,9 +215,12 @@ async fn dead_letters_are_listed_opened_and_redriven() {
     })
     .await;
     let position = list["items"][0]["position"].as_str().unwrap().to_owned();
-    let one = console.get(&format!("/dead-letters/requests/{position}")).await;
+    let one = console
+        .get(&format!("/dead-letters/requests/{position}"))
+        .await;
     assert_eq!(one["begins"], "no avro, …@example.org");
-    let redrive = json!({"verb": "redrive", "topic": "requests", "ids": [position], "dry_run": true});
+    let redrive =
+        json!({"verb": "redrive", "topic": "requests", "ids": [position], "dry_run": true});
     let (status, plan) = console.post("/actions", &redrive).await;
     assert_eq!((status, &plan["would"]), (200, &json!(1)), "{plan}");
 }
@@ -158,31 +234,63 @@ async fn a_person_watches_a_request_in_a_browser_opens_it_and_cancels_another() 
     let _roles = space.start(&["all"]);
     let console = Console::start(&space, &keys()).await;
     browser.go(&console.url).await;
-    browser.until("return document.querySelector('input[type=password]') !== null").await;
+    browser
+        .until("return document.querySelector('input[type=password]') !== null")
+        .await;
     browser.run(&format!("document.querySelector('input[type=password]').value = '{KEY}'; document.querySelector('.sign button').click()")).await;
-    browser.until("return document.querySelector('.reqs') !== null").await;
+    browser
+        .until("return document.querySelector('.reqs') !== null")
+        .await;
 
-    let (quick, slow) = (image("quick"), script(image("slow"), &json!({"seconds": 600})));
+    let (quick, slow) = (
+        image("quick"),
+        script(image("slow"), &json!({"seconds": 600})),
+    );
     space.send(&quick).await;
     space.send(&slow).await;
     // The page is not loaded again: the stream brings both.
     let state = |request: &Request, state: &str| {
-        format!("const row = document.querySelector('tr[data-id=\"{}\"] .state'); return row !== null && row.textContent === '{state}'", request.id)
+        format!(
+            "const row = document.querySelector('tr[data-id=\"{}\"] .state'); return row !== null && row.textContent === '{state}'",
+            request.id
+        )
     };
     browser.until(&state(&quick, "Completed")).await;
     browser.until(&state(&slow, "Generating")).await;
 
-    browser.run(&format!("document.querySelector('tr[data-id=\"{}\"] a').click()", quick.id)).await;
+    browser
+        .run(&format!(
+            "document.querySelector('tr[data-id=\"{}\"] a').click()",
+            quick.id
+        ))
+        .await;
     browser.until("const picture = document.querySelector('.pics img'); return picture !== null && picture.complete && picture.naturalWidth > 0").await;
-    assert_eq!(browser.run("return location.pathname").await, json!(format!("/requests/{}", quick.id)));
+    assert_eq!(
+        browser.run("return location.pathname").await,
+        json!(format!("/requests/{}", quick.id))
+    );
     browser.run("history.back()").await;
     browser.until(&state(&slow, "Generating")).await;
-    browser.run(&format!("document.querySelector('tr[data-id=\"{}\"] a').click()", slow.id)).await;
+    browser
+        .run(&format!(
+            "document.querySelector('tr[data-id=\"{}\"] a').click()",
+            slow.id
+        ))
+        .await;
     browser.until("const button = document.querySelector('.acts .act'); if (button) button.click(); return document.querySelector('dialog .danger') !== null").await;
     // The safe button has the focus.
-    assert_eq!(browser.run("return document.activeElement.textContent").await, "Do nothing");
-    browser.run("document.querySelector('dialog .danger').click()").await;
-    browser.until("return document.querySelector('.dh .st').textContent === 'Cancelled'").await;
+    assert_eq!(
+        browser
+            .run("return document.activeElement.textContent")
+            .await,
+        "Do nothing"
+    );
+    browser
+        .run("document.querySelector('dialog .danger').click()")
+        .await;
+    browser
+        .until("return document.querySelector('.dh .st').textContent === 'Cancelled'")
+        .await;
 
     assert_eq!(browser.faults().await, Vec::<String>::new());
 }

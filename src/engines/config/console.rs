@@ -46,7 +46,11 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Console {
         anyone_may_act: false,
         requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
         period: vars.duration("CONSOLE_PERIOD", "7d"),
-        temporal_ui: vars.read("TEMPORAL_UI_URL", "an http or https URL", crate::domain::parse_http_url),
+        temporal_ui: vars.read(
+            "TEMPORAL_UI_URL",
+            "an http or https URL",
+            crate::domain::parse_http_url,
+        ),
     }
 }
 
@@ -55,7 +59,11 @@ fn people(vars: &mut Vars<'_>) -> Vec<Person> {
     const NAME: &str = "CONSOLE_KEYS";
     let text = vars.secret(NAME).unwrap_or_default();
     let mut people = Vec::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
         let pair = pair.split_once(':').filter(|(name, key)| {
             (1..=64).contains(&name.len()) && name.chars().all(good) && key.len() >= SHORTEST_KEY
@@ -83,7 +91,10 @@ mod tests {
     fn people_have_names_and_keys_that_no_fault_shows() {
         let read = |keys: &str| Config::of(&[("CONSOLE_KEYS", keys)]);
 
-        let people = read("ann:0123456789abcdef, bob@x:fedcba9876543210").unwrap().console.people;
+        let people = read("ann:0123456789abcdef, bob@x:fedcba9876543210")
+            .unwrap()
+            .console
+            .people;
         let names: Vec<_> = people.iter().map(|person| person.name.as_str()).collect();
         assert_eq!(names, ["ann", "bob@x"]);
         assert_eq!(people[0].key.expose(), "0123456789abcdef");

@@ -80,7 +80,9 @@ impl Tail {
                 From::Beginning | From::End => None,
             };
             for &partition in partitions {
-                let since = times.as_ref().and_then(|it| it.find_partition(&name, partition));
+                let since = times
+                    .as_ref()
+                    .and_then(|it| it.find_partition(&name, partition));
                 let offset = match (from, since.map(|element| element.offset())) {
                     (From::Since(_), Some(found @ Offset::Offset(_))) => found,
                     (From::Beginning, _) => Offset::Beginning,

@@ -124,10 +124,18 @@ fn step(steps: &mut BTreeMap<i64, Step>, event: &HistoryEvent) {
             end(ended.scheduled_event_id, StepOutcome::Done, None);
         }
         Some(Attributes::ActivityTaskFailedEventAttributes(ended)) => {
-            end(ended.scheduled_event_id, StepOutcome::Failed, ended.failure.as_ref());
+            end(
+                ended.scheduled_event_id,
+                StepOutcome::Failed,
+                ended.failure.as_ref(),
+            );
         }
         Some(Attributes::ActivityTaskTimedOutEventAttributes(ended)) => {
-            end(ended.scheduled_event_id, StepOutcome::TimedOut, ended.failure.as_ref());
+            end(
+                ended.scheduled_event_id,
+                StepOutcome::TimedOut,
+                ended.failure.as_ref(),
+            );
         }
         Some(Attributes::ActivityTaskCanceledEventAttributes(ended)) => {
             end(ended.scheduled_event_id, StepOutcome::Cancelled, None);
@@ -138,11 +146,20 @@ fn step(steps: &mut BTreeMap<i64, Step>, event: &HistoryEvent) {
 
 /// Takes over what the server says about an open activity. The history has its start only once it has ended.
 fn is_pending(steps: &mut BTreeMap<i64, Step>, pending: &PendingActivityInfo) {
-    let name = pending.activity_type.as_ref().map_or("", |it| it.name.as_str());
+    let name = pending
+        .activity_type
+        .as_ref()
+        .map_or("", |it| it.name.as_str());
     let mut open = steps.values_mut().filter(|step| step.ended_at.is_none());
     if let Some(step) = open.find(|step| step.name == name) {
-        step.started_at = pending.last_started_time.map(|time| millis(time.seconds, time.nanos));
-        step.attempts = if step.started_at.is_some() { pending.attempt } else { 0 };
+        step.started_at = pending
+            .last_started_time
+            .map(|time| millis(time.seconds, time.nanos));
+        step.attempts = if step.started_at.is_some() {
+            pending.attempt
+        } else {
+            0
+        };
         step.failure = pending.last_failure.as_ref().map(reason);
     }
 }

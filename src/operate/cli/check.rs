@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::operate::text::plain;
 use crate::contract::run::SubmitQueues;
 use crate::domain::model::{Origin, Prices, Profile};
 use crate::domain::{Media, Note, Problem, ProviderName, Request, Single, Spec};
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
+use crate::operate::text::plain;
 use crate::roles::intake::allowed::Allowed;
 
 /// Where schemas come from.

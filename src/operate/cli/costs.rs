@@ -8,7 +8,6 @@ use serde_json::json;
 
 use self::bill::{Bill, Sum};
 use super::period::Period;
-use crate::operate::text::plain;
 use super::{Error, watch};
 use crate::domain::time::rfc3339;
 use crate::domain::{Event, EventType, Generated, UserId};
@@ -16,6 +15,7 @@ use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::registry::Registry;
+use crate::operate::text::plain;
 
 /// `genflow costs`.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,6 @@ use std::io::Write;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::operate::dead_letters::redact::redacted;
 pub use self::redrive::Redrive;
 pub use self::show::Show;
 use super::Error;
@@ -21,6 +20,7 @@ use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
+use crate::operate::dead_letters::redact::redacted;
 use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener};
 
 /// `genflow dlq`.

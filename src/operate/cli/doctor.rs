@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use crate::operate::text::plain;
 use crate::engines::config::Config;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};
+use crate::operate::text::plain;
 
 /// Makes all checks and prints the findings, one per line or as JSON; the exit code is 1 if any fails.
 ///

@@ -4,13 +4,13 @@ use std::io::Write;
 
 use super::period::Period;
 use super::temporal::{LONGEST, connect, within};
-use crate::operate::text::plain;
 use super::{Error, kind};
 use crate::domain::time::rfc3339;
 use crate::domain::{Kind, RequestId, UserId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::temporal::list::{Listed, RunFilter, State};
+use crate::operate::text::plain;
 
 /// `genflow list`.
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::check::{Source, Sources, check};
 use super::submit::{SubmitArgs, requests};
-use crate::operate::text::plain;
 use super::{Error, provider};
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;
 use crate::engines::config::{Config, Protocol};
+use crate::operate::text::plain;
 
 /// `genflow models`.
 #[derive(Debug, clap::Subcommand)]

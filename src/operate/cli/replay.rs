@@ -6,13 +6,13 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
-use crate::operate::text::plain;
 use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::config::Config;
 use crate::operate::replay::{
     Effect, Misfit, Recorded, Replayer, types_of_notifications, types_of_requests,
 };
+use crate::operate::text::plain;
 
 /// `genflow replay`.
 #[derive(Debug, clap::Args)]

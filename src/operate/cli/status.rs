@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use super::temporal::{PATIENCE, RunName, connect, not_found, within};
-use crate::operate::text::plain;
 use super::watch;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::temporal::status::{RunStatus, StatusSource};
+use crate::operate::text::plain;
 
 /// The note if no worker answered.
 const NO_WORKER: &str = "no worker answered: this is what the Temporal server knows";

@@ -9,13 +9,13 @@ use super::check::{Source, Sources, check};
 use super::follow::Follow;
 use super::form::{self, Defaults};
 use super::local_files;
-use crate::operate::sender::RecordSender;
 use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
 use crate::domain::{Invalid, InvalidFields, Kind, Request, Role};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::tail::{From, Tail};
+use crate::operate::sender::RecordSender;
 
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]

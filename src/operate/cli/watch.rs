@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Watch;
 use super::follow::Follow;
-use crate::operate::text::plain;
 use crate::contract::avro;
 use crate::domain::time::rfc3339;
 use crate::domain::{BatchSummary, CostSource, Event, EventType, Generated};
@@ -16,6 +15,7 @@ use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
+use crate::operate::text::plain;
 
 /// How long to wait for a REJECTED if a request with this id had ended before this one was submitted.
 const GRACE: Duration = Duration::from_secs(5);

@@ -3,11 +3,11 @@
 //! Without `CONSOLE_KEYS`, everyone who reaches the address may look, so it must be one of this machine. With keys, a
 //! person signs in with one, and a cookie that scripts cannot read keeps it. Only a person who has signed in may act.
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::json;
@@ -32,7 +32,11 @@ pub(super) struct SignIn {
 }
 
 /// Checks where a request comes from and who sends it, and adds the headers that every answer has.
-pub(super) async fn guard(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(shared): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let console = &shared.config.console;
     let mut answer = if !is_own_host(console, request.headers()) {
         refused(StatusCode::FORBIDDEN, "the Host header names another site")
@@ -44,7 +48,10 @@ pub(super) async fn guard(State(shared): State<Shared>, mut request: Request, ne
         let person = signed_in(console, request.headers());
         let needs_key = !console.people.is_empty() && is_private(request.uri().path());
         if needs_key && person.is_none() {
-            refused(StatusCode::UNAUTHORIZED, "sign in with a key of CONSOLE_KEYS")
+            refused(
+                StatusCode::UNAUTHORIZED,
+                "sign in with a key of CONSOLE_KEYS",
+            )
         } else {
             request.extensions_mut().insert(Who(person));
             next.run(request).await
@@ -76,9 +83,16 @@ pub(super) async fn sign_in(State(shared): State<Shared>, Json(sign_in): Json<Si
                 "{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800",
                 proof(&sign_in.key)
             );
-            ([(header::SET_COOKIE, cookie)], Json(json!({ "name": name }))).into_response()
+            (
+                [(header::SET_COOKIE, cookie)],
+                Json(json!({ "name": name })),
+            )
+                .into_response()
         }
-        None => refused(StatusCode::UNAUTHORIZED, "the key is not one of CONSOLE_KEYS"),
+        None => refused(
+            StatusCode::UNAUTHORIZED,
+            "the key is not one of CONSOLE_KEYS",
+        ),
     }
 }
 
@@ -102,7 +116,9 @@ fn signed_in(console: &config::Console, headers: &HeaderMap) -> Option<String> {
     if console.people.is_empty() {
         return console.anyone_may_act.then(|| "dev".to_owned());
     }
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     if let Some(key) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
         return person(console, &proof(key.trim()));
     }
@@ -138,9 +154,13 @@ fn is_own_host(console: &config::Console, headers: &HeaderMap) -> bool {
     if !console.addr.ip().is_loopback() {
         return true;
     }
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
     let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    matches!(name, Some("localhost" | "[::1]")) || name.is_some_and(|name| {
-        name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-    })
+    matches!(name, Some("localhost" | "[::1]"))
+        || name.is_some_and(|name| {
+            name.parse::<std::net::Ipv4Addr>()
+                .is_ok_and(|ip| ip.is_loopback())
+        })
 }

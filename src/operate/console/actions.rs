@@ -22,7 +22,9 @@ use super::api;
 use super::letters::topic;
 use super::requests::{Row, State as RowState};
 use crate::domain::{Action, Command, CommandId, Kind, RequestId};
-use crate::operate::dead_letters::{Position, RedriveOrder, RedrivePolicy, Redriven, Selection, redrive};
+use crate::operate::dead_letters::{
+    Position, RedriveOrder, RedrivePolicy, Redriven, Selection, redrive,
+};
 use crate::operate::sender::RecordSender;
 
 /// The most that one action sends.
@@ -157,7 +159,9 @@ fn plan(shared: &Shared, asked: &Asked) -> Result<Plan, String> {
     }
     if plan.ids.len() > MOST {
         let count = plan.ids.len();
-        return Err(format!("{count} match, expected at most {MOST}; use a narrower filter"));
+        return Err(format!(
+            "{count} match, expected at most {MOST}; use a narrower filter"
+        ));
     }
     Ok(plan)
 }
@@ -202,7 +206,9 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     let would: u64 = summary.sent.values().sum();
     let would = usize::try_from(would).unwrap_or(usize::MAX);
     let skipped = summary.skipped.iter();
-    let left: BTreeMap<String, u64> = skipped.map(|(why, count)| (why.to_string(), *count)).collect();
+    let left: BTreeMap<String, u64> = skipped
+        .map(|(why, count)| (why.to_string(), *count))
+        .collect();
     if asked.dry_run {
         return Ok(Json(json!({ "would": would, "left": left })).into_response());
     }
@@ -211,6 +217,10 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     }
     let summary = redrive(&shared.config, &order(false), &stop, &mut ignored).await?;
     let sent: u64 = summary.sent.values().sum();
-    tracing::info!(person, sent, "dead letters were sent again from the console");
+    tracing::info!(
+        person,
+        sent,
+        "dead letters were sent again from the console"
+    );
     Ok(Json::<Value>(json!({ "sent": sent })).into_response())
 }

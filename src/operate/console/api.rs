@@ -102,7 +102,9 @@ pub(super) async fn requests(State(shared): State<Shared>, Query(asked): Query<A
     let memory = shared.known.memory();
     let found = memory.requests.find(&filter, cursor, limit);
     let rows: Vec<_> = found.rows.iter().map(|row| RowJson::of(row)).collect();
-    let next = found.next.map(|(created, number)| format!("{created}-{number}"));
+    let next = found
+        .next
+        .map(|(created, number)| format!("{created}-{number}"));
     Json(json!({
         "items": rows,
         "next": next,
@@ -119,7 +121,10 @@ pub(super) async fn endpoints(State(shared): State<Shared>) -> Json<Value> {
 }
 
 /// Returns who is signed in, and what the page may offer.
-pub(super) async fn session(State(shared): State<Shared>, Extension(who): Extension<Who>) -> Json<Value> {
+pub(super) async fn session(
+    State(shared): State<Shared>,
+    Extension(who): Extension<Who>,
+) -> Json<Value> {
     let console = &shared.config.console;
     Json(json!({
         "name": who.0,
@@ -160,7 +165,8 @@ impl Asked {
             return Ok(None);
         };
         let parts = text.split_once('-');
-        let key = parts.and_then(|(created, number)| Some((created.parse().ok()?, number.parse().ok()?)));
+        let key =
+            parts.and_then(|(created, number)| Some((created.parse().ok()?, number.parse().ok()?)));
         key.map(Some)
             .ok_or_else(|| "cursor is invalid, expected next of the page before".to_owned())
     }
@@ -170,7 +176,10 @@ fn states(text: &str) -> Result<Vec<RowState>, String> {
     let mut states = Vec::new();
     for name in text.split(',').filter(|name| !name.is_empty()) {
         let open = || RowState::ALL.into_iter().filter(|state| state.is_open());
-        match RowState::ALL.into_iter().find(|state| state.as_str() == name) {
+        match RowState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == name)
+        {
             Some(state) => states.push(state),
             None if name == "open" => states.extend(open()),
             None => {
@@ -184,14 +193,18 @@ fn states(text: &str) -> Result<Vec<RowState>, String> {
 
 fn kind(text: &str) -> Result<Kind, String> {
     let known = [Kind::Video, Kind::Image, Kind::Batch];
-    let found = known.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+    let found = known
+        .into_iter()
+        .find(|kind| kind.as_str().eq_ignore_ascii_case(text));
     found.ok_or_else(|| format!("kind is {text:?}, expected video, image or batch"))
 }
 
 fn code(text: &str) -> Result<ErrorCode, String> {
     let code = ErrorCode::from(text.to_owned());
     match code {
-        ErrorCode::Unknown => Err(format!("code is {text:?}, expected an error code that docs/contract.md lists")),
+        ErrorCode::Unknown => Err(format!(
+            "code is {text:?}, expected an error code that docs/contract.md lists"
+        )),
         code => Ok(code),
     }
 }
@@ -199,7 +212,8 @@ fn code(text: &str) -> Result<ErrorCode, String> {
 impl<'r> RowJson<'r> {
     pub(super) fn of(row: &'r Row) -> Self {
         let mut outputs = row.outputs.iter();
-        let thumb = outputs.position(|(bytes, kind)| kind.starts_with("image/") && *bytes <= LARGEST_THUMB);
+        let thumb =
+            outputs.position(|(bytes, kind)| kind.starts_with("image/") && *bytes <= LARGEST_THUMB);
         Self {
             id: &row.id,
             retry: row.retry,

@@ -39,10 +39,15 @@ async fn examined(shared: Shared) -> Report {
     }
 }
 
-pub(super) async fn doctor(State(shared): State<Shared>, Query(asked): Query<Asked>) -> Json<Value> {
+pub(super) async fn doctor(
+    State(shared): State<Shared>,
+    Query(asked): Query<Asked>,
+) -> Json<Value> {
     // One at a time: a second page waits for the same report.
     let mut kept = shared.checked.0.lock().await;
-    let usable = kept.as_ref().filter(|(at, _, _)| !asked.fresh && at.elapsed() < KEPT);
+    let usable = kept
+        .as_ref()
+        .filter(|(at, _, _)| !asked.fresh && at.elapsed() < KEPT);
     let (at, report) = match usable {
         Some((_, at, report)) => (*at, report.clone()),
         None => {

@@ -217,6 +217,11 @@ mod tests {
         }
 
         assert_eq!(endpoints.len(), MOST);
-        assert!(endpoints.all(NOW).iter().all(|it| it.target_hash != "quiet"));
+        assert!(
+            endpoints
+                .all(NOW)
+                .iter()
+                .all(|it| it.target_hash != "quiet")
+        );
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use super::known::Known;
 use crate::contract::avro::{self, RECEIPT};
 use crate::contract::receipt::Receipt;
-use crate::domain::error_chain::causes;
 use crate::domain::Event;
+use crate::domain::error_chain::causes;
 use crate::engines::config::Config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
@@ -39,11 +39,21 @@ enum Unread {
 }
 
 /// Reads a topic until the future is dropped. If it cannot be read, says so in `known`, and begins again after a pause.
-pub(super) async fn follow(config: &Config, registry: &Registry, known: &Known, topic: Topic, since: i64) {
+pub(super) async fn follow(
+    config: &Config,
+    registry: &Registry,
+    known: &Known,
+    topic: Topic,
+    since: i64,
+) {
     loop {
         let error = read(config, registry, known, topic, since).await;
         let why = causes(error.as_ref());
-        tracing::warn!(topic = topic.name(config), why, "the console cannot read a topic; it tries again");
+        tracing::warn!(
+            topic = topic.name(config),
+            why,
+            "the console cannot read a topic; it tries again"
+        );
         known.reading(topic, Err(why));
         sleep(PAUSE).await;
     }
@@ -89,8 +99,12 @@ async fn take(
 ) -> anyhow::Result<()> {
     let at = (record.position.partition, record.position.offset);
     let read = match topic {
-        Topic::Events => event(registry, record).await.map(|event| known.event(&event, at)),
-        Topic::Receipts => receipt(registry, record).await.map(|it| known.receipt(&it, at)),
+        Topic::Events => event(registry, record)
+            .await
+            .map(|event| known.event(&event, at)),
+        Topic::Receipts => receipt(registry, record)
+            .await
+            .map(|it| known.receipt(&it, at)),
     };
     match read {
         Ok(()) => Ok(()),
@@ -107,7 +121,9 @@ async fn take(
 /// # Errors
 /// In words: why the record cannot be read.
 pub(super) async fn read_event(registry: &Registry, record: &Record) -> Result<Event, String> {
-    event(registry, record).await.map_err(|error| causes(&error))
+    event(registry, record)
+        .await
+        .map_err(|error| causes(&error))
 }
 
 /// Reads the receipt of a record.
@@ -115,7 +131,9 @@ pub(super) async fn read_event(registry: &Registry, record: &Record) -> Result<E
 /// # Errors
 /// In words: why the record cannot be read.
 pub(super) async fn read_receipt(registry: &Registry, record: &Record) -> Result<Receipt, String> {
-    receipt(registry, record).await.map_err(|error| causes(&error))
+    receipt(registry, record)
+        .await
+        .map_err(|error| causes(&error))
 }
 
 async fn event(registry: &Registry, record: &Record) -> Result<Event, Unread> {
@@ -138,7 +156,7 @@ async fn opened<'r>(
     let (id, datum) = avro::unframe(value).map_err(|error| Unread::Skipped(causes(&error)))?;
     match registry.schema(id).await {
         Ok(schema) => Ok((schema, datum)),
-        Err(error @ registry::Error::Unavailable(_)) => Err(Unread::Unavailable(error)),
+        Err(error @ registry::Error::Call(_)) => Err(Unread::Unavailable(error)),
         Err(error) => Err(Unread::Skipped(causes(&error))),
     }
 }

@@ -48,7 +48,10 @@ async fn read(shared: &Shared, topic: DlqTopic, asked: &Asked) -> anyhow::Result
         let letter = DeadLetter(record);
         *reasons.entry(letter.reason().to_owned()).or_default() += 1;
         let shown = summary(&letter);
-        let wanted = asked.reason.as_deref().is_none_or(|it| it.is_empty() || it == letter.reason());
+        let wanted = asked
+            .reason
+            .as_deref()
+            .is_none_or(|it| it.is_empty() || it == letter.reason());
         if wanted && shown.to_string().to_lowercase().contains(&text) {
             letters.push((letter.0.timestamp, letter.position(), shown));
         }
@@ -85,12 +88,19 @@ pub(super) async fn one(
     };
     match open(&shared, topic, position).await {
         Ok(Some(answer)) => Json(answer).into_response(),
-        Ok(None) => refused(StatusCode::NOT_FOUND, "the topic no longer has this dead letter"),
+        Ok(None) => refused(
+            StatusCode::NOT_FOUND,
+            "the topic no longer has this dead letter",
+        ),
         Err(error) => refused(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
     }
 }
 
-async fn open(shared: &Shared, topic: DlqTopic, position: Position) -> anyhow::Result<Option<Value>> {
+async fn open(
+    shared: &Shared,
+    topic: DlqTopic,
+    position: Position,
+) -> anyhow::Result<Option<Value>> {
     let config = &shared.config;
     let extent = Extent::At([(position.partition, position.offset)].into());
     let name = topic.name(&config.kafka.topics);
@@ -127,6 +137,7 @@ pub(super) fn topic(name: &str) -> Option<DlqTopic> {
 }
 
 fn unknown_topic() -> Response {
-    let why = "no such dead letter, expected topic requests or notifications and a position such as 0:15";
+    let why =
+        "no such dead letter, expected topic requests or notifications and a position such as 0:15";
     refused(StatusCode::BAD_REQUEST, why)
 }

@@ -11,7 +11,8 @@ use crate::domain::{RequestId, WorkflowId};
 use crate::engines::storage::Part;
 
 /// Nothing in a file may run or load anything, should a browser take it for a page.
-const POLICY: &str = "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
+const POLICY: &str =
+    "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
 
 /// Serves an output of a run by its number; a range of it if asked.
 pub(super) async fn output(
@@ -30,11 +31,15 @@ pub(super) async fn output(
         Ok(result) => result,
         Err(error) => return refused(StatusCode::BAD_GATEWAY, &error.to_string()),
     };
-    let output = result.as_ref().and_then(|result| result.outputs.get(number));
+    let output = result
+        .as_ref()
+        .and_then(|result| result.outputs.get(number));
     let Some(output) = output else {
         return refused(StatusCode::NOT_FOUND, "the result store has no such output");
     };
-    let range = headers.get(header::RANGE).and_then(|value| range(value.to_str().ok()?));
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|value| range(value.to_str().ok()?));
     let partial = range.is_some();
     let opened = match store.open_output(&workflow, &output.uri, range).await {
         Ok(opened) => opened,
@@ -42,7 +47,11 @@ pub(super) async fn output(
     };
     let kind = &output.content_type;
     let is_media = kind.starts_with("image/") || kind.starts_with("video/");
-    let kind = if is_media { kind } else { "application/octet-stream" };
+    let kind = if is_media {
+        kind
+    } else {
+        "application/octet-stream"
+    };
     let length = opened.range.end - opened.range.start;
     let head = [
         (header::CONTENT_TYPE, kind.to_owned()),
@@ -93,7 +102,13 @@ mod tests {
         assert_eq!(range("bytes=0-9"), Some(Part::Between(0..10)));
         assert_eq!(range("bytes=5-"), Some(Part::From(5)));
         assert_eq!(range("bytes=-4"), Some(Part::Last(4)));
-        for odd in ["bytes=9-0", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=a-b"] {
+        for odd in [
+            "bytes=9-0",
+            "bytes=0-1,3-4",
+            "lines=1-2",
+            "bytes=-",
+            "bytes=a-b",
+        ] {
             assert_eq!(range(odd), None, "{odd}");
         }
     }

@@ -9,7 +9,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
 const FILES: [(&str, &str, &str); 9] = [
-    ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    (
+        "style.css",
+        "text/css; charset=utf-8",
+        include_str!("page/style.css"),
+    ),
     ("app.js", SCRIPT, include_str!("page/app.js")),
     ("view.js", SCRIPT, include_str!("page/view.js")),
     ("list.js", SCRIPT, include_str!("page/list.js")),
@@ -21,7 +25,11 @@ const FILES: [(&str, &str, &str); 9] = [
 ];
 
 pub(super) async fn index() -> Response {
-    ([(header::CONTENT_TYPE, HTML)], include_str!("page/index.html")).into_response()
+    (
+        [(header::CONTENT_TYPE, HTML)],
+        include_str!("page/index.html"),
+    )
+        .into_response()
 }
 
 /// Serves a file of the page. Any other path is a view of the page, which reads the path itself.

@@ -136,11 +136,20 @@ impl Requests {
             Some(event.user_id.as_str()),
             event.progress.as_ref().map(|progress| &*progress.stage),
             event.result.as_ref().map(|result| &*result.provider),
-            event.result.as_ref().and_then(|result| result.model.as_deref()),
+            event
+                .result
+                .as_ref()
+                .and_then(|result| result.model.as_deref()),
         ];
         let [user, stage, provider, model] = texts.map(|text| text.map(|text| self.text(text)));
-        let types: Vec<_> = event.result.iter().flat_map(|result| &result.outputs).collect();
-        let outputs = types.iter().map(|output| (output.bytes, self.text(&output.content_type)));
+        let types: Vec<_> = event
+            .result
+            .iter()
+            .flat_map(|result| &result.outputs)
+            .collect();
+        let outputs = types
+            .iter()
+            .map(|output| (output.bytes, self.text(&output.content_type)));
         let outputs: Vec<_> = outputs.collect();
         let batch = event.batch_id.as_deref().map(|batch| self.text(batch));
         let Some(row) = self.rows.get_mut(&key) else {

@@ -88,8 +88,12 @@ impl Reader {
         tokio::pin!(end);
         loop {
             match next.take() {
-                Some(Ok(Change::Request(id))) => lost |= requests.insert(id) && requests.len() > MOST_ROWS,
-                Some(Ok(Change::Receipt(id))) => lost |= receipts.insert(id) && receipts.len() > MOST_ROWS,
+                Some(Ok(Change::Request(id))) => {
+                    lost |= requests.insert(id) && requests.len() > MOST_ROWS
+                }
+                Some(Ok(Change::Receipt(id))) => {
+                    lost |= receipts.insert(id) && receipts.len() > MOST_ROWS
+                }
                 Some(Err(RecvError::Lagged(_))) => lost = true,
                 Some(Err(RecvError::Closed)) => return None,
                 None => {}
@@ -100,12 +104,14 @@ impl Reader {
             }
         }
         if lost {
-            self.waiting.push(Event::default().event("reset").data("{}"));
+            self.waiting
+                .push(Event::default().event("reset").data("{}"));
             return Some(());
         }
         if !receipts.is_empty() {
             let data = json!({ "ids": receipts }).to_string();
-            self.waiting.push(Event::default().event("receipts").data(data));
+            self.waiting
+                .push(Event::default().event("receipts").data(data));
         }
         if !requests.is_empty() {
             let memory = self.shared.known.memory();
@@ -115,7 +121,8 @@ impl Reader {
                 .map(RowJson::of)
                 .collect();
             let data = json!({ "items": rows }).to_string();
-            self.waiting.push(Event::default().event("request").data(data));
+            self.waiting
+                .push(Event::default().event("request").data(data));
         }
         Some(())
     }

@@ -41,10 +41,20 @@ async fn without_keys_everyone_here_may_look_and_none_may_act() {
         let act = json!({"verb": "cancel", "ids": ["a"], "dry_run": true});
         let post = |url: &str| client.post(format!("{url}/api/v1/actions")).json(&act);
 
-        let stats: Value = client.get(format!("{url}/api/v1/stats")).send().await.unwrap().json().await.unwrap();
+        let stats: Value = client
+            .get(format!("{url}/api/v1/stats"))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
 
         assert_eq!(stats["requests"]["running"], 0);
-        assert_eq!(status(post(&url).header("x-genflow-console", "1")).await, StatusCode::FORBIDDEN);
+        assert_eq!(
+            status(post(&url).header("x-genflow-console", "1")).await,
+            StatusCode::FORBIDDEN
+        );
     })
     .await;
 }
@@ -56,23 +66,40 @@ async fn with_keys_a_person_signs_in_to_look_and_to_act() {
         let requests = || client.get(format!("{url}/api/v1/requests"));
         let sign_in = |key: &str| {
             let request = client.post(format!("{url}/api/v1/session"));
-            request.header("x-genflow-console", "1").json(&json!({ "key": key }))
+            request
+                .header("x-genflow-console", "1")
+                .json(&json!({ "key": key }))
         };
 
         assert_eq!(status(requests()).await, StatusCode::UNAUTHORIZED);
-        assert_eq!(status(sign_in("0123456789abcdeX")).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            status(sign_in("0123456789abcdeX")).await,
+            StatusCode::UNAUTHORIZED
+        );
         let signed_in = sign_in(KEY).send().await.unwrap();
         let cookie = signed_in.headers()[SET_COOKIE].to_str().unwrap().to_owned();
         assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
         assert!(!cookie.contains(KEY), "{cookie}");
         let cookie = cookie.split(';').next().unwrap();
-        assert_eq!(status(requests().header("cookie", cookie)).await, StatusCode::OK);
+        assert_eq!(
+            status(requests().header("cookie", cookie)).await,
+            StatusCode::OK
+        );
         assert_eq!(status(requests().bearer_auth(KEY)).await, StatusCode::OK);
 
-        let act = client.post(format!("{url}/api/v1/actions")).bearer_auth(KEY);
+        let act = client
+            .post(format!("{url}/api/v1/actions"))
+            .bearer_auth(KEY);
         let act = act.json(&json!({"verb": "cancel", "ids": ["a"], "dry_run": true}));
         let without = act.try_clone().unwrap();
-        let plan: Value = act.header("x-genflow-console", "1").send().await.unwrap().json().await.unwrap();
+        let plan: Value = act
+            .header("x-genflow-console", "1")
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         assert_eq!(plan, json!({"would": 0, "left": {"unknown": 1}, "ids": []}));
         // The page of another site can send no such header.
         assert_eq!(status(without).await, StatusCode::FORBIDDEN);
@@ -85,8 +112,14 @@ async fn a_name_of_another_site_that_resolves_to_this_machine_is_refused() {
     served(&[], async |url| {
         let stats = || client().get(format!("{url}/api/v1/stats"));
 
-        assert_eq!(status(stats().header(HOST, "evil.example:8088")).await, StatusCode::FORBIDDEN);
-        assert_eq!(status(stats().header(HOST, "localhost:8088")).await, StatusCode::OK);
+        assert_eq!(
+            status(stats().header(HOST, "evil.example:8088")).await,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            status(stats().header(HOST, "localhost:8088")).await,
+            StatusCode::OK
+        );
     })
     .await;
 }
@@ -98,10 +131,19 @@ async fn the_page_comes_whole_and_allows_no_script_in_itself() {
 
         for path in ["/", "/requests/order-7", "/dead-letters"] {
             let answer = get(path).await;
-            let policy = answer.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
-            assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+            let policy = answer.headers()[CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            assert!(
+                policy.contains("script-src 'self'") && !policy.contains("unsafe"),
+                "{policy}"
+            );
             let page = answer.text().await.unwrap();
-            assert!(page.contains("<script type=\"module\" src=\"/app.js\">"), "{page}");
+            assert!(
+                page.contains("<script type=\"module\" src=\"/app.js\">"),
+                "{page}"
+            );
             for part in page.split("src=\"").skip(1) {
                 let file = part.split('"').next().unwrap();
                 assert_eq!(get(file).await.status(), StatusCode::OK, "{file}");
@@ -109,9 +151,22 @@ async fn the_page_comes_whole_and_allows_no_script_in_itself() {
         }
         assert_eq!(get("/none.js").await.status(), StatusCode::NOT_FOUND);
         assert_eq!(get("/api/v1/none").await.status(), StatusCode::NOT_FOUND);
-        assert_eq!(get("/api/v1/media/order-7/0").await.status(), StatusCode::NOT_FOUND);
-        let fault: Value = get("/api/v1/requests?state=odd").await.json().await.unwrap();
-        assert!(fault["error"].as_str().unwrap().contains("expected open, started"), "{fault}");
+        assert_eq!(
+            get("/api/v1/media/order-7/0").await.status(),
+            StatusCode::NOT_FOUND
+        );
+        let fault: Value = get("/api/v1/requests?state=odd")
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert!(
+            fault["error"]
+                .as_str()
+                .unwrap()
+                .contains("expected open, started"),
+            "{fault}"
+        );
     })
     .await;
 }
@@ -121,7 +176,14 @@ async fn an_address_that_others_can_reach_needs_keys() {
     let config = Config::of(&[("CONSOLE_ADDR", "0.0.0.0:0")]).unwrap();
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
 
-    let error = run(config, None, listener, CancellationToken::new()).await.unwrap_err();
+    let error = run(config, None, listener, CancellationToken::new())
+        .await
+        .unwrap_err();
 
-    assert!(error.to_string().starts_with("CONSOLE_KEYS is not set, expected name:key"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("CONSOLE_KEYS is not set, expected name:key"),
+        "{error}"
+    );
 }

@@ -21,7 +21,6 @@ const SECRET_HEADERS: [&str; 4] = [
 /// Characters that are shown of a value that cannot be read.
 const LONGEST_VALUE: usize = 256;
 
-
 /// Returns `text` on one line, with secrets as `…`.
 pub(crate) fn redacted(text: &str) -> String {
     plain(&without_secrets(text))
@@ -273,8 +272,7 @@ mod tests {
 
     #[test]
     fn sealed_targets_are_shown_by_their_size() {
-        let mut json =
-            json!({"request_id": "a", "notify": {"on": [], "sealed": [1, 2, 3]}});
+        let mut json = json!({"request_id": "a", "notify": {"on": [], "sealed": [1, 2, 3]}});
 
         shorten_sealed(&mut json);
 

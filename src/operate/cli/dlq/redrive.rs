@@ -5,7 +5,6 @@ use std::io::Write;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::operate::dead_letters::redact::redacted;
 use super::{FilterArgs, histogram};
 use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
@@ -14,6 +13,7 @@ use crate::engines::config::Config;
 use crate::engines::telemetry;
 use crate::operate::cli::{ApiKey, Error};
 use crate::operate::dead_letters;
+use crate::operate::dead_letters::redact::redacted;
 use crate::operate::dead_letters::{
     Position, RedriveOrder, RedrivePolicy, Redriven, Selection, Summary,
 };

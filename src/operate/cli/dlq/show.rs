@@ -6,12 +6,12 @@ use std::io::Write;
 use ring::digest::{SHA256, digest};
 
 use super::TopicChoice;
-use crate::operate::dead_letters::redact::{beginning, header, redacted, redacted_value};
 use crate::domain::error_chain::causes;
 use crate::domain::hex;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
+use crate::operate::dead_letters::redact::{beginning, header, redacted, redacted_value};
 use crate::operate::dead_letters::{DeadLetter, Opener, Position};
 
 /// `genflow dlq show`.

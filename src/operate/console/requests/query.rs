@@ -88,9 +88,10 @@ impl Filter {
             && self.code.is_none_or(|code| Some(code) == row.code)
             && self.since.is_none_or(|since| row.created >= since)
             && self.until.is_none_or(|until| row.created < until)
-            && self.text.as_deref().is_none_or(|text| {
-                contains(&row.id, text) || contains(&row.user, text)
-            })
+            && self
+                .text
+                .as_deref()
+                .is_none_or(|text| contains(&row.id, text) || contains(&row.user, text))
     }
 }
 

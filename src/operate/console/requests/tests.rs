@@ -19,7 +19,11 @@ fn event(id: &str, retry: i32, sequence: i32, event_type: EventType, minutes_ago
 fn progress(id: &str, sequence: i32, percent: i32) -> Event {
     let (stage, message) = ("processing".to_owned(), None);
     Event {
-        progress: Some(Progress { percent, stage, message }),
+        progress: Some(Progress {
+            percent,
+            stage,
+            message,
+        }),
         ..event(id, 0, sequence, EventType::Progress, 1)
     }
 }
@@ -82,7 +86,10 @@ fn a_row_follows_the_events_of_its_request() {
 
     let started = event("a", 0, 0, EventType::Started, 2);
     assert_eq!(take(started.clone(), 0), (true, State::Started, 0, false));
-    assert_eq!(take(progress("a", 1, 40), 1), (true, State::Generating, 40, false));
+    assert_eq!(
+        take(progress("a", 1, 40), 1),
+        (true, State::Generating, 40, false)
+    );
     // A repeat, and a refusal of the same id sent again with other content, change nothing.
     assert_eq!(take(started, 2), (false, State::Generating, 40, false));
     let refused = event("a", 0, -1, EventType::Rejected, 0);
@@ -142,13 +149,22 @@ fn a_filter_selects_and_the_facets_ignore_its_states() {
         filter
     };
 
-    assert_eq!(ids(&requests, &Filter::default()), ["clip-4", "img-3", "img-2", "img-1"]);
+    assert_eq!(
+        ids(&requests, &Filter::default()),
+        ["clip-4", "img-3", "img-2", "img-1"]
+    );
     for (change, expected) in [
-        (&(|it: &mut Filter| it.states = vec![State::Failed]) as &dyn Fn(&mut Filter), &["img-3", "img-2"][..]),
+        (
+            &(|it: &mut Filter| it.states = vec![State::Failed]) as &dyn Fn(&mut Filter),
+            &["img-3", "img-2"][..],
+        ),
         (&|it| it.model = Some("m/one".to_owned()), &["img-1"]),
         (&|it| it.code = Some(ErrorCode::ContentPolicy), &["img-3"]),
         (&|it| it.text = Some("CLIP".to_owned()), &["clip-4"]),
-        (&|it| it.since = Some(NOW - 7 * MINUTE), &["clip-4", "img-3"]),
+        (
+            &|it| it.since = Some(NOW - 7 * MINUTE),
+            &["clip-4", "img-3"],
+        ),
         (&|it| it.until = Some(NOW - 8 * MINUTE), &["img-1"]),
         (&|it| it.user = Some("somebody".to_owned()), &[]),
         (&|it| it.kind = Some(Kind::Video), &[]),
@@ -159,8 +175,18 @@ fn a_filter_selects_and_the_facets_ignore_its_states() {
     let found_in = filter(&|it| it.states = vec![State::Failed]);
     let found = requests.find(&found_in, None, 1);
     assert_eq!((found.total, found.rows.len()), (2, 1));
-    assert_eq!((found.states["failed"], found.states["completed"], found.states["started"]), (2, 1, 1));
-    assert_eq!(found.codes.into_iter().collect::<Vec<_>>(), [("content_policy", 1), ("provider_failed", 1)]);
+    assert_eq!(
+        (
+            found.states["failed"],
+            found.states["completed"],
+            found.states["started"]
+        ),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        found.codes.into_iter().collect::<Vec<_>>(),
+        [("content_policy", 1), ("provider_failed", 1)]
+    );
 }
 
 #[test]
@@ -207,6 +233,12 @@ fn numbers_count_the_last_hour_and_todays_money() {
     assert_eq!(numbers.codes["provider_failed"], 1);
     assert_eq!(numbers.spent_today_usd, 1.25);
     assert_eq!(numbers.unpriced_today, 1);
-    assert_eq!((numbers.completed_by_minute[57], numbers.completed_by_minute[58]), (1, 1));
+    assert_eq!(
+        (
+            numbers.completed_by_minute[57],
+            numbers.completed_by_minute[58]
+        ),
+        (1, 1)
+    );
     assert_eq!(numbers.failed_by_minute[0], 1);
 }
