@@ -225,7 +225,10 @@ async fn listen_for_pages(ports: EnginePorts) -> anyhow::Result<TcpListener> {
 /// Listens for browsers that show the console.
 async fn listen_for_console(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
     let usual = match ports {
-        EnginePorts::Fixed => TcpListener::bind(config.console.addr).await.ok(),
+        EnginePorts::Fixed => match config.console.addr {
+            Some(addr) => TcpListener::bind(addr).await.ok(),
+            None => None,
+        },
         EnginePorts::Free => None,
     };
     match usual {

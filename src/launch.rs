@@ -40,7 +40,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         CliCommand::Console { key } => {
             stop_at_signal(&stop)?;
-            let config = Config::load(variable)?;
+            let check = |config: &Config| config.console.check().err().into_iter().collect();
+            let config = Config::load_for(variable, check)?;
             telemetry::init(&config.log)?;
             let listener = console::listen(&config).await?;
             console::run(config, key.get()?, listener, stop).await?;
@@ -66,28 +67,47 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             }
             cli::dlq::run(&config, &command, &stop, &mut stdout()).await
         }
-        CliCommand::Intake => serve(Roles::INTAKE, stop).await,
-        CliCommand::Worker => serve(Roles::WORKER, stop).await,
-        CliCommand::Notifier => serve(Roles::NOTIFIER, stop).await,
-        CliCommand::All => serve(Roles::ALL, stop).await,
+        CliCommand::Intake => serve(Roles::INTAKE, None, stop).await,
+        CliCommand::Worker => serve(Roles::WORKER, None, stop).await,
+        CliCommand::Notifier => serve(Roles::NOTIFIER, None, stop).await,
+        CliCommand::All { key } => serve(Roles::ALL, key.get()?, stop).await,
     }
 }
 
-/// Runs roles until a signal.
-async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
+/// Runs roles until a signal; all of them with the console beside, which sends `api_key` with commands.
+async fn serve(
+    roles: Roles,
+    api_key: Option<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let config = settings::load(roles, variable)?;
     let metrics = telemetry::init(&config.log)?;
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
+    let console = (roles == Roles::ALL).then(|| {
+        tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone()))
+    });
+    run_roles(config, roles, listener, metrics, stop).await?;
+    if let Some(console) = console {
+        console.await?;
+    }
+    Ok(0)
+}
+
+async fn run_roles(
+    config: Config,
+    roles: Roles,
+    listener: TcpListener,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     #[cfg(feature = "dev")]
     if config.mock_external_apis {
-        Box::pin(dev::mock::run(config, roles, listener, metrics, stop)).await?;
-        return Ok(0);
+        return Box::pin(dev::mock::run(config, roles, listener, metrics, stop)).await;
     }
-    Box::pin(app::run(config, roles, listener, metrics, stop)).await?;
-    Ok(0)
+    Box::pin(app::run(config, roles, listener, metrics, stop)).await
 }
 
 /// Runs the codec server until a signal.

@@ -37,6 +37,9 @@ fn faults(roles: Roles, config: &Config) -> Vec<Fault> {
                 .to_owned(),
         });
     }
+    if roles == Roles::ALL {
+        faults.extend(config.console.check().err());
+    }
     let checked = telemetry::check(&config.log);
     faults.extend(checked.err().map(|error| fault("LOG_FILE_PATH", error)));
     faults

@@ -68,8 +68,11 @@ pub enum CliCommand {
     Worker,
     /// Notify users of events by webhook, email and Slack
     Notifier,
-    /// Run intake, worker and notifier in this process
-    All,
+    /// Run intake, worker, notifier and the console in this process
+    All {
+        #[command(flatten)]
+        key: ApiKey,
+    },
     /// Show requests, notifications and dead letters on a web page
     Console {
         #[command(flatten)]

@@ -23,10 +23,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,7 @@ use crate::engines::config::Config;
 use crate::engines::registry::Registry;
 use crate::engines::storage::Store;
 use crate::engines::temporal::client::Temporal;
+use crate::operate::dead_letters::DlqTopic;
 
 /// How long open connections may last after the stop: a page's stream of changes never ends by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,9 +63,10 @@ struct Parts {
 /// Listens at `CONSOLE_ADDR`, and prints the address of the page.
 ///
 /// # Errors
-/// The address is taken, or is not one of this machine's.
+/// The address is `off`, is taken, or is not one of this machine's.
 pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let addr = config.console.addr;
+    let addr = addr.context("CONSOLE_ADDR: is off, expected host:port")?;
     let listener = TcpListener::bind(addr)
         .await
         .with_context(|| format!("CONSOLE_ADDR: cannot listen on {addr}"))?;
@@ -78,23 +80,34 @@ pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Serves the console beside the roles until `stop`. The roles matter more: if another process has its address, or it
+/// fails, that is only logged.
+pub async fn beside_roles(config: Config, api_key: Option<String>, stop: CancellationToken) {
+    if config.console.addr.is_none() {
+        return;
+    }
+    let serve = async {
+        let listener = listen(&config).await?;
+        run(config, api_key, listener, stop).await
+    };
+    if let Err(error) = serve.await {
+        let why = format!("{error:#}");
+        tracing::warn!(why, "the console is not served; CONSOLE_ADDR=off switches it off");
+    }
+}
+
 /// Serves the console on `listener` until `stop`. `api_key` is sent with commands.
 ///
+/// `config.console` must have passed its check.
+///
 /// # Errors
-/// The address is not one of this machine and `CONSOLE_KEYS` is not set, or the listener fails.
+/// The listener fails.
 pub async fn run(
     config: Config,
     api_key: Option<String>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let addr = listener.local_addr()?;
-    if !addr.ip().is_loopback() && config.console.people.is_empty() {
-        bail!(
-            "CONSOLE_KEYS is not set, expected name:key, because others can reach CONSOLE_ADDR {addr}; set it, or use an \
-             address of this machine such as 127.0.0.1:8088"
-        );
-    }
     let period = i64::try_from(config.console.period.as_millis()).unwrap_or(i64::MAX);
     let since = now().saturating_sub(period).max(0);
     let shared = Arc::new(Parts {
@@ -126,6 +139,8 @@ pub async fn run(
         () = overdue => Ok(()),
         () = reading(Topic::Events) => Ok(()),
         () = reading(Topic::Receipts) => Ok(()),
+        () = reading(Topic::Letters(DlqTopic::Requests)) => Ok(()),
+        () = reading(Topic::Letters(DlqTopic::Notifications)) => Ok(()),
     }
 }
 
@@ -140,6 +155,7 @@ fn routes(shared: Shared) -> Router {
         .route("/dead-letters/{topic}/{position}", get(letters::one))
         .route("/doctor", get(doctor_report::doctor))
         .route("/stream", get(stream::changes))
+        .route("/openapi.json", get(api::openapi))
         .route("/actions", post(actions::act))
         .route(
             "/session",
@@ -147,7 +163,7 @@ fn routes(shared: Shared) -> Router {
                 .post(access::sign_in)
                 .delete(access::sign_out),
         )
-        .fallback(api::not_found);
+        .route("/{*path}", any(api::not_found));
     Router::new()
         .nest("/api/v1", api)
         .route("/", get(page::index))

@@ -18,6 +18,8 @@ struct Console {
     process: Process,
     url: String,
     client: Client,
+    /// What the API promises.
+    document: Value,
 }
 
 impl Console {
@@ -31,20 +33,39 @@ impl Console {
             Some(at.split_whitespace().next()?.to_owned())
         })
         .await;
-        let client = Client::new();
-        Self {
+        let mut console = Self {
             process,
             url,
-            client,
-        }
+            client: Client::new(),
+            document: Value::Null,
+        };
+        console.document = console.answer("/openapi.json").await;
+        console
     }
 
+    async fn answer(&self, path: &str) -> Value {
+        let request = self.client.get(format!("{}/api/v1{path}", self.url));
+        let answer = request.bearer_auth(KEY).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
+    /// Returns an answer, which must be as the document of the API describes it.
     async fn get(&self, path: &str) -> Value {
-        let request = self
-            .client
-            .get(format!("{}/api/v1{path}", self.url))
-            .bearer_auth(KEY);
-        request.send().await.unwrap().json().await.unwrap()
+        let answer = self.answer(path).await;
+        let segments = |path: &str| path.split('?').next().unwrap().split('/').map(str::to_owned).collect::<Vec<_>>();
+        let asked = segments(path);
+        let is_asked = |template: &&String| {
+            let template = segments(template);
+            template.len() == asked.len()
+                && template.iter().zip(&asked).all(|(part, asked)| part.starts_with('{') || part == asked)
+        };
+        let paths = self.document["paths"].as_object().unwrap();
+        let template = paths.keys().find(is_asked).unwrap_or_else(|| panic!("{path}"));
+        let mut schema = paths[template]["get"]["responses"]["200"]["content"]["application/json"]["schema"].clone();
+        schema["components"] = self.document["components"].clone();
+        let fault = jsonschema::validate(&schema, &answer).map_err(|fault| format!("{}: {fault}", fault.instance_path()));
+        assert_eq!(fault, Ok(()), "{path}: {answer}");
+        answer
     }
 
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {

@@ -1,19 +1,23 @@
 //! Settings of the console: its address, its memory, and who may act.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
 use url::Url;
 
-use super::vars::Vars;
-use crate::domain::Secret;
+use super::vars::{Fault, Vars};
+use crate::domain::{Secret, parse_http_url};
 
 /// The console's address, its memory, and the people who may use it.
 #[derive(Clone, Debug)]
 pub struct Console {
-    pub addr: SocketAddr,
+    /// `None`: `genflow all` does not serve it.
+    pub addr: Option<SocketAddr>,
     /// The people who may look and act. If there are none, everyone who reaches the address may look.
     pub people: Vec<Person>,
+    /// Header in which a proxy names the person who has signed in there.
+    pub user_header: Option<HeaderName>,
     /// Whether everyone may act who reaches the address, if there are no people: only in `genflow dev`.
     pub anyone_may_act: bool,
     /// The most requests in memory.
@@ -35,21 +39,52 @@ pub struct Person {
 /// Length of the shortest key, in bytes. A shorter one can be guessed.
 const SHORTEST_KEY: usize = 16;
 
+const ADDR: &str = "CONSOLE_ADDR";
+const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8088);
+const OFF: &str = "off";
+
+impl Console {
+    /// Checks what only those who serve it need.
+    ///
+    /// # Errors
+    /// It can be reached from other machines, and nobody has to sign in.
+    pub fn check(&self) -> Result<(), Fault> {
+        let Some(addr) = self.addr else {
+            return Ok(());
+        };
+        if addr.ip().is_loopback() || !self.people.is_empty() || self.user_header.is_some() {
+            return Ok(());
+        }
+        Err(Fault {
+            variable: ADDR,
+            problem: format!(
+                "is {addr}, which other machines can reach, and nobody has to sign in; expected an address of this machine \
+                 only, such as {DEFAULT_ADDR}, or CONSOLE_KEYS"
+            ),
+        })
+    }
+}
+
 pub(super) fn read(vars: &mut Vars<'_>) -> Console {
+    let addr = vars.read(ADDR, "host:port, the host as an IP address, or off", |text| {
+        match text {
+            OFF => Some(None),
+            addr => addr.parse().ok().map(Some),
+        }
+    });
     Console {
-        addr: vars.parsed(
-            "CONSOLE_ADDR",
-            "127.0.0.1:8088",
-            "host:port, the host as an IP address",
-        ),
+        addr: addr.unwrap_or(Some(DEFAULT_ADDR)),
         people: people(vars),
+        user_header: vars.read("CONSOLE_USER_HEADER", "the name of a header", |text| {
+            text.parse().ok()
+        }),
         anyone_may_act: false,
         requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
         period: vars.duration("CONSOLE_PERIOD", "7d"),
         temporal_ui: vars.read(
             "TEMPORAL_UI_URL",
             "an http or https URL",
-            crate::domain::parse_http_url,
+            parse_http_url,
         ),
     }
 }
@@ -86,6 +121,20 @@ fn people(vars: &mut Vars<'_>) -> Vec<Person> {
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_people() {
+        let check = |more: &[(&str, &str)]| {
+            let set = [&[("CONSOLE_ADDR", "0.0.0.0:8088")], more].concat();
+            Config::of(&set).unwrap().console.check()
+        };
+
+        assert_eq!(check(&[]).unwrap_err().variable, "CONSOLE_ADDR");
+        assert!(check(&[("CONSOLE_KEYS", "ann:0123456789abcdef")]).is_ok());
+        assert!(check(&[("CONSOLE_USER_HEADER", "x-forwarded-user")]).is_ok());
+        let off = Config::of(&[("CONSOLE_ADDR", "off")]).unwrap().console;
+        assert!(off.addr.is_none() && off.check().is_ok());
+    }
 
     #[test]
     fn people_have_names_and_keys_that_no_fault_shows() {

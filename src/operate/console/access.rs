@@ -1,7 +1,10 @@
 //! Who may use the console, and from where.
 //!
 //! Without `CONSOLE_KEYS`, everyone who reaches the address may look, so it must be one of this machine. With keys, a
-//! person signs in with one, and a cookie that scripts cannot read keeps it. Only a person who has signed in may act.
+//! person signs in with one, and a cookie that scripts cannot read keeps it; or a proxy, which must be the only one that
+//! reaches the console, names the person in `CONSOLE_USER_HEADER`. Only a person who has signed in may act.
+
+use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -17,6 +20,8 @@ use super::Shared;
 use crate::domain::hex;
 use crate::engines::config;
 
+/// Longest name of a person, in bytes.
+const LONGEST_NAME: usize = 128;
 const COOKIE: &str = "genflow_console";
 /// A page of another site cannot send this header without asking, and this server never agrees.
 const OWN: &str = "x-genflow-console";
@@ -46,11 +51,10 @@ pub(super) async fn guard(
         refused(StatusCode::FORBIDDEN, "the request comes from another site")
     } else {
         let person = signed_in(console, request.headers());
-        let needs_key = !console.people.is_empty() && is_private(request.uri().path());
-        if needs_key && person.is_none() {
+        if must_sign_in(console) && is_private(request.uri().path()) && person.is_none() {
             refused(
                 StatusCode::UNAUTHORIZED,
-                "sign in with a key of CONSOLE_KEYS",
+                "sign in: with a key of CONSOLE_KEYS, or at the proxy that sends CONSOLE_USER_HEADER",
             )
         } else {
             request.extensions_mut().insert(Who(person));
@@ -112,9 +116,20 @@ fn is_private(path: &str) -> bool {
     path.starts_with("/api/") && path != "/api/v1/session"
 }
 
+/// Returns whether only people who have signed in may look.
+pub(super) fn must_sign_in(console: &config::Console) -> bool {
+    !console.people.is_empty() || console.user_header.is_some()
+}
+
 fn signed_in(console: &config::Console, headers: &HeaderMap) -> Option<String> {
-    if console.people.is_empty() {
-        return console.anyone_may_act.then(|| "dev".to_owned());
+    if console.anyone_may_act {
+        return Some("dev".to_owned());
+    }
+    if let Some(header) = &console.user_header
+        && let Some(name) = headers.get(header).and_then(|name| name.to_str().ok())
+        && (1..=LONGEST_NAME).contains(&name.len())
+    {
+        return Some(name.to_owned());
     }
     let bearer = headers
         .get(header::AUTHORIZATION)
@@ -151,7 +166,9 @@ fn person(console: &config::Console, found: &str) -> Option<String> {
 /// Returns whether the Host header may name this console. On a loopback address only this machine's names may: the page
 /// of another site could have its own name resolve to this machine.
 fn is_own_host(console: &config::Console, headers: &HeaderMap) -> bool {
-    if !console.addr.ip().is_loopback() {
+    let is_open = |addr: SocketAddr| !addr.ip().is_loopback();
+    // A proxy passes on the name that people use.
+    if console.addr.is_some_and(is_open) || console.user_header.is_some() {
         return true;
     }
     let host = headers

@@ -68,6 +68,8 @@ struct Plan {
     ids: Vec<String>,
     /// How many are left out, by reason.
     left: BTreeMap<&'static str, usize>,
+    /// What requests of these kinds usually cost, in US dollars; `None` if no cost of one of the kinds is known.
+    usual_cost: Option<f64>,
 }
 
 pub(super) async fn act(
@@ -96,7 +98,13 @@ async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result
         Err(why) => return Ok(refused(StatusCode::BAD_REQUEST, &why)),
     };
     if asked.dry_run {
-        let answer = json!({ "would": plan.ids.len(), "left": plan.left, "ids": plan.ids });
+        let cost = plan.usual_cost.filter(|_| asked.verb == Verb::Retry);
+        let answer = json!({
+            "would": plan.ids.len(),
+            "left": plan.left,
+            "ids": plan.ids,
+            "usual_cost_usd": cost,
+        });
         return Ok(Json(answer).into_response());
     }
     if let Some(refusal) = grown(asked, plan.ids.len()) {
@@ -139,10 +147,14 @@ fn grown(asked: &Asked, would: usize) -> Option<Response> {
 fn plan(shared: &Shared, asked: &Asked) -> Result<Plan, String> {
     let memory = shared.known.memory();
     let mut plan = Plan::default();
-    let mut add = |row: Option<&Row>, id: &str| match row.map(|row| left_out(asked.verb, row)) {
+    let mut kinds = Vec::new();
+    let mut add = |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(asked.verb, row))) {
         None => *plan.left.entry("unknown").or_default() += 1,
-        Some(Some(why)) => *plan.left.entry(why).or_default() += 1,
-        Some(None) => plan.ids.push(id.to_owned()),
+        Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
+        Some((row, None)) => {
+            plan.ids.push(id.to_owned());
+            kinds.push(row.kind);
+        }
     };
     match &asked.filter {
         None => {
@@ -157,6 +169,7 @@ fn plan(shared: &Shared, asked: &Asked) -> Result<Plan, String> {
             }
         }
     }
+    plan.usual_cost = memory.requests.usual_cost(&kinds);
     if plan.ids.len() > MOST {
         let count = plan.ids.len();
         return Err(format!(

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Extension, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::access::{Who, refused};
+use super::access::{Who, must_sign_in, refused};
 use super::known::{Memory, Reading};
 use super::requests::{Filter, Key, Row, State as RowState};
 use crate::domain::{ErrorCode, Kind};
@@ -17,6 +17,8 @@ use crate::engines::clock::now;
 /// Rows of a page of the list.
 const USUAL_LIMIT: usize = 100;
 const MOST_ROWS: usize = 1_000;
+/// In milliseconds.
+const HOUR: i64 = 60 * 60 * 1000;
 /// A picture above this size is not shown in the list: there are no thumbnails, so a page would load all of it.
 const LARGEST_THUMB: i64 = 2 * 1024 * 1024;
 
@@ -71,9 +73,17 @@ pub(super) async fn stats(State(shared): State<Shared>) -> Json<Value> {
 
 /// Returns the strip: the numbers of requests and endpoints, and how far the topics have been read.
 pub(super) fn numbers(memory: &Memory, since: i64) -> Value {
+    let letters = |since| memory.letters.each_ref().map(|topic| topic.since(since));
+    let [requests_dlq, notifications_dlq] = letters(since);
     json!({
         "requests": memory.requests.numbers(now()),
         "endpoints": { "all": memory.endpoints.len(), "failing": memory.endpoints.failing() },
+        "dead_letters": {
+            "requests": requests_dlq,
+            "notifications": notifications_dlq,
+            "last_hour": letters(now() - HOUR).iter().sum::<u64>(),
+            "reading": memory.letters.each_ref().map(|topic| reading(&topic.reading)),
+        },
         "known": {
             "requests": memory.requests.len(),
             "forgotten": memory.requests.forgotten,
@@ -128,7 +138,7 @@ pub(super) async fn session(
     let console = &shared.config.console;
     Json(json!({
         "name": who.0,
-        "needs_key": !console.people.is_empty(),
+        "needs_key": must_sign_in(console),
         "can_act": who.0.is_some(),
         "version": env!("CARGO_PKG_VERSION"),
         "temporal_ui": console.temporal_ui,
@@ -136,8 +146,14 @@ pub(super) async fn session(
     }))
 }
 
+/// Serves the description of the API.
+pub(super) async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, include_str!("openapi.json")).into_response()
+}
+
 pub(super) async fn not_found() -> Response {
-    refused(StatusCode::NOT_FOUND, "no such path, see docs/console.md")
+    refused(StatusCode::NOT_FOUND, "no such path, see /api/v1/openapi.json")
 }
 
 impl Asked {

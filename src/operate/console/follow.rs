@@ -1,5 +1,5 @@
-//! Reads `gen.events` and `gen.notifications` from the start of the console's memory on, without a group, and folds each record
-//! into [`Known`].
+//! Reads `gen.events`, `gen.notifications` and the dead letters from the start of the console's memory on, without a group,
+//! and folds each record into [`Known`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,15 +17,18 @@ use crate::engines::config::Config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry::{self, Registry};
+use crate::operate::dead_letters::DlqTopic;
 
 /// Pause before a topic that could not be read is read again, from the start.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// One of the two topics.
+/// One of the topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
     Events,
     Receipts,
+    /// Of these dead letters only the times are read.
+    Letters(DlqTopic),
 }
 
 /// Why a record was not read.
@@ -105,6 +108,10 @@ async fn take(
         Topic::Receipts => receipt(registry, record)
             .await
             .map(|it| known.receipt(&it, at)),
+        Topic::Letters(topic) => {
+            known.letter(topic, record.timestamp);
+            Ok(())
+        }
     };
     match read {
         Ok(()) => Ok(()),
@@ -167,6 +174,7 @@ impl Topic {
         match self {
             Self::Events => &config.kafka.topics.events,
             Self::Receipts => &config.kafka.topics.notifications,
+            Self::Letters(topic) => topic.name(&config.kafka.topics),
         }
     }
 }

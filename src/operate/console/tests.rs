@@ -100,7 +100,7 @@ async fn with_keys_a_person_signs_in_to_look_and_to_act() {
             .json()
             .await
             .unwrap();
-        assert_eq!(plan, json!({"would": 0, "left": {"unknown": 1}, "ids": []}));
+        assert_eq!(plan, json!({"would": 0, "left": {"unknown": 1}, "ids": [], "usual_cost_usd": null}));
         // The page of another site can send no such header.
         assert_eq!(status(without).await, StatusCode::FORBIDDEN);
     })
@@ -172,18 +172,41 @@ async fn the_page_comes_whole_and_allows_no_script_in_itself() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_can_reach_needs_keys() {
-    let config = Config::of(&[("CONSOLE_ADDR", "0.0.0.0:0")]).unwrap();
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+async fn a_proxy_names_the_person_who_has_signed_in_there() {
+    served(&[("CONSOLE_USER_HEADER", "X-Forwarded-User")], async |url| {
+        let session = || client().get(format!("{url}/api/v1/session"));
+        let stats = || client().get(format!("{url}/api/v1/stats"));
 
-    let error = run(config, None, listener, CancellationToken::new())
-        .await
-        .unwrap_err();
+        assert_eq!(status(stats()).await, StatusCode::UNAUTHORIZED);
+        let known = stats().header("x-forwarded-user", "ann@example.org");
+        assert_eq!(status(known).await, StatusCode::OK);
+        for (name, expected) in [("ann@example.org", json!("ann@example.org")), ("\u{e9}", Value::Null), ("", Value::Null)] {
+            let named = session().header("x-forwarded-user", name.as_bytes());
+            let session: Value = named.send().await.unwrap().json().await.unwrap();
+            assert_eq!(session["name"], expected, "{name:?}");
+        }
+    })
+    .await;
+}
 
-    assert!(
-        error
-            .to_string()
-            .starts_with("CONSOLE_KEYS is not set, expected name:key"),
-        "{error}"
-    );
+#[tokio::test]
+async fn the_document_of_the_api_has_all_paths_and_no_other() {
+    let text = include_str!("openapi.json");
+    let document: Value = serde_json::from_str(text).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let mut described: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    described.sort_unstable();
+
+    let routes = include_str!("../console.rs");
+    let api = routes.split("Router::new()").nth(1).unwrap();
+    let paths = api.split("\"").filter(|part| part.starts_with('/'));
+    let mut paths: Vec<_> = paths.filter(|path| *path != "/{*path}").collect();
+    paths.sort_unstable();
+
+    assert_eq!(described, paths);
+    served(&[], async |url| {
+        let document = client().get(format!("{url}/api/v1/openapi.json"));
+        assert_eq!(document.send().await.unwrap().text().await.unwrap(), text);
+    })
+    .await;
 }

@@ -39,6 +39,7 @@ pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<Strin
         ("RESULTS_DIR", at("results")),
         ("TEMP_DIR", at("temp")),
         ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+        ("CONSOLE_ADDR", "off".to_owned()),
         ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
         ("FETCH_POLL_INTERVAL", "100ms".to_owned()),
         ("HEARTBEAT_TIMEOUT", "3s".to_owned()),

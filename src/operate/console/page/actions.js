@@ -1,6 +1,6 @@
 // Cancel, retry and redrive: each first as a dry run, in a dialog whose focus is on the safe button. And signing in.
 
-import { h, plural, post, replace, toast } from './view.js';
+import { h, plural, post, replace, toast, usd } from './view.js';
 
 const WORDS = {
   cancel: { title: 'Cancel', noun: 'request', sent: 'cancelled', warning: 'What the provider has already made may still be billed.' },
@@ -13,6 +13,11 @@ function dialog(label, ...children) {
   document.body.append(box);
   box.showModal();
   return box;
+}
+
+function cost(plan) {
+  if (plan.usual_cost_usd === null) return 'What they will cost is not known.';
+  return `${plan.would === 1 ? 'One like this usually costs' : 'Together such requests usually cost'} ${usd(plan.usual_cost_usd)}.`;
 }
 
 // Asks what an action would do, shows it, and does it if the person agrees; then calls `done`.
@@ -33,7 +38,7 @@ export async function act(verb, scope, done) {
   const box = dialog(words.title,
     h('h2', null, `${words.title} ${plural(plan.would, words.noun)}?`),
     left.length ? h('ul', { class: 'sub' }, left) : null,
-    plan.would ? h('p', { class: 'sub' }, words.warning) : null,
+    plan.would ? h('p', { class: 'sub' }, words.warning, verb === 'retry' ? ` ${cost(plan)}` : null) : null,
     plan.would && reason ? h('label', { class: 'field' }, 'Reason', reason) : null,
     ids.length === 1 && verb !== 'redrive' ? h('pre', null, `genflow ${verb} ${ids[0]}`) : null,
     h('div', { class: 'row' }, safe, plan.would ? go : null));

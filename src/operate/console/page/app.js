@@ -5,7 +5,7 @@ import { showDetail } from './detail.js';
 import { icon, mark, spark } from './icons.js';
 import { showList } from './list.js';
 import { showBatches, showDoctor, showEndpoints, showLetters } from './others.js';
-import { api, h, link, number, post, replace, span, usd, utc } from './view.js';
+import { api, h, link, number, plural, post, replace, span, usd, utc } from './view.js';
 
 const main = document.getElementById('main');
 const strip = h('div', { class: 'strip panel', id: 'strip' });
@@ -25,6 +25,7 @@ const SAVED = [['/?state=open', 'Running'], ['/?state=failed&last=3600000', 'Fai
 let session = null;
 let current = { request() {}, receipts() {}, reset() {}, key() {} };
 let stats = null;
+let engines = { value: '…', why: 'being checked' };
 
 function go(href) {
   history.pushState(null, '', href);
@@ -64,7 +65,7 @@ async function leave() {
 }
 
 function drawStrip() {
-  const { requests, endpoints, known } = stats;
+  const { requests, endpoints, known, dead_letters: letters } = stats;
   const tile = (href, name, value, why, extra) => link(href, { class: 'tile', 'aria-current': location.search && location.pathname + location.search === href ? 'page' : null },
     h('span', { class: 'l' }, name), h('span', { class: 'v' }, value, extra), h('span', { class: 's' }, why));
   const ended = requests.completed + requests.failed;
@@ -80,12 +81,30 @@ function drawStrip() {
     tile('/?state=rejected', 'Rejected, 1 h', number(requests.rejected), `${number(requests.cancelled)} cancelled`),
     tile('/?state=completed&last=86400000', 'Spent today', usd(requests.spent_today_usd), requests.unpriced_today ? `${number(requests.unpriced_today)} without a known cost` : 'since midnight UTC'),
     tile('/endpoints', 'Endpoints failing', h('span', { class: endpoints.failing ? 'bad' : '' }, number(endpoints.failing)), `of ${number(endpoints.all)} known`),
-    tile('/dead-letters', 'Dead letters', 'open', 'list, show, redrive'));
-  const reading = [['gen.events', known.events], ['gen.notifications', known.receipts]];
+    tile('/dead-letters', 'Dead letters, 1 h', h('span', { class: letters.last_hour ? 'bad' : '' }, number(letters.last_hour)), `${number(letters.requests + letters.notifications)} since ${utc(known.since).slice(0, 10)}`),
+    tile('/doctor', 'Engines', engines.value, engines.why));
+  const [requestLetters, deliveryLetters] = letters.reading;
+  const reading = [['gen.events', known.events], ['gen.notifications', known.receipts], ['gen.requests.dlq', requestLetters], ['gen.notifications.dlq', deliveryLetters]];
   const failed = reading.filter(([, it]) => it.state === 'failed').map(([name, it]) => h('p', { class: 'banner' }, mark('failed'), `${name} cannot be read: ${it.why}`));
   const behind = reading.some(([, it]) => it.state === 'catching_up') ? h('p', { class: 'banner warn' }, mark('warn'), `Reading events since ${utc(known.since)}: ${number(known.requests)} requests so far.`) : null;
   const forgotten = known.forgotten ? h('p', { class: 'banner warn' }, `The ${number(known.requests)} newest requests are known; ${number(known.forgotten)} older ones are forgotten (CONSOLE_REQUESTS).`) : null;
   replace(notice, failed, behind, forgotten);
+}
+
+// The doctor calls every engine, so it is asked once a minute, and only while the page is seen.
+async function examine() {
+  if (document.hidden) return;
+  try {
+    const { checks } = await api('/doctor');
+    const wrong = checks.filter((check) => check.verdict === 'FAIL');
+    const warnings = checks.filter((check) => check.verdict === 'warn');
+    engines = wrong.length
+      ? { value: h('span', { class: 'bad' }, plural(wrong.length, 'fault')), why: wrong[0].check }
+      : { value: 'OK', why: warnings.length ? plural(warnings.length, 'warning') : `${number(checks.length)} checks` };
+  } catch (error) {
+    engines = { value: '–', why: error.message };
+  }
+  if (stats) drawStrip();
 }
 
 function connect() {
@@ -154,5 +173,7 @@ async function start() {
   replace(main, notice, strip, shown);
   route();
   connect();
+  examine();
+  setInterval(examine, 60000);
 }
 start();

@@ -143,6 +143,23 @@ impl Requests {
         found
     }
 
+    /// Returns what requests of these kinds usually cost together, in US dollars: for each kind, the median of what is known.
+    /// `None` if nothing is known of one of them.
+    pub(in crate::operate::console) fn usual_cost(&self, kinds: &[Kind]) -> Option<f64> {
+        let median = |kind| {
+            let rows = self.rows.values().filter(|row| row.kind == kind);
+            let mut costs: Vec<_> = rows.filter_map(|row| row.cost_usd).collect();
+            let middle = costs.len() / 2;
+            (!costs.is_empty()).then(|| *costs.select_nth_unstable_by(middle, f64::total_cmp).1)
+        };
+        [Kind::Video, Kind::Image, Kind::Batch]
+            .into_iter()
+            .map(|kind| (kind, kinds.iter().filter(|it| **it == kind).count()))
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| Some(median(kind)? * count as f64))
+            .sum()
+    }
+
     /// Returns the numbers of the strip at `now`, in milliseconds since the epoch.
     pub(in crate::operate::console) fn numbers(&self, now: i64) -> Numbers {
         let mut numbers = Numbers {

@@ -242,3 +242,20 @@ fn numbers_count_the_last_hour_and_todays_money() {
     );
     assert_eq!(numbers.failed_by_minute[0], 1);
 }
+
+#[test]
+fn the_usual_cost_is_the_median_of_each_kind() {
+    let costs = [Some(0.03), Some(5.0), None, Some(0.04)];
+    let events: Vec<_> = costs
+        .into_iter()
+        .enumerate()
+        .map(|(at, cost)| completed(&format!("i{at}"), "m", cost, 1))
+        .collect();
+    let requests = known(&events);
+    let kind = events[0].kind;
+    let other = if kind == Kind::Video { Kind::Image } else { Kind::Video };
+
+    assert_eq!(requests.usual_cost(&[kind, kind]), Some(0.08));
+    assert_eq!(requests.usual_cost(&[kind, other]), None);
+    assert_eq!(requests.usual_cost(&[]), Some(0.0));
+}
