@@ -86,9 +86,8 @@ async fn serve(
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
-    let console = (roles == Roles::ALL).then(|| {
-        tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone()))
-    });
+    let console = (roles == Roles::ALL)
+        .then(|| tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone())));
     run_roles(config, roles, listener, metrics, stop).await?;
     if let Some(console) = console {
         console.await?;

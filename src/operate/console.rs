@@ -92,7 +92,10 @@ pub async fn beside_roles(config: Config, api_key: Option<String>, stop: Cancell
     };
     if let Err(error) = serve.await {
         let why = format!("{error:#}");
-        tracing::warn!(why, "the console is not served; CONSOLE_ADDR=off switches it off");
+        tracing::warn!(
+            why,
+            "the console is not served; CONSOLE_ADDR=off switches it off"
+        );
     }
 }
 

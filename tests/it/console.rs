@@ -15,7 +15,7 @@ const KEY: &str = "ann-key-0123456789";
 
 /// A console on the engines of a space.
 struct Console {
-    process: Process,
+    _process: Process,
     url: String,
     client: Client,
     /// What the API promises.
@@ -34,7 +34,7 @@ impl Console {
         })
         .await;
         let mut console = Self {
-            process,
+            _process: process,
             url,
             client: Client::new(),
             document: Value::Null,
@@ -52,19 +52,41 @@ impl Console {
     /// Returns an answer, which must be as the document of the API describes it.
     async fn get(&self, path: &str) -> Value {
         let answer = self.answer(path).await;
-        let segments = |path: &str| path.split('?').next().unwrap().split('/').map(str::to_owned).collect::<Vec<_>>();
+        let segments = |path: &str| {
+            path.split('?')
+                .next()
+                .unwrap()
+                .split('/')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         let asked = segments(path);
         let is_asked = |template: &&String| {
             let template = segments(template);
             template.len() == asked.len()
-                && template.iter().zip(&asked).all(|(part, asked)| part.starts_with('{') || part == asked)
+                && template
+                    .iter()
+                    .zip(&asked)
+                    .all(|(part, asked)| part.starts_with('{') || part == asked)
         };
         let paths = self.document["paths"].as_object().unwrap();
-        let template = paths.keys().find(is_asked).unwrap_or_else(|| panic!("{path}"));
-        let mut schema = paths[template]["get"]["responses"]["200"]["content"]["application/json"]["schema"].clone();
+        let template = paths
+            .keys()
+            .find(is_asked)
+            .unwrap_or_else(|| panic!("{path}"));
+        let mut schema = paths[template]["get"]["responses"]["200"]["content"]["application/json"]
+            ["schema"]
+            .clone();
         schema["components"] = self.document["components"].clone();
-        let fault = jsonschema::validate(&schema, &answer).map_err(|fault| format!("{}: {fault}", fault.instance_path()));
-        assert_eq!(fault, Ok(()), "{path}: {answer}");
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler
+            .add_resource("http://console/answer", schema)
+            .unwrap();
+        let schema = compiler
+            .compile("http://console/answer", &mut schemas)
+            .unwrap();
+        let fault = schemas.validate(&answer, schema);
+        assert!(fault.is_ok(), "{path}: {answer}\n{}", fault.unwrap_err());
         answer
     }
 

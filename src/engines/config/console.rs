@@ -66,12 +66,14 @@ impl Console {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Console {
-    let addr = vars.read(ADDR, "host:port, the host as an IP address, or off", |text| {
-        match text {
+    let addr = vars.read(
+        ADDR,
+        "host:port, the host as an IP address, or off",
+        |text| match text {
             OFF => Some(None),
             addr => addr.parse().ok().map(Some),
-        }
-    });
+        },
+    );
     Console {
         addr: addr.unwrap_or(Some(DEFAULT_ADDR)),
         people: people(vars),
@@ -81,11 +83,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Console {
         anyone_may_act: false,
         requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
         period: vars.duration("CONSOLE_PERIOD", "7d"),
-        temporal_ui: vars.read(
-            "TEMPORAL_UI_URL",
-            "an http or https URL",
-            parse_http_url,
-        ),
+        temporal_ui: vars.read("TEMPORAL_UI_URL", "an http or https URL", parse_http_url),
     }
 }
 

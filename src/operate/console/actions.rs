@@ -148,14 +148,15 @@ fn plan(shared: &Shared, asked: &Asked) -> Result<Plan, String> {
     let memory = shared.known.memory();
     let mut plan = Plan::default();
     let mut kinds = Vec::new();
-    let mut add = |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(asked.verb, row))) {
-        None => *plan.left.entry("unknown").or_default() += 1,
-        Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
-        Some((row, None)) => {
-            plan.ids.push(id.to_owned());
-            kinds.push(row.kind);
-        }
-    };
+    let mut add =
+        |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(asked.verb, row))) {
+            None => *plan.left.entry("unknown").or_default() += 1,
+            Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
+            Some((row, None)) => {
+                plan.ids.push(id.to_owned());
+                kinds.push(row.kind);
+            }
+        };
     match &asked.filter {
         None => {
             for id in &asked.ids {

@@ -153,7 +153,10 @@ pub(super) async fn openapi() -> Response {
 }
 
 pub(super) async fn not_found() -> Response {
-    refused(StatusCode::NOT_FOUND, "no such path, see /api/v1/openapi.json")
+    refused(
+        StatusCode::NOT_FOUND,
+        "no such path, see /api/v1/openapi.json",
+    )
 }
 
 impl Asked {

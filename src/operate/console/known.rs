@@ -166,7 +166,10 @@ impl Memory {
 impl Letters {
     /// Returns how many came at `since` or later, in milliseconds since the epoch; to the minute.
     pub(super) fn since(&self, since: i64) -> u64 {
-        self.minutes.range(since.div_euclid(MINUTE)..).map(|(_, count)| count).sum()
+        self.minutes
+            .range(since.div_euclid(MINUTE)..)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 

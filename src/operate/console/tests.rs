@@ -100,7 +100,10 @@ async fn with_keys_a_person_signs_in_to_look_and_to_act() {
             .json()
             .await
             .unwrap();
-        assert_eq!(plan, json!({"would": 0, "left": {"unknown": 1}, "ids": [], "usual_cost_usd": null}));
+        assert_eq!(
+            plan,
+            json!({"would": 0, "left": {"unknown": 1}, "ids": [], "usual_cost_usd": null})
+        );
         // The page of another site can send no such header.
         assert_eq!(status(without).await, StatusCode::FORBIDDEN);
     })
@@ -173,19 +176,26 @@ async fn the_page_comes_whole_and_allows_no_script_in_itself() {
 
 #[tokio::test]
 async fn a_proxy_names_the_person_who_has_signed_in_there() {
-    served(&[("CONSOLE_USER_HEADER", "X-Forwarded-User")], async |url| {
-        let session = || client().get(format!("{url}/api/v1/session"));
-        let stats = || client().get(format!("{url}/api/v1/stats"));
+    served(
+        &[("CONSOLE_USER_HEADER", "X-Forwarded-User")],
+        async |url| {
+            let session = || client().get(format!("{url}/api/v1/session"));
+            let stats = || client().get(format!("{url}/api/v1/stats"));
 
-        assert_eq!(status(stats()).await, StatusCode::UNAUTHORIZED);
-        let known = stats().header("x-forwarded-user", "ann@example.org");
-        assert_eq!(status(known).await, StatusCode::OK);
-        for (name, expected) in [("ann@example.org", json!("ann@example.org")), ("\u{e9}", Value::Null), ("", Value::Null)] {
-            let named = session().header("x-forwarded-user", name.as_bytes());
-            let session: Value = named.send().await.unwrap().json().await.unwrap();
-            assert_eq!(session["name"], expected, "{name:?}");
-        }
-    })
+            assert_eq!(status(stats()).await, StatusCode::UNAUTHORIZED);
+            let known = stats().header("x-forwarded-user", "ann@example.org");
+            assert_eq!(status(known).await, StatusCode::OK);
+            for (name, expected) in [
+                ("ann@example.org", json!("ann@example.org")),
+                ("\u{e9}", Value::Null),
+                ("", Value::Null),
+            ] {
+                let named = session().header("x-forwarded-user", name.as_bytes());
+                let session: Value = named.send().await.unwrap().json().await.unwrap();
+                assert_eq!(session["name"], expected, "{name:?}");
+            }
+        },
+    )
     .await;
 }
 

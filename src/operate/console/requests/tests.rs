@@ -253,7 +253,11 @@ fn the_usual_cost_is_the_median_of_each_kind() {
         .collect();
     let requests = known(&events);
     let kind = events[0].kind;
-    let other = if kind == Kind::Video { Kind::Image } else { Kind::Video };
+    let other = if kind == Kind::Video {
+        Kind::Image
+    } else {
+        Kind::Video
+    };
 
     assert_eq!(requests.usual_cost(&[kind, kind]), Some(0.08));
     assert_eq!(requests.usual_cost(&[kind, other]), None);
