@@ -9,6 +9,7 @@ pub(crate) mod closed_history;
 pub mod deliveries;
 pub mod described;
 pub mod digests;
+pub mod error;
 pub(crate) mod history;
 pub(crate) mod job_use;
 pub mod list;

@@ -1,7 +1,6 @@
 //! Starts, describes and counts runs, and translates the server's answers.
 
 mod connection;
-mod error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +18,9 @@ use temporalio_common::{HasWorkflowDefinition, MemoValues};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::connection::{connect, unusable};
-pub use self::error::{Blame, Error};
-pub(crate) use self::error::{answered, key_advice, status_message};
 use super::described::{Described, describe};
+pub use super::error::{Blame, Error};
+pub(crate) use super::error::{answered, key_advice, status_message};
 use super::payloads::{Codec, data_converter};
 use crate::contract::run::{BatchStart, Start};
 use crate::contract::search_attributes::{BACKSTOP, GEN_USER, attributes};

@@ -16,7 +16,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse,
 };
 
-use super::client::{Error, answered};
+use super::error::{Error, answered};
 use super::payloads::decode;
 
 /// A run, as the server describes it.

@@ -20,10 +20,10 @@ use temporalio_client::{
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::error::{innermost, root_message};
 use crate::domain::Credential;
 use crate::engines::config;
 use crate::engines::config::secret_file::REREAD;
+use crate::engines::temporal::error::{innermost, root_message};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -49,12 +49,12 @@ impl TokenKey {
     }
 
     fn of(folder: &Path, name: &str) -> Self {
-        openssl(
-            folder,
-            &format!(
-                "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out {name}.der"
-            ),
-        );
+        let made = format!("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out {name}.pem");
+        openssl(folder, &made);
+        // `genpkey` writes DER in an older form, which ring does not read.
+        let converted =
+            format!("pkcs8 -topk8 -nocrypt -in {name}.pem -outform DER -out {name}.der");
+        openssl(folder, &converted);
         let pkcs8 = std::fs::read(folder.join(format!("{name}.der"))).unwrap();
         Self {
             pair: Arc::new(KeyPair::from_pkcs8(&pkcs8).unwrap()),
