@@ -50,7 +50,7 @@ pub(crate) async fn publish(space: &Space, events: &[Event]) {
 }
 
 /// Returns a publisher of events.
-fn publisher(space: &Space) -> Publisher {
+pub(crate) fn publisher(space: &Space) -> Publisher {
     let kafka = &space.config.kafka;
     let producer = Producer::new(kafka, "test").unwrap().into();
     Publisher::new(producer, space.registry.clone(), kafka.topics.clone())

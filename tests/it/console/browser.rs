@@ -1,14 +1,33 @@
 //! A real Chromium, driven through its WebDriver (W3C) by plain HTTP.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::eventually;
+
+/// Returns the text of axe-core, which checks accessibility. Says so and returns `None` if npm cannot install it.
+pub(crate) fn axe() -> Option<String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("axe");
+    let file = folder.join("node_modules/axe-core/axe.min.js");
+    if !file.exists() {
+        let mut npm = std::process::Command::new("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
+        npm.arg(&folder).arg("axe-core@4.14.1");
+        if !npm.status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: this story needs axe-core from npm");
+            return None;
+        }
+    }
+    Some(std::fs::read_to_string(file).unwrap())
+}
 
 /// A browser with one page; it ends with the test.
 pub(crate) struct Browser {
@@ -91,6 +110,52 @@ impl Browser {
 
     pub(crate) async fn go(&mut self, url: &str) {
         self.call("url", &json!({ "url": url })).await;
+    }
+
+    pub(crate) async fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height });
+        self.call("window/rect", &size).await;
+    }
+
+    /// Chooses the theme that the next pages have.
+    pub(crate) async fn dark(&mut self, dark: bool) {
+        let theme = if dark { "dark" } else { "light" };
+        self.run(&format!("localStorage.setItem('theme', '{theme}')"))
+            .await;
+    }
+
+    /// Returns what axe finds on the page that is serious or worse.
+    pub(crate) async fn serious(&self, axe: &str) -> Value {
+        let script = format!(
+            "{axe}; const done = arguments[arguments.length - 1]; \
+             axe.run().then(found => done(found.violations.filter(one => ['serious', 'critical'].includes(one.impact)) \
+             .map(one => [one.id, one.nodes.map(node => node.html)])), error => done(String(error)))"
+        );
+        let body = json!({ "script": script, "args": [] });
+        self.call("execute/async", &body).await
+    }
+
+    /// Takes a picture of the page. `GENFLOW_RECORD` puts it among the docs.
+    pub(crate) async fn picture(&self, name: &str, dark: bool, width: u32) {
+        let answer = self
+            .client
+            .get(format!("{}/screenshot", self.session))
+            .send()
+            .await
+            .unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let png = BASE64.decode(answer["value"].as_str().unwrap()).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = match std::env::var_os("GENFLOW_RECORD") {
+            Some(_) => root.join("docs/console"),
+            None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("console"),
+        };
+        std::fs::create_dir_all(&folder).unwrap();
+        let (theme, device) = (
+            if dark { "-dark" } else { "" },
+            if width < 720 { "-phone" } else { "" },
+        );
+        std::fs::write(folder.join(format!("{name}{theme}{device}.png")), png).unwrap();
     }
 
     /// Runs a script in the page; returns what it returns.
