@@ -82,7 +82,7 @@ async fn open_space(secured: &Secured) -> Space {
 
 /// Sends and reads a record with these settings, by the commands.
 async fn record_goes_round(space: &Space, settings: &[Set]) {
-    let sent = ["submit", "image", "a fox"];
+    let sent = ["submit", "image", "--prompt", "a fox"];
     let (code, printed) = space.run_with(&sent, &text(settings)).await;
     assert_eq!(code, 0, "{settings:?}: {printed}");
     let id = printed.lines().next().unwrap().trim().to_owned();
@@ -271,7 +271,7 @@ async fn a_role_and_setup_and_submit_report_a_wrong_password_at_their_start() {
     let sentence = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD";
     for command in [
         &["setup", "--replication", "1"][..],
-        &["submit", "image", "a fox"],
+        &["submit", "image", "--prompt", "a fox"],
     ] {
         let (code, printed) = space.run_with(command, &text(&wrong)).await;
         assert_eq!(code, 69, "{command:?}: {printed}");

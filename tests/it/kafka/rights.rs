@@ -255,7 +255,7 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
 /// Returns the command that needs a line.
 fn arguments<'a>(line: &'a Line, request: &'a str) -> Vec<&'a str> {
     match (line.who.as_str(), line.resource.as_str()) {
-        ("submit", _) => vec!["submit", "image", "a fox"],
+        ("submit", _) => vec!["submit", "image", "--prompt", "a fox"],
         ("cancel", _) => vec!["cancel", request],
         ("watch", _) => vec!["watch", request],
         ("costs", _) => vec!["costs"],
