@@ -252,7 +252,13 @@ pub async fn run<H: Handler>(
     let schedule = Schedule::new(Bounds::of(options.concurrency), stop.clone());
     let patience = PATIENCE.min(kafka.session_timeout / 3);
     let connection = Connection::new(kafka, options.role, Some(health.clone()));
-    let group = Group::new(&options, connection.clone(), patience, schedule, health.clone());
+    let group = Group::new(
+        &options,
+        connection.clone(),
+        patience,
+        schedule,
+        health.clone(),
+    );
     let consumer = Arc::new(connect::create(kafka, &options, group)?);
     if !connect::wait_for_topic(&consumer, &options, &health, &stop).await {
         return Ok(());
