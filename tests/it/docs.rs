@@ -54,10 +54,10 @@ fn prose(page: &str) -> Vec<&str> {
     lines
 }
 
-/// Returns the targets of the links and images in a line.
-fn targets(line: &str) -> Vec<String> {
+/// Returns the targets of the links and images in a paragraph.
+fn targets(paragraph: &str) -> Vec<String> {
     // The even pieces are outside of code.
-    let outside: String = line.split('`').step_by(2).collect();
+    let outside: String = paragraph.split('`').step_by(2).collect();
     let links = outside.split("](").skip(1);
     links
         .map(|rest| rest.split(')').next().unwrap_or_default().to_owned())
@@ -129,8 +129,9 @@ fn fault(page: &Path, link: &str) -> Option<String> {
 }
 
 fn links(page: &Path) -> Vec<String> {
-    let text = read(page);
-    prose(&text).into_iter().flat_map(targets).collect()
+    let text = prose(&read(page)).join("\n");
+    // A line may begin within a code span, a paragraph may not.
+    text.split("\n\n").flat_map(targets).collect()
 }
 
 #[test]
