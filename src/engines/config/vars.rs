@@ -10,7 +10,7 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::secret_file;
-use crate::domain::{Credential, Secret, parse_http_url};
+use crate::domain::{Credential, parse_http_url};
 
 /// A fault of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]

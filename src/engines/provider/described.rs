@@ -1,5 +1,7 @@
 //! Calls an API by its description (`engines::config::description`).
 
+use std::collections::BTreeSet;
+
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde_json::{Map, Value};
@@ -35,7 +37,9 @@ pub(super) fn draft(
     };
     let template = model.body.as_ref().unwrap_or(&api.submit.body);
     let mut body = template.fill(&value);
-    let named = template.names();
+    // Ours, even if an input has the same name.
+    let ours = BTreeSet::from(["model", "workflow"]);
+    let named = &template.names() - &ours;
     let others = input
         .iter()
         .filter(|(name, _)| !named.contains(name.as_str()));

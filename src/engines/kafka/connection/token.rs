@@ -112,7 +112,7 @@ impl TokenServer {
         let client = http::client().timeout(TIMEOUT).build()?;
         let mut answer = client
             .post(token_endpoint.clone())
-            .basic_auth(encoded(id), Some(encoded(secret.expose())))
+            .basic_auth(encoded(id), Some(encoded(&secret.expose())))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.finish())
             .send()
