@@ -29,6 +29,7 @@ mod crashes;
 mod dev;
 mod dev_faults;
 mod dlq;
+mod docs;
 mod doctor;
 mod egress;
 mod email;

@@ -1,4 +1,4 @@
-//! The table of ACLs in `docs/operating`: with exactly its lines the whole path works, and without any one of them the role
+//! The table of ACLs in `docs/operating/kafka.md`: with exactly its lines the whole path works, and without any one of them the role
 //! or command says what is denied, and a role goes on when it is allowed again.
 
 mod table;
