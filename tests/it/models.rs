@@ -339,7 +339,10 @@ async fn the_models_and_their_inputs_are_shown_by_command_with_and_without_a_pro
     assert!(online.starts_with(&head("the provider")), "{online}");
     for shown in [&offline, &online] {
         assert!(shown.contains("  prompt* "), "{shown}");
-        assert!(shown.contains("  costs 0.003 per image"), "{shown}");
+        assert!(
+            shown.contains("  costs 0.003 US dollars per image"),
+            "{shown}"
+        );
     }
     let json: Value = serde_json::from_str(&json).unwrap();
     let inputs = json["inputs"].as_array().unwrap();

@@ -88,7 +88,7 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
     );
     let (verdict, found) = kafka(&space, &wrong).await;
     assert!(
-        verdict == "fail" && found.contains(id) && !found.contains("needle"),
+        verdict == "FAIL" && found.contains(id) && !found.contains("needle"),
         "{found}"
     );
     let away = format!("http://{}/token", nowhere());
@@ -97,7 +97,7 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
         &[set("KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL", &away)],
     );
     let (verdict, found) = kafka(&space, &away).await;
-    assert!(verdict == "fail" && found.contains(endpoint), "{found}");
+    assert!(verdict == "FAIL" && found.contains(endpoint), "{found}");
 }
 
 #[tokio::test]

@@ -157,6 +157,8 @@ pub(crate) fn unusable(config: &config::Temporal, error: &ClientConnectError) ->
     }
     let last = innermost(cause).to_string();
     let closed = [
+        // A TLS alert of which h2 keeps only the text.
+        io::ErrorKind::InvalidData,
         io::ErrorKind::BrokenPipe,
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::UnexpectedEof,
