@@ -30,6 +30,7 @@ mod crashes;
 mod dev;
 mod dev_faults;
 mod dlq;
+mod docs;
 mod doctor;
 mod egress;
 mod email;

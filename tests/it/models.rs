@@ -321,7 +321,7 @@ async fn the_models_and_their_inputs_are_shown_by_command_with_and_without_a_pro
 
     for line in [
         "replicate  black-forest-labs/flux-schnell",
-        "openai     gpt-image-2",
+        "openai     gpt-image-2*",
         "fal        fal-ai/flux/dev",
     ] {
         assert!(all.lines().any(|it| it == line), "{line}: {all}");
@@ -339,7 +339,10 @@ async fn the_models_and_their_inputs_are_shown_by_command_with_and_without_a_pro
     assert!(online.starts_with(&head("the provider")), "{online}");
     for shown in [&offline, &online] {
         assert!(shown.contains("  prompt* "), "{shown}");
-        assert!(shown.contains("  costs 0.003 per image"), "{shown}");
+        assert!(
+            shown.contains("  costs 0.003 US dollars per image"),
+            "{shown}"
+        );
     }
     let json: Value = serde_json::from_str(&json).unwrap();
     let inputs = json["inputs"].as_array().unwrap();

@@ -181,7 +181,7 @@ async fn setup_grows_the_input_topics_only() {
     for (topic, want) in [(&events, 6), (&results, 6), (&dlq, 3)] {
         says(topic, "exists");
         let line = format!(
-            "partitions is 1, expected {want} (see docs/operating/README.md for how to add partitions)"
+            "partitions is 1, expected {want} (see docs/operating/kafka.md for how to add partitions)"
         );
         assert!(grown.contains(&line), "{grown}");
     }

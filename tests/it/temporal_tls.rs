@@ -138,9 +138,9 @@ async fn without_the_right_client_certificate_its_variable_is_reported() {
         by(Some(&foreign)).await,
         &["client certificate", CERTIFICATE],
     );
+    // The reason may be lost with the connection, so it is not always said which of the two it is.
     let expired = ours.sign("genflow", Validity::Expired);
-    let problem = "the client certificate has expired";
-    assert_says(by(Some(&expired)).await, &[problem, CERTIFICATE]);
+    assert_says(by(Some(&expired)).await, &["expired", CERTIFICATE]);
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_key_that_changes_in_its_file_is_used_without_a_restart() {
     let completes = async |id: &str| {
         let request = image(id);
         space.send(&request).await;
-        let events = space.story(id).await;
+        let events = space.story(request.id.as_str()).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
     };
     completes("by-the-first-key").await;

@@ -1,4 +1,4 @@
-//! What the measured costs mean for a number of requests a day: pure arithmetic, explained in `docs/sizing.md`.
+//! What the measured costs mean for a number of requests a day: pure arithmetic, explained in `docs/operating/sizing.md`.
 
 use std::fmt::Write as _;
 

@@ -352,7 +352,7 @@ impl std::fmt::Display for TopicReport {
         for Difference { setting, is, want } in &self.differences {
             let advice = match setting.as_str() {
                 "partitions" if self.may_grow => " (setup --grow)",
-                "partitions" => " (see docs/operating/README.md for how to add partitions)",
+                "partitions" => " (see docs/operating/kafka.md for how to add partitions)",
                 _ => "",
             };
             write!(f, "; {setting} is {is}, expected {want}{advice}")?;

@@ -160,7 +160,7 @@ fn advice(differences: &[&Difference], kind: TopicKind) -> String {
             TopicKind::Requests { .. } | TopicKind::Commands => {
                 "genflow setup --grow (records of one key lose their order at that moment)"
             }
-            TopicKind::Other => "see docs/operating/README.md for how to add partitions",
+            TopicKind::Other => "see docs/operating/kafka.md for how to add partitions",
         };
         reported.push(how.to_owned());
     }

@@ -154,7 +154,7 @@ impl Sender {
 }
 
 impl Error {
-    /// Returns the code for receipts and `dlq.reason`; a closed list, documented in the README.
+    /// Returns the code for receipts and `dlq.reason`; a closed list, documented in `docs/email.md`.
     fn code(&self) -> &'static str {
         match self {
             Self::Address(_) | Self::AsciiOnly => "invalid_address",

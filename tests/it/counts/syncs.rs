@@ -24,7 +24,7 @@ impl Syncs {
         match built {
             Ok(status) if status.success() => {}
             built => panic!(
-                "{compiler} did not build {source}: {built:?}; expected a C compiler, as for librdkafka (README)"
+                "{compiler} did not build {source}: {built:?}; expected a C compiler, as for librdkafka (docs/dev.md)"
             ),
         }
         Self {

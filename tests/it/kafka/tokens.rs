@@ -24,7 +24,7 @@ fn oauth(secured: &Secured, url: &str) -> Vec<Set> {
 #[tokio::test]
 async fn a_request_completes_with_tokens_and_setup_and_doctor_use_them_too() {
     let secured = secured().await;
-    let tokens = TokenServer::start(secured.key.clone(), Grant::Good(3600)).await;
+    let tokens = TokenServer::start(secured.key.clone(), Grant::Good(3600));
     let settings = oauth(secured, &tokens.url);
     // Its creation runs setup, which needs an admin client with a token.
     let space = Space::with(&text(&settings)).await;
@@ -44,7 +44,7 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
     let secured = secured().await;
     let space = open_space(secured).await;
     let foreign = TokenKey::foreign(space.folder());
-    let tokens = TokenServer::start(secured.key.clone(), Grant::Good(3600)).await;
+    let tokens = TokenServer::start(secured.key.clone(), Grant::Good(3600));
     let right = oauth(secured, &tokens.url);
     assert_eq!(kafka(&space, &right).await.0, "ok");
     let (id, endpoint) = (
@@ -73,7 +73,7 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
     ] {
         tokens.grant(grant);
         let (verdict, found) = kafka(&space, &right).await;
-        assert_eq!(verdict, "fail", "{what}: {found}");
+        assert_eq!(verdict, "FAIL", "{what}: {found}");
         let expected = if expected == "the audience" {
             "audience that the brokers expect"
         } else {
@@ -88,7 +88,7 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
     );
     let (verdict, found) = kafka(&space, &wrong).await;
     assert!(
-        verdict == "fail" && found.contains(id) && !found.contains("needle"),
+        verdict == "FAIL" && found.contains(id) && !found.contains("needle"),
         "{found}"
     );
     let away = format!("http://{}/token", nowhere());
@@ -97,14 +97,14 @@ async fn bad_tokens_and_a_bad_token_server_are_reported_with_their_variable() {
         &[set("KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL", &away)],
     );
     let (verdict, found) = kafka(&space, &away).await;
-    assert!(verdict == "fail" && found.contains(endpoint), "{found}");
+    assert!(verdict == "FAIL" && found.contains(endpoint), "{found}");
 }
 
 #[tokio::test]
 async fn a_role_whose_token_server_is_away_says_so_and_recovers_with_it() {
     let secured = secured().await;
     let space = open_space(secured).await;
-    let tokens = TokenServer::start(secured.key.clone(), Grant::Status(503)).await;
+    let tokens = TokenServer::start(secured.key.clone(), Grant::Status(503));
     let settings = oauth(secured, &tokens.url);
     let all = Watched::start(&space, "all", &text(&settings));
     let sentence = "check KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL";

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use genflow::dev::engines::default_cache;
 use genflow::domain::EventType;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
@@ -26,7 +29,21 @@ fn temporal() -> PathBuf {
     programs.next().expect("the engines have installed it")
 }
 
-/// Returns what `temporal workflow show` prints, with these arguments.
+/// Returns the texts of all payloads in what `temporal workflow show` prints: it prints their bytes in base64.
+fn payloads(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("data").and_then(Value::as_str);
+            let own = own.and_then(|data| BASE64.decode(data).ok());
+            let own = String::from_utf8_lossy(&own.unwrap_or_default()).into_owned();
+            own + &fields.values().map(payloads).collect::<String>()
+        }
+        Value::Array(items) => items.iter().map(payloads).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => String::new(),
+    }
+}
+
+/// Returns what `temporal workflow show` prints, with these arguments, and the texts of the payloads in it.
 async fn show(space: &Space, id: &str, arguments: &[&str]) -> (bool, String) {
     let shown = Command::new(temporal())
         .args(["workflow", "show", "--output", "json", "--workflow-id", id])
@@ -36,8 +53,10 @@ async fn show(space: &Space, id: &str, arguments: &[&str]) -> (bool, String) {
         .output()
         .await
         .unwrap();
+    let history = serde_json::from_slice(&shown.stdout).unwrap_or_default();
     let text = [shown.stdout, shown.stderr].concat();
-    (shown.status.success(), String::from_utf8(text).unwrap())
+    let text = String::from_utf8(text).unwrap() + &payloads(&history);
+    (shown.status.success(), text)
 }
 
 #[tokio::test]

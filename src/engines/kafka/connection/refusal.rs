@@ -119,7 +119,7 @@ impl Refusal {
     pub(super) fn denied(what: &str, error: &KafkaError) -> Self {
         Self {
             sentence: format!(
-                "the brokers deny this principal an operation on {what}: add the ACL that docs/operating/README.md lists"
+                "the brokers deny this principal an operation on {what}: add the ACL that docs/operating/kafka.md lists"
             ),
             detail: error.to_string(),
             is_passing: false,

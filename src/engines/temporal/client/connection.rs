@@ -14,6 +14,7 @@ use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use temporalio_client::errors::ClientConnectError;
+use temporalio_client::tonic::Code;
 use temporalio_client::{
     ClientTlsOptions, Connection, ConnectionOptions, GrpcCompression, TlsOptions,
 };
@@ -143,31 +144,55 @@ impl ServerCertVerifier for AnyName {
 /// Says why the server cannot be used, and which variable to check.
 pub(crate) fn unusable(config: &config::Temporal, error: &ClientConnectError) -> String {
     let mut cause: &(dyn StdError + 'static) = error;
+    let is_call = matches!(error, ClientConnectError::SystemInfoCallError(_));
     if let ClientConnectError::SystemInfoCallError(status) = error {
-        let Some(source) = status.source() else {
-            return root_message(status);
-        };
-        cause = source;
+        match status.source() {
+            Some(source) => cause = source,
+            None if is_lost(status.code()) => return maybe_certificate(config, status.message()),
+            None => return root_message(status),
+        }
     }
     if let Some(problem) = find::<rustls::Error>(cause) {
         return tls_problem(config, problem);
     }
     let last = innermost(cause).to_string();
-    let io = find::<io::Error>(cause).map(io::Error::kind);
     let closed = [
+        // A TLS alert of which h2 keeps only the text.
+        io::ErrorKind::InvalidData,
         io::ErrorKind::BrokenPipe,
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::UnexpectedEof,
     ];
-    match (&config.tls, io) {
-        (Some(tls), Some(kind)) if closed.contains(&kind) && tls.identity.is_none() => {
-            format!("{last}; {WANTS_CERTIFICATE}")
-        }
+    let is_closed = match find::<io::Error>(cause).map(io::Error::kind) {
+        Some(kind) => closed.contains(&kind),
+        None => is_call || config.tls.is_none(),
+    };
+    match &config.tls {
+        Some(_) if is_closed => maybe_certificate(config, &last),
         // The connection was made, and what the server says on it is not HTTP/2.
-        (None, kind) if kind.is_none_or(|kind| closed.contains(&kind)) => {
-            format!("{last}; if the server expects TLS, set TEMPORAL_TLS=true")
-        }
+        None if is_closed => format!("{last}; if the server expects TLS, set TEMPORAL_TLS=true"),
         _ => last,
+    }
+}
+
+/// Returns whether a call without an answer ends with this code.
+fn is_lost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown | Code::Unavailable | Code::Cancelled | Code::Internal
+    )
+}
+
+/// Says that the server has closed the connection. With TLS 1.3 it judges the client certificate only after the
+/// handshake, and the reason may be lost with the connection.
+fn maybe_certificate(config: &config::Temporal, says: &str) -> String {
+    match &config.tls {
+        None => says.to_owned(),
+        Some(tls) if tls.identity.is_none() => format!("{says}; {WANTS_CERTIFICATE}"),
+        Some(_) => format!(
+            "{says}; if the server refuses the client certificate: expected one of an authority that it trusts, not expired, \
+             in TEMPORAL_TLS_CLIENT_CERT_PATH"
+        ),
     }
 }
 

@@ -301,7 +301,7 @@ fn shown(name: &str, subject: &str, text: &str) -> String {
 /// --lib docs_show`.
 #[test]
 fn the_docs_show_every_example_as_it_is_rendered() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/notifications.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/email.md");
     let docs = std::fs::read_to_string(&path).unwrap();
     let templates = Templates::load(None).unwrap();
     let (intro, _) = docs
@@ -325,6 +325,6 @@ fn the_docs_show_every_example_as_it_is_rendered() {
     let docs = std::fs::read_to_string(&path).unwrap();
     assert!(
         docs == expected,
-        "docs/notifications.md does not show what is rendered:\n{expected}"
+        "docs/email.md does not show what is rendered:\n{expected}"
     );
 }

@@ -13,7 +13,7 @@ use super::advice::advice;
 use crate::domain::{BatchSummary, ErrorCode, Event, EventType, Kind, Output};
 use crate::roles::notifier::wording::{dollars, line, moment, size};
 
-/// An event, for templates. `docs/notifications.md` describes these fields for authors of templates.
+/// An event, for templates. `docs/email.md` describes these fields for authors of templates.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct View {
     event: String,

@@ -1,4 +1,4 @@
-//! Reads the table of ACLs in `docs/operating/README.md`.
+//! Reads the table of ACLs in `docs/operating/kafka.md`.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(super) const TOPICS: [(&str, &str); 7] = [
 
 /// Reads the table, for the topics and groups of `space`.
 pub(super) fn table(space: &Space) -> Vec<Line> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating/README.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating/kafka.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, section) = page.split_once("## What Kafka has to allow").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();

@@ -29,6 +29,14 @@ pub(crate) enum Resource {
     Group(String),
 }
 
+impl Resource {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Topic(name) | Self::Group(name) => name,
+        }
+    }
+}
+
 const CREATE: i16 = 30;
 const DELETE: i16 = 31;
 const LITERAL: i8 = 3;

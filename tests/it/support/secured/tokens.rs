@@ -17,6 +17,8 @@ use ring::rsa::{KeyPair, PublicKeyComponents};
 use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use super::certificates::openssl;
 
@@ -96,12 +98,14 @@ pub(crate) struct TokenServer {
     pub(crate) url: String,
     grant: Arc<Mutex<Grant>>,
     asked: Arc<AtomicUsize>,
-    serving: tokio::task::JoinHandle<()>,
+    /// The server ends when this is dropped.
+    _stop: oneshot::Sender<()>,
 }
 
 impl TokenServer {
-    pub(crate) async fn start(key: TokenKey, grant: Grant) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn start(key: TokenKey, grant: Grant) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/token", listener.local_addr().unwrap());
         let (grant, asked) = (Arc::new(Mutex::new(grant)), Arc::<AtomicUsize>::default());
         let shared = (grant.clone(), asked.clone());
@@ -114,12 +118,24 @@ impl TokenServer {
             }
         };
         let routes = Router::new().route("/token", post(answer));
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        // On a thread of its own: a client of this process blocks the test's thread until it has its token.
+        let (stop, stopped) = oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).unwrap();
+                let serving = axum::serve(listener, routes).into_future();
+                tokio::select! {
+                    served = serving => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
         Self {
             url,
             grant,
             asked,
-            serving,
+            _stop: stop,
         }
     }
 
@@ -130,12 +146,6 @@ impl TokenServer {
     /// Returns how many tokens were asked for.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for TokenServer {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 
