@@ -38,7 +38,10 @@ pub(super) fn fits(document: &Value, schema: &Value, value: &Value) -> Result<()
         fits(document, &schema["items"], item).map_err(|fault| format!("{at}: {fault}"))?;
     }
     let required = schema["required"].as_array().into_iter().flatten();
-    for name in required.filter_map(Value::as_str) {
+    for name in required
+        .filter_map(Value::as_str)
+        .filter(|_| value.is_object())
+    {
         value
             .get(name)
             .ok_or_else(|| format!("{name} is missing"))?;
