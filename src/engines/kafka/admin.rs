@@ -240,6 +240,11 @@ async fn differences(
     let topic = ResourceSpecifier::Topic(&plan.topic);
     let described = admin.describe_configs([&topic], &patient()).await;
     match described.map_err(|source| plan.error(source))?.pop() {
+        // rdkafka does not report the error of a resource. Every topic has settings, so they were withheld.
+        Some(Ok(resource)) if resource.entries.is_empty() => {
+            let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
+            Err(plan.error(KafkaError::AdminOp(denied)))
+        }
         Some(Ok(resource)) => Ok(plan.differences(shape, Some(&resource))),
         Some(Err(code)) => Err(plan.error(KafkaError::AdminOp(code))),
         None => Ok(plan.differences(shape, None)),
