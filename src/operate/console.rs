@@ -18,6 +18,7 @@ mod media;
 mod page;
 mod requests;
 mod stream;
+mod topic;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -32,8 +33,9 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use self::doctor_report::Checked;
-use self::follow::{Topic, follow};
+use self::follow::follow;
 use self::known::Known;
+use self::topic::Topic;
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::registry::Registry;

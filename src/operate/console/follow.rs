@@ -9,6 +9,7 @@ use apache_avro::Schema;
 use tokio::time::sleep;
 
 use super::known::Known;
+use super::topic::Topic;
 use crate::contract::avro::{self, RECEIPT};
 use crate::contract::receipt::Receipt;
 use crate::domain::Event;
@@ -17,19 +18,9 @@ use crate::engines::config::Config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry::{self, Registry};
-use crate::operate::dead_letters::DlqTopic;
 
 /// Pause before a topic that could not be read is read again, from the start.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// One of the topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    Events,
-    Receipts,
-    /// Of these dead letters only the times are read.
-    Letters(DlqTopic),
-}
 
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
@@ -165,16 +156,5 @@ async fn opened<'r>(
         Ok(schema) => Ok((schema, datum)),
         Err(error @ registry::Error::Call(_)) => Err(Unread::Unavailable(error)),
         Err(error) => Err(Unread::Skipped(causes(&error))),
-    }
-}
-
-impl Topic {
-    /// Returns the topic's configured name.
-    pub(super) fn name(self, config: &Config) -> &str {
-        match self {
-            Self::Events => &config.kafka.topics.events,
-            Self::Receipts => &config.kafka.topics.notifications,
-            Self::Letters(topic) => topic.name(&config.kafka.topics),
-        }
     }
 }

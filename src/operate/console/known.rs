@@ -6,8 +6,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use super::endpoints::Endpoints;
-use super::follow::Topic;
 use super::requests::{At, Requests};
+use super::topic::Topic;
 use crate::contract::receipt::Receipt;
 use crate::domain::Event;
 use crate::operate::dead_letters::DlqTopic;

@@ -158,7 +158,7 @@ export function showDetail(main, session, go, id) {
         : output.content_type.startsWith('image/') ? h('a', { href: src }, h('img', { src, alt: `Output ${at} of ${id}`, loading: 'lazy' })) : null;
       return h('figure', null, shown, h('figcaption', null, facts([
         ['Type', [output.content_type, size, output.duration_seconds && `${output.duration_seconds.toFixed(1)} s`].filter(Boolean).join(', ')],
-        ['Size', bytes(output.bytes)], ['Stored', h('span', { class: 'mono' }, output.uri)], ['SHA-256', h('span', { class: 'mono cut' }, output.sha256)]])));
+        ['Size', bytes(output.bytes)], ['Stored', h('span', { class: 'mono' }, output.uri)], ['SHA-256', h('span', { class: 'mono' }, output.sha256)]])));
     }));
   }
 
