@@ -291,7 +291,12 @@ async fn small_topics(secured: &Secured, space: &Space) -> Vec<Set> {
         .unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     for (_, name) in &names {
-        for operation in [Operation::Create, Operation::Describe, Operation::Alter] {
+        for operation in [
+            Operation::Create,
+            Operation::Describe,
+            Operation::DescribeConfigs,
+            Operation::Alter,
+        ] {
             let resource = Resource::Topic(name.clone());
             let principal = "setup".to_owned();
             allow(
