@@ -240,7 +240,9 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
         assert!(code != 0 || line.who == "doctor", "{line:?}: {printed}");
         let mut said = printed.lines();
         assert!(
-            said.any(|said| said.contains("uthorization")
+            // Without the right on a group, librdkafka only times out; the advice says why.
+            said.any(|said| (said.contains("uthorization")
+                || said.contains("may describe the group"))
                 && names.iter().any(|name| said.contains(name))),
             "{line:?}: {printed}"
         );
@@ -248,7 +250,10 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
 
         let (code, printed) = space.run_with(&arguments, &text(&settings)).await;
         assert_eq!(code, 0, "{line:?}: {printed}");
-        assert!(!printed.contains("uthorization"), "{line:?}: {printed}");
+        let complains = ["uthorization", "may describe the group"]
+            .iter()
+            .any(|text| printed.contains(text));
+        assert!(!complains, "{line:?}: {printed}");
     }
 }
 
