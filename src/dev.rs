@@ -296,7 +296,7 @@ async fn run_roles(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     if config.mock_external_apis {
-        mock::run(config, Roles::ALL, http, metrics, stop).await
+        Box::pin(mock::run(config, Roles::ALL, http, metrics, stop)).await
     } else {
         app::run(config, Roles::ALL, http, metrics, stop).await
     }

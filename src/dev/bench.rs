@@ -94,10 +94,10 @@ async fn measure_all(
         say(&format!("{row:?}"));
         match row {
             BenchRow::Requests => requests::run(stages, bench, report).await?,
-            BenchRow::Starts => starts::run(stages, bench, report).await?,
+            BenchRow::Starts => Box::pin(starts::run(stages, bench, report)).await?,
             BenchRow::Extras => requests::extras(stages, bench, report).await?,
             BenchRow::Intake => Box::pin(intake::run(stages, bench, report)).await?,
-            BenchRow::Latency => latency::run(stages, bench, report).await?,
+            BenchRow::Latency => Box::pin(latency::run(stages, bench, report)).await?,
             BenchRow::Notifier => notifier::run(stages, bench, report).await?,
             BenchRow::Batches => batches::run(stages, bench, report).await?,
             BenchRow::Download => download::run(stages, bench, report).await?,

@@ -92,7 +92,7 @@ pub async fn beside_roles(config: Config, api_key: Option<String>, stop: Cancell
         let listener = listen(&config).await?;
         run(config, api_key, listener, stop).await
     };
-    if let Err(error) = serve.await {
+    if let Err(error) = Box::pin(serve).await {
         let why = format!("{error:#}");
         tracing::warn!(
             why,

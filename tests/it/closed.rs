@@ -221,23 +221,22 @@ async fn an_outcome_decided_while_kafka_was_away_survives_a_termination() {
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     // The run has its result, although the server shows its workflow as terminated: a retry would pay again.
-    let retried: Retried = temporal
-        .retry(
-            &Retry {
-                request: &request.id,
-                command: &"c-1".to_owned().try_into().unwrap(),
-                reason: None,
-                traceparent: None,
-                steps: space.config.intake.steps,
-                fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
-                providers: space.config.worker.default_providers(),
-                submit_queues: &SubmitQueues::default(),
-                fallbacks: &Default::default(),
-            },
-            |_| async { Ok(()) },
-        )
-        .await
-        .unwrap();
+    let retried: Retried = Box::pin(temporal.retry(
+        &Retry {
+            request: &request.id,
+            command: &"c-1".to_owned().try_into().unwrap(),
+            reason: None,
+            traceparent: None,
+            steps: space.config.intake.steps,
+            fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+            providers: space.config.worker.default_providers(),
+            submit_queues: &SubmitQueues::default(),
+            fallbacks: &Default::default(),
+        },
+        |_| async { Ok(()) },
+    ))
+    .await
+    .unwrap();
     assert!(matches!(retried, Retried::Completed), "{retried:?}");
 }
 

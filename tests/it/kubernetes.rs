@@ -232,7 +232,7 @@ fn scaling_looks_at_the_groups_topics_and_queues_of_the_roles() {
                     continue;
                 }
             };
-            assert_eq!(of_triggers("topic"), [topic.clone()], "{name}");
+            assert_eq!(of_triggers("topic"), std::slice::from_ref(topic), "{name}");
             assert_eq!(
                 of_triggers("consumerGroup"),
                 [format!("{}-{component}", kafka.group)],

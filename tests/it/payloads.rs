@@ -102,7 +102,7 @@ async fn nothing_of_a_request_can_be_read_at_temporal() {
     let others = ["deliver/", "digest/SLACK/", "budget/"];
     wanted.extend(others.map(str::to_owned));
     let stored = eventually("a heartbeat is stored", async || {
-        let stored = Stored::read(&space, &wanted).await;
+        let stored = Box::pin(Stored::read(&space, &wanted)).await;
         stored.has_heartbeats.then_some(stored)
     })
     .await;

@@ -292,7 +292,9 @@ async fn of_many_at_once_one_starts_the_run() {
             submit_queues: &genflow::contract::run::SubmitQueues::default(),
             fallbacks: &Default::default(),
         };
-        temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
+        Box::pin(temporal.retry(&retry, |_| async { Ok(()) }))
+            .await
+            .unwrap()
     };
 
     let same = join_all((0..8).map(|_| again("c1"))).await;

@@ -31,7 +31,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let provider = Provider::start().await?;
     for _ in 0..bench.rounds {
-        let bare = Bare::measure(stages, &provider, report).await?;
+        let bare = Box::pin(Bare::measure(stages, &provider, report)).await?;
         let (started, completed) = requests(stages, &provider).await?;
         for (of, times, sum) in [
             ("to STARTED", started, bare.to_started()),

@@ -42,7 +42,7 @@ pub(super) async fn run(
         for membership in [Membership::Dynamic, Membership::Static] {
             let stage = stages.open(&provider.settings()).await?;
             let fleet = Fleet::start(&stage, membership).await?;
-            fleet.measure(report).await?;
+            Box::pin(fleet.measure(report)).await?;
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ impl<'a> Fleet<'a> {
         let load = Load::open(self.stage).await?;
         let steady = load.during(rest(STEADY)).await?;
         for (at, role) in ROLES.into_iter().enumerate() {
-            let longest = load.during(self.replace(at, role)).await?;
+            let longest = Box::pin(load.during(self.replace(at, role))).await?;
             let of = format!("{role}, {members}");
             report.add(ROW, &of, "longest s, steady", steady.of(role));
             report.add(ROW, &of, "longest s, replaced", longest.of(role));

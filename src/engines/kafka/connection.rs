@@ -90,11 +90,11 @@ impl Connection {
             )
         );
         if denied {
-            self.note(Refusal::denied(what, error));
+            self.note(&Refusal::denied(what, error));
         }
     }
 
-    fn note(&self, refusal: Refusal) {
+    fn note(&self, refusal: &Refusal) {
         let Inner { client, health, .. } = &*self.0;
         let times = {
             let mut refused = self.0.refused.lock();
@@ -102,7 +102,7 @@ impl Connection {
             refused.current = Some((Instant::now(), refusal.clone()));
             refused.times
         };
-        events::brokers_refused(client, &refusal, times);
+        events::brokers_refused(client, refusal, times);
         if let Some(health) = health {
             health.not_ready(HEALTH, &refusal.to_string());
         }
@@ -155,7 +155,7 @@ impl ClientContext for Connection {
         if facility == "FAIL"
             && let Some(refusal) = Refusal::of(line, &self.0.security)
         {
-            self.note(refusal);
+            self.note(&refusal);
         }
     }
 
@@ -178,7 +178,7 @@ impl ClientContext for Connection {
         let fetched = without_stalling(|| tokens.fetch_blocking());
         match &fetched {
             Ok(_) => self.end_if(|_, refusal| refusal.is_for_token),
-            Err(refusal) => self.note(refusal.clone()),
+            Err(refusal) => self.note(refusal),
         }
         Ok(fetched?)
     }

@@ -216,7 +216,7 @@ pub(crate) async fn decode<M: PayloadVisitable>(
     let decoded = decode_payloads(answer, codec, &of_a_workflow).await;
     decoded.map_err(|error| match error {
         PayloadConversionError::EncodingError(error) => error,
-        other => other.into(),
+        error @ (PayloadConversionError::WrongEncoding | _) => error.into(),
     })
 }
 

@@ -220,12 +220,12 @@ fn kind(text: &str) -> Result<Kind, String> {
 
 fn code(text: &str) -> Result<ErrorCode, String> {
     let code = ErrorCode::from(text.to_owned());
-    match code {
-        ErrorCode::Unknown => Err(format!(
+    if code == ErrorCode::Unknown {
+        return Err(format!(
             "code is {text:?}, expected an error code that docs/contract.md lists"
-        )),
-        code => Ok(code),
+        ));
     }
+    Ok(code)
 }
 
 impl<'r> RowJson<'r> {

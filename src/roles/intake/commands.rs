@@ -83,7 +83,7 @@ impl Commands {
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
             shared.admit(&start.user, 1, slots).await
         };
-        let retried = shared.temporal.retry(&retry, admit).await;
+        let retried = Box::pin(shared.temporal.retry(&retry, admit)).await;
         match retried.map_err(of_temporal)? {
             Retried::Started => Ok("started"),
             Retried::Repeated => Ok("duplicate"),
@@ -118,7 +118,7 @@ impl Handler for Commands {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
                 let traceparent = record.traceparent();
-                self.retry(&command, &pass, traceparent, slots).await?
+                Box::pin(self.retry(&command, &pass, traceparent, slots)).await?
             }
         };
         failpoint::hit("commands.started").await;

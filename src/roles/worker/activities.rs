@@ -95,7 +95,7 @@ impl Activities {
     ) -> Result<RunHistory<Start>, ActivityError> {
         let client = ctx.client();
         let reading = async { Ok(closed_history::read(&client, &input).await?) };
-        alive(&ctx, reading).await
+        Box::pin(alive(&ctx, reading)).await
     }
 
     #[activity(definition = request::ReadBatch)]

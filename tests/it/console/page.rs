@@ -131,7 +131,7 @@ async fn every_view_is_accessible_in_light_and_dark_and_on_a_phone() {
         "/endpoints",
         "/doctor",
     ];
-    for (dark, width, height) in [(false, 1440, 900), (true, 1440, 900), (false, 390, 844)] {
+    for (dark, width, height) in [(false, 1440, 760), (true, 1440, 760), (false, 390, 844)] {
         browser.resize(width, height).await;
         browser.dark(dark).await;
         for view in views {

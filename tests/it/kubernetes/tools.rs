@@ -51,11 +51,9 @@ impl Tools {
         });
         if tools.is_none() {
             // Not by eprintln!, which shows nothing if the test passes.
-            writeln!(
-                std::io::stderr(),
-                "SKIPPED: a story of Kubernetes, because Go (1.26 or later) is not installed: apt-get install golang"
-            )
-            .unwrap();
+            let mut terminal = std::io::stderr();
+            let why = "Go (1.26 or later) is not installed: apt-get install golang";
+            writeln!(terminal, "SKIPPED: a story of Kubernetes, because {why}").unwrap();
         }
         tools.as_ref()
     }

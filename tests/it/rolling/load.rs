@@ -23,12 +23,15 @@ const PACE: Duration = Duration::from_millis(700);
 /// Rounds that are sent before the next step.
 const ROUNDS: usize = 3;
 
+/// Makes a request of that name.
+type Maker = fn(&str) -> Request;
+
 /// Requests that are sent until the load ends.
 pub(super) struct Load<'a> {
     space: &'a Space,
     pub(super) receiver: Receiver,
     /// Adds requests to each round, such as for a provider that was added.
-    further: RefCell<Vec<fn(&str) -> Request>>,
+    further: RefCell<Vec<Maker>>,
     sent: RefCell<Vec<Request>>,
     rounds: Cell<usize>,
     done: Cell<bool>,

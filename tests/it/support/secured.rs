@@ -209,7 +209,7 @@ fn url_of(file: &Path) -> String {
 }
 
 /// The command up to the class that it runs, with a temp folder of its own.
-fn java<'c>(command: &'c [OsString], folder: &Path) -> Vec<OsString> {
+fn java(command: &[OsString], folder: &Path) -> Vec<OsString> {
     let options = command.iter().take_while(|word| *word != "kafka.Kafka");
     let mut words: Vec<OsString> = options.cloned().collect();
     let temp = format!("-Djava.io.tmpdir={}", folder.display());
@@ -249,6 +249,7 @@ fn format(command: &[OsString], properties: &Path, folder: &Path) {
 }
 
 /// Starts the broker; the guard ends it with this thread.
+#[expect(clippy::zombie_processes, reason = "it runs until this process ends")]
 fn run(command: &[OsString], properties: &Path, folder: &Path) {
     let parent = std::process::id().to_string();
     let log = std::fs::File::create(folder.join("kafka.log")).unwrap();

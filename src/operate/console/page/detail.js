@@ -72,7 +72,7 @@ export function showDetail(main, session, go, id) {
     return h('dl', { class: 'facts panel' },
       cell(row.ended === null ? 'Age' : 'Total', span((row.ended ?? Date.now()) - row.created)),
       cell('Progress', row.items ? `${row.items.completed} of ${row.items.total}` : `${row.percent} %`, row.stage ?? ''),
-      submits ? cell('Submits', submits, 'attempts') : null,
+      submits ? cell('Submits', submits, submits === 1 ? 'attempt' : 'attempts') : null,
       cell('Cost', usd(row.cost_usd), result?.cost_source ? SOURCES[result.cost_source] : row.state === 'completed' && row.kind !== 'BATCH' ? 'not known' : ''),
       result ? cell('Outputs', result.outputs.length, bytes(size)) : null,
       receipts.length ? cell('Delivered', `${delivered} of ${receipts.length}`) : null);
