@@ -286,7 +286,7 @@ fn many(space: &Space, count: usize) -> Vec<Event> {
 
 #[tokio::test]
 async fn many_requests_are_read_at_the_start_and_listed() {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = 6_000;
     let space = Space::new().await;
     let publisher = publisher(&space);
     for some in many(&space, COUNT).chunks(2_000) {
