@@ -1,5 +1,7 @@
 //! A real Chromium, driven through its WebDriver (W3C) by plain HTTP.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub(crate) fn axe() -> Option<String> {
 
 /// A browser with one page; it ends with the test.
 pub(crate) struct Browser {
-    /// Killed when it is dropped; the browser ends with it.
+    /// Killed when it is dropped, after the browser has ended.
     _driver: Child,
     client: Client,
     session: String,
@@ -181,5 +183,22 @@ impl Browser {
         severe
             .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .collect()
+    }
+}
+
+impl Drop for Browser {
+    /// Ends the browser, which would outlive its driver.
+    fn drop(&mut self) {
+        let (host, path) = self.session["http://".len()..].split_once('/').unwrap();
+        let Ok(mut stream) = TcpStream::connect(host) else {
+            return;
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok();
+        let request =
+            format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        // If it fails, the driver is gone already.
+        if stream.write_all(request.as_bytes()).is_ok() {
+            stream.read_to_end(&mut Vec::new()).ok();
+        }
     }
 }
