@@ -277,7 +277,7 @@ async fn run_all(
         .and(console)
 }
 
-/// Returns the settings of the console: whoever reaches it on this machine may act, unless the settings name people.
+/// Returns the settings of the console. Everyone on this machine may act, unless the settings name the people who may.
 fn console_settings(dev_run: &DevRun) -> Config {
     let mut config = dev_run.config.clone();
     let ui = dev_run

@@ -1,6 +1,6 @@
 //! `genflow codec-server`: decodes payloads for Temporal's UI and command line, by Temporal's protocol of remote codecs.
 //!
-//! `POST /decode` and `POST /encode` take and return `{"payloads": […]}`, in the JSON of protobuf. Whoever may call them
+//! `POST /decode` and `POST /encode` take and return `{"payloads": […]}`, in the JSON of protobuf. Their callers
 //! can read what Temporal stores, so a call needs the token, if there is one; a browser's call must come from a page of a
 //! listed origin; and a call for another namespace than genflow's is refused.
 

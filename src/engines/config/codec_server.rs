@@ -18,7 +18,7 @@ pub struct CodecServer {
 }
 
 impl CodecServer {
-    /// Checks what only the server needs: whoever reaches it can read the histories.
+    /// Checks that not everyone can read the histories. Only the codec server itself needs this check.
     ///
     /// # Errors
     /// It can be reached from other machines, and requires no token.

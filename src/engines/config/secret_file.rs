@@ -25,8 +25,8 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Returns a credential that follows its file: whoever exposes it gets content that was good at most [`REREAD`] ago. If the
-/// file cannot be read then, or `is_good` refuses its content, the last good content stays.
+/// Returns a credential that reads its file again when it is used and its content is older than [`REREAD`]. If the file
+/// cannot be read then, or `is_good` refuses its content, the last good content stays.
 pub(super) fn followed(
     variable: &str,
     path: PathBuf,

@@ -106,8 +106,8 @@ impl Temporal {
         self.client.clone()
     }
 
-    /// Returns a client that does not decode payloads: whoever lists runs needs none of them, and can list those whose
-    /// key is missing.
+    /// Returns a client that does not decode payloads. A list of runs needs none of them, so runs whose key is missing are
+    /// listed too.
     pub(crate) fn lister(&self) -> Client {
         let options = ClientOptions::new(self.client.namespace()).build();
         let plain = Client::new(self.client.connection().clone(), options);

@@ -5,9 +5,9 @@ use std::io::Write;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Prints two secrets that every deployment needs, `WEBHOOK_SIGNING_KEY`, which is optional, and as a comment
-/// `PAYLOAD_KEYS`: whoever encrypts what Temporal stores cannot read it without a codec server. The id of a key is today's
-/// date, so that the next key has another id.
+/// Prints two secrets that every deployment needs, and `WEBHOOK_SIGNING_KEY`, which is optional. `PAYLOAD_KEYS` is only a
+/// comment, because Temporal's web UI cannot show what it encrypts without a codec server. The id of a key is today's date,
+/// so that the next key has another id.
 ///
 /// # Errors
 /// The output is closed.

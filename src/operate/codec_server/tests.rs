@@ -1,3 +1,5 @@
+//! Who may call the codec server, and what it answers.
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;

@@ -18,7 +18,7 @@ use crate::engines::config::kafka::security::OAuthClient;
 use crate::engines::http;
 
 /// How long the token server may take. Shorter than a call to the brokers that waits for the token, so that the call's
-/// error can say why there is none.
+/// error can say why the token is missing.
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// The largest answer, in bytes; brokers accept no token that is nearly as large.
 const LARGEST: usize = 256 * 1024;

@@ -15,8 +15,8 @@ use crate::engines::kafka::connection::{STATISTICS, ask};
 use crate::engines::kafka::{ClientError, LOOKUP_TIMEOUT};
 use crate::engines::telemetry::events;
 
-/// The longest pause between two heartbeats. A member learns of a rebalance by its next heartbeat, and until all members
-/// have, nobody reads the partitions of one that has left.
+/// The longest pause between two heartbeats. A member learns of a rebalance by its next heartbeat. Until all members know of
+/// it, nobody reads the partitions of a member that has left.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);

@@ -1,3 +1,5 @@
+//! What is encrypted and compressed, which keys open it, and that damaged payloads are refused.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use prost::Message as _;

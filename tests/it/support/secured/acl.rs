@@ -44,21 +44,21 @@ const ALLOW: i8 = 3;
 
 /// Adds an ACL on the broker at `open`, where the caller may do everything.
 pub(crate) fn allow(open: &str, acl: &Acl) {
-    let (kind, name) = resource(acl);
-    let mut body = 1_i32.to_be_bytes().to_vec();
-    body.push(kind);
-    body.extend(string(&name));
-    body.extend(LITERAL.to_be_bytes());
-    body.extend(string(&format!("User:{}", acl.principal)));
-    body.extend(string("*"));
-    body.extend([acl.operation as u8, ALLOW as u8]);
-    let answer = call(open, CREATE, &body);
+    let answer = call(open, CREATE, &one(acl));
     // After the throttle time and the number of results.
     assert_eq!(answer[8..10], [0, 0], "{acl:?} is not allowed");
 }
 
 /// Removes an ACL.
 pub(crate) fn forbid(open: &str, acl: &Acl) {
+    let answer = call(open, DELETE, &one(acl));
+    assert_eq!(answer[8..10], [0, 0], "{acl:?} is not removed");
+    // After the error's text, which is absent: the number of ACLs that were removed.
+    assert_eq!(answer[12..16], [0, 0, 0, 1], "{acl:?} did not exist");
+}
+
+/// Encodes a list of one ACL, which both requests have.
+fn one(acl: &Acl) -> Vec<u8> {
     let (kind, name) = resource(acl);
     let mut body = 1_i32.to_be_bytes().to_vec();
     body.push(kind);
@@ -67,10 +67,7 @@ pub(crate) fn forbid(open: &str, acl: &Acl) {
     body.extend(string(&format!("User:{}", acl.principal)));
     body.extend(string("*"));
     body.extend([acl.operation as u8, ALLOW as u8]);
-    let answer = call(open, DELETE, &body);
-    assert_eq!(answer[8..10], [0, 0], "{acl:?} is not removed");
-    // After the error's text, which is absent: the number of ACLs that were removed.
-    assert_eq!(answer[12..16], [0, 0, 0, 1], "{acl:?} did not exist");
+    body
 }
 
 fn resource(acl: &Acl) -> (u8, String) {
