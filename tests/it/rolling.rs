@@ -36,7 +36,7 @@ async fn replaced(space: &Space, membership: Membership, end: End) -> load::Repe
 }
 
 #[tokio::test]
-#[ignore = "needs a quiet machine for minutes: cargo test --test it rolling:: -- --ignored"]
+#[ignore = "keeps two cores busy for minutes; .ci/run runs it alone"]
 async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
     let space = Space::with(&PATIENT).await;
 
@@ -46,7 +46,7 @@ async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a quiet machine for minutes: cargo test --test it rolling:: -- --ignored"]
+#[ignore = "keeps two cores busy for minutes; .ci/run runs it alone"]
 async fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_nothing() {
     let space = Space::with(&PATIENT).await;
 
@@ -57,7 +57,7 @@ async fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_nothin
 
 /// A killed process leaves notifications that it may have sent, and events that it may have published, to the next one.
 #[tokio::test]
-#[ignore = "needs a quiet machine for minutes: cargo test --test it rolling:: -- --ignored"]
+#[ignore = "keeps two cores busy for minutes; .ci/run runs it alone"]
 async fn processes_that_are_killed_one_after_the_other_lose_nothing_and_pay_nothing_twice() {
     for membership in [Membership::Dynamic, Membership::Static] {
         let space = Space::new().await;

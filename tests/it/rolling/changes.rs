@@ -37,7 +37,7 @@ fn fits(secret: &str, delivery: &Delivery) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "needs a quiet machine for minutes: cargo test --test it rolling:: -- --ignored"]
+#[ignore = "keeps two cores busy for minutes; .ci/run runs it alone"]
 async fn settings_change_in_their_documented_order_and_nothing_is_lost() {
     let seals = [1, 2].map(|number| format!("k{number}:{}", random(number)));
     let masters = [3, 4].map(|number| format!("whsec_{}", random(number)));
