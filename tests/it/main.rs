@@ -23,6 +23,7 @@ mod callbacks;
 mod closed;
 mod command_line;
 mod compose;
+mod connecting;
 mod console;
 mod costs;
 mod counts;

@@ -39,13 +39,22 @@ impl AxonOps {
 
     /// Starts a registry that requires TLS, a client certificate of `client-ca.pem`, and a token as [`token`] makes it.
     pub(crate) async fn secured(folder: &Path) -> Self {
+        Self::asking(folder, "verify").await
+    }
+
+    /// Starts a registry that requires TLS and a token as [`token`] makes it.
+    pub(crate) async fn with_tokens(folder: &Path) -> Self {
+        Self::asking(folder, "none").await
+    }
+
+    async fn asking(folder: &Path, client_auth: &str) -> Self {
         let security = json!({
             "tls": {
                 "enabled": true,
                 "cert_file": tls("server.pem"),
                 "key_file": tls("server.key"),
                 "ca_file": tls("client-ca.pem"),
-                "client_auth": "verify",
+                "client_auth": client_auth,
             },
             "auth": {
                 "enabled": true,
