@@ -9,6 +9,7 @@ mod read;
 mod template;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub struct Key {
     /// The variable of the key; by default `{NAME}_API_KEY`.
     #[serde(default)]
     pub variable: String,
-    #[serde(with = "read::header_name")]
+    #[serde(with = "values::header_name")]
     pub header: HeaderName,
     /// What comes before the key in the header, such as `Bearer `.
     #[serde(default)]
@@ -81,7 +82,7 @@ pub struct Submit {
     /// Where in the answer the job's id is.
     pub id: Pointer,
     /// A further header for our id, beside `Idempotency-Key`.
-    #[serde(default, with = "read::optional_header")]
+    #[serde(default, with = "values::optional_header")]
     pub idempotency: Option<HeaderName>,
 }
 
@@ -108,7 +109,7 @@ pub struct Polling {
     #[serde(default)]
     pub path: Option<PathTemplate>,
     /// The shortest time between two polls of a job.
-    #[serde(default, with = "read::seconds")]
+    #[serde(default, with = "values::seconds")]
     pub every_seconds: Duration,
 }
 
@@ -183,7 +184,7 @@ pub struct Cost {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
-    #[serde(with = "read::method")]
+    #[serde(with = "values::method")]
     pub method: Method,
     /// May contain `{id}`, as may the body.
     pub path: PathTemplate,

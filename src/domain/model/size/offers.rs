@@ -1,7 +1,8 @@
 //! What a model offers for sizes, and why a size is refused.
 
 use super::asked::Asked;
-use super::{classes, has_sizes, ratio_property};
+use super::has_sizes;
+use super::shape::{classes, ratio_property};
 use crate::domain::Media;
 use crate::domain::model::binder::Binder;
 use crate::domain::model::profile::Profile;
