@@ -236,15 +236,15 @@ impl Provider {
         self.call("find", finding).await
     }
 
-    /// Counts what a generation by a model cost.
-    pub fn count_cost(&self, model: &str, cost: Cost) {
+    /// Counts what a generation by a model cost; `priority` is the request's.
+    pub fn count_cost(&self, model: &str, priority: &'static str, cost: Cost) {
         let prices = &self.clients.models.spending.prices;
         let model = match model == self.config.model {
             true => &self.config.model,
             // Tenants choose model names, so metrics have only names that genflow or the operator knows.
             false => prices.known_as(self.config.name, model).unwrap_or("other"),
         };
-        events::generation_priced(self.config.name, model, cost);
+        events::generation_priced(self.config.name, model, priority, cost);
     }
 
     /// Makes a call and counts it. If the provider requires a key and there is none, makes no call and counts that as

@@ -1,10 +1,12 @@
 //! Installs the log subscriber and the Prometheus recorder.
 //!
-//! The functions in [`events`] log and count what happens; `metrics` lists every metric. No other module names
-//! the metrics crates. Each log line is one write, so that lines of different threads do not mix.
+//! The functions in [`events`] log and count what happens; `metrics` lists every metric of ours, `foreign` takes those of
+//! Temporal's SDK, and `process` reads those of the process. No other module names the metrics crates. Each log line is one write, so that lines of different threads do not mix.
 
 pub mod events;
+pub(crate) mod foreign;
 mod metrics;
+mod process;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
@@ -59,7 +61,9 @@ impl std::fmt::Debug for Handle {
 impl Handle {
     /// Returns all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
-        self.0.render()
+        let mut page = self.0.render();
+        process::render(&mut page);
+        page
     }
 
     /// Moves the samples of histograms into their buckets; without it, samples pile up between scrapes.
@@ -94,6 +98,7 @@ pub fn init(log: &config::Log) -> Result<Handle, Error> {
     let recorder = metrics::recorder().map_err(Error::Catalogue)?;
     let handle = Handle(recorder.handle());
     ::metrics::set_global_recorder(recorder).map_err(|_| Error::Taken("metrics recorder"))?;
+    events::version_reported(env!("CARGO_PKG_VERSION"));
     Ok(installed.insert(handle).clone())
 }
 

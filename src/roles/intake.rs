@@ -31,6 +31,7 @@ use crate::contract::avro;
 use crate::contract::avro::PartialRequest;
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
+use crate::domain::time::span;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
 use crate::engines::clock::now;
 use crate::engines::config::api_keys::Denied;
@@ -187,6 +188,7 @@ impl Handler for Intake {
                 &request.id,
                 request.spec.kind(),
                 began.elapsed(),
+                record.timestamp.map(|produced| span(produced, now())),
             ),
         }
         failpoint::hit("intake.started").await;

@@ -86,7 +86,10 @@ impl TempFolders {
                 lock_path,
                 _lock: lock,
             }),
-            budget: TempBudget::of(max_bytes),
+            budget: {
+                events::temp_limited(max_bytes);
+                TempBudget::of(max_bytes)
+            },
         })
     }
 

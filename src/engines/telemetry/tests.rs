@@ -32,7 +32,7 @@ fn emit_all() {
     let provider = ProviderName::REPLICATE;
     let error = &io::Error::other("no luck");
 
-    request_started(position, request_id, Kind::Image, elapsed);
+    request_started(position, request_id, Kind::Image, elapsed, Some(elapsed));
     request_decoded(elapsed);
     request_repeated(position, request_id, Kind::Image);
     command_handled(position, Action::Cancel, "cancelled");
@@ -70,7 +70,10 @@ fn emit_all() {
         usd: 0.25,
         source: CostSource::Metered,
     };
-    generation_priced(provider, "flux", cost);
+    generation_priced(provider, "flux", "HIGH", cost);
+    submitted(provider, "unanswered");
+    money_at_risk(provider, "resent");
+    generation_failed(provider, ErrorCode::StoreFailed);
     budget_asked("user", "refused");
     slot_taken("main");
     slot_taken("fetch");
@@ -78,6 +81,13 @@ fn emit_all() {
     memory_measured(1 << 24, 1 << 30);
     memory_limit_out_of_reach(1, 2, 3);
     temp_swept(2);
+    temp_limited(1 << 30);
+    temp_reserved(1024.0);
+    kafka_client_reported("producer", KafkaClientReport::default());
+    dead_letters("gen.requests.dlq", 3);
+    runs_open("under_1m", 3);
+    deliveries_open("under_1m", 3);
+    version_reported("1.0.0");
     emit_of_notifications(elapsed, error);
     call_refused("webhook", "address");
     role_started("intake");
@@ -182,6 +192,9 @@ fn values_are_in_base_units() {
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"1\"} 0",
         "genflow_runs_failed_total{kind=\"VIDEO\",code=\"provider_failed\"} 1",
         "genflow_provider_cost_usd_sum{provider=\"replicate\",model=\"flux\",source=\"METERED\"} 0.25",
+        "genflow_spent_usd_sum{model=\"flux\",priority=\"HIGH\"} 0.25",
+        "genflow_money_at_risk_total{provider=\"replicate\",cause=\"not_stored\"} 1",
+        "genflow_request_start_delay_seconds_sum{kind=\"IMAGE\"} 1.5",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",
         "genflow_requests_total{outcome=\"duplicate\",kind=\"IMAGE\"} 1",

@@ -48,7 +48,9 @@ use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::storage::Durability;
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating};
+use crate::engines::temporal::activity::{
+    Aborted, every, expired, failure, heartbeating, priority,
+};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
@@ -188,6 +190,7 @@ impl This<'_> {
         sent: SentInput,
     ) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
+        events::submitted(self.provider.name(), outcome(&submission));
         match submission {
             Submission::Accepted(job) => {
                 let concluding = async {
@@ -209,7 +212,8 @@ impl This<'_> {
                 let kept = heartbeating(
                     ctx,
                     || fence,
-                    self.work.keep(self.input, &self.provider, made, sent),
+                    self.work
+                        .keep(self.input, priority(ctx), &self.provider, made, sent),
                 )
                 .await?;
                 failpoint::hit("submit.stored").await;
@@ -306,6 +310,7 @@ impl This<'_> {
         let written = self.work.store.write_job_record(&record, durability).await;
         if let Err(error) = &written {
             tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
+            events::money_at_risk(record.provider, "not_kept");
         }
         written.is_ok()
     }
@@ -360,9 +365,11 @@ impl This<'_> {
         let again = match record.state {
             Sent::NotAccepted => "no attempt has sent: the next one may",
             Sent::Maybe if resubmit && record.sends < self.input.attempts => {
+                events::money_at_risk(record.provider, "resent");
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
+                events::money_at_risk(record.provider, "ambiguous");
                 let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
@@ -373,6 +380,19 @@ impl This<'_> {
         };
         self.count_as_spent(record).await?;
         clear(self.ctx, record.given_up(), anyhow!(again)).await
+    }
+}
+
+/// Returns the label of a send's outcome.
+fn outcome(submission: &Submission) -> &'static str {
+    match submission {
+        Submission::Accepted(_) => "accepted",
+        Submission::Made(_) => "made",
+        Submission::Refused(_) => "refused",
+        Submission::Declined(_) => "declined",
+        Submission::NotAccepted { .. } => "not_accepted",
+        Submission::Withheld(_) => "withheld",
+        Submission::Unknown(_) => "unanswered",
     }
 }
 

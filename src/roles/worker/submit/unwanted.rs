@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::This;
 use crate::contract::run::{AttemptRecord, Job, ProviderJobLeft};
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::job_use::is_used;
 use crate::roles::worker::heartbeat::{Unstored, store};
@@ -44,6 +45,7 @@ impl This<'_> {
             Some(false) => return true,
             Some(true) => {
                 tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
+                events::money_at_risk(job.provider, "unused");
                 let leftover = ProviderJobLeft::Job(job.clone());
                 // It knows the API: it has just submitted the job.
                 if let Err(error) = self.work.end_job(workflow, &leftover).await {
@@ -52,6 +54,7 @@ impl This<'_> {
             }
             None => {
                 tracing::warn!(%workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
+                events::money_at_risk(job.provider, "unused");
             }
         }
         false
