@@ -28,6 +28,7 @@ mod console;
 mod costs;
 mod counts;
 mod crashes;
+mod dashboards;
 mod dev;
 mod dev_faults;
 mod dlq;

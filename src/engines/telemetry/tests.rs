@@ -172,6 +172,9 @@ fn events_change_exactly_the_metrics_of_the_catalogue() {
 
 #[test]
 fn metric_names_show_their_kind_and_buckets_rise() {
+    for (name, kind, _) in process::PROCESS {
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+    }
     for metric in CATALOGUE {
         assert!(metric.name.starts_with("genflow_"), "{}", metric.name);
         let total = metric.name.ends_with("_total");
@@ -207,6 +210,40 @@ fn values_are_in_base_units() {
 }
 
 #[test]
+fn metrics_of_a_library_are_named_as_prometheus_recommends_and_have_buckets() {
+    use foreign::{Instrument, Kind};
+
+    let recorder = metrics::recorder().unwrap();
+    let handle = recorder.handle();
+    ::metrics::with_local_recorder(&recorder, || {
+        let labels = [("task_queue".to_owned(), "main".to_owned())];
+        let polls = Instrument::new(Kind::Counter, "polls", "Polls.");
+        polls.counter(&labels).add(3);
+        let slots = Instrument::new(Kind::Gauge, "task-slots", "Slots.");
+        slots.gauge(&labels).set(7.0);
+        slots.gauge(&labels).change(-2.0);
+        let latency = Instrument::new(Kind::Seconds, "latency", "Latency.");
+        latency.histogram(&labels).record(0.2);
+    });
+
+    let page = handle.render();
+    for line in [
+        "# HELP temporal_polls_total Polls.",
+        "# TYPE temporal_polls_total counter",
+        "temporal_polls_total{task_queue=\"main\"} 3",
+        "temporal_task_slots{task_queue=\"main\"} 5",
+        "# TYPE temporal_latency_seconds histogram",
+        "temporal_latency_seconds_bucket{task_queue=\"main\",le=\"0.1\"} 0",
+        "temporal_latency_seconds_bucket{task_queue=\"main\",le=\"0.25\"} 1",
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is not in\n{page}"
+        );
+    }
+}
+
+#[test]
 fn a_second_init_gives_the_same_handle() {
     let log = config::Log {
         filter: "off".to_owned(),
@@ -220,6 +257,12 @@ fn a_second_init_gives_the_same_handle() {
 
     assert!(first.render().contains("twice 1"));
     assert!(second.render().contains("twice 1"));
+    assert!(second.render().contains("genflow_build_info{version=\""));
+    assert!(
+        second
+            .render()
+            .contains("# TYPE process_cpu_seconds_total counter\n")
+    );
 }
 
 #[test]
