@@ -30,6 +30,17 @@ const QUIET: [(&str, &str); 10] = [
     ("Temp folders left", "no worker has crashed"),
 ];
 
+/// What two rounds of the load amount to.
+const COUNTED: [&str; 6] = [
+    // Of each round's two cut connections, one job is found in its provider's list; the other provider has none.
+    "sum(genflow_submits_total{outcome=\"unanswered\"}) == 4",
+    "sum(genflow_money_at_risk_total{provider=\"fal\", cause=\"ambiguous\"}) == 2",
+    "sum(genflow_generation_failures_total{provider=\"fal\", code=\"submit_ambiguous\"}) == 2",
+    "sum(genflow_spent_usd_count{priority=\"NORMAL\"}) == sum(genflow_provider_cost_usd_count) > 0",
+    "sum(genflow_request_start_delay_seconds_count) == 20",
+    "max(genflow_dead_letters{topic=~\".*[.]dlq\", topic!~\".*notifications.*\"}) == 2",
+];
+
 /// A Prometheus that scrapes one process every second; it ends with the test.
 struct Prometheus {
     _process: Child,
@@ -261,6 +272,9 @@ async fn no_panel_is_empty_and_no_expression_fails() {
         empty.is_empty().then_some(())
     })
     .await;
+    for count in COUNTED {
+        eventually(count, async || prometheus.run(count).await.ok()).await;
+    }
     let page = all.page("metrics").await;
     for name in documented() {
         assert!(
