@@ -30,6 +30,14 @@ const QUIET: [(&str, &str); 10] = [
     ("Temp folders left", "no worker has crashed"),
 ];
 
+/// Prices of the load's models.
+const PRICES: &str = r#"
+[[price]]
+models = ["fal:simulated/image", "openai:gpt-image-2", "replicate:simulated/image", "replicate:simulated/video"]
+per = "run"
+usd = 0.01
+"#;
+
 /// What two rounds of the load amount to.
 const COUNTED: [&str; 6] = [
     // Of each round's two cut connections, one job is found in its provider's list; the other provider has none.
@@ -177,7 +185,7 @@ fn load(endpoints: &[&Receiver]) -> Vec<Request> {
     let quick = json!({"seconds": 0.1});
     let cut = json!({"seconds": 0.1, "submit": ["accept_cut"]});
     let failing = json!({"seconds": 0.1, "fail": "no luck"});
-    let busy = json!({"seconds": 0.1, "poll": [503]});
+    let busy = json!({"seconds": 0.1, "submit": [503], "poll": [503]});
     let strange = json!({"seconds": 2, "state": "pondering"});
     let declined = json!({"candidates": 1, "submit": [401]});
     let mut requests = vec![
@@ -230,7 +238,11 @@ async fn no_panel_is_empty_and_no_expression_fails() {
         ("OPS_SLACK_WEBHOOK_URL", &operators.url),
     ])
     .await;
-    let all = Watched::start(&space, "all", &[]);
+    // A budget admits only what has a price.
+    let prices = space.folder().join("prices.toml");
+    std::fs::write(&prices, PRICES).unwrap();
+    let prices = ("PRICES_FILE", prices.to_str().unwrap());
+    let all = Watched::start(&space, "all", &[prices]);
     let Some(prometheus) = Prometheus::start(&space, all.address()) else {
         return;
     };
@@ -266,8 +278,8 @@ async fn no_panel_is_empty_and_no_expression_fails() {
             }
         }
         if !empty.is_empty() {
-            eprintln!("still empty: {empty:#?}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            eprintln!("still empty: {empty:?}");
+            tokio::time::sleep(Duration::from_secs(2)).await;
         }
         empty.is_empty().then_some(())
     })
