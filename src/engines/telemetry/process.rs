@@ -2,7 +2,6 @@
 //!
 //! They are read when the page is asked for. Linux only: elsewhere the page does not have them.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::sync::OnceLock;
 
@@ -38,11 +37,7 @@ pub(super) const PROCESS: [(&str, &str, &str); 6] = [
 pub(super) fn render(page: &mut String) {
     for ((name, kind, help), value) in PROCESS.iter().zip(values()) {
         if let Some(value) = value {
-            // Writing to a string does not fail.
-            let _ = write!(
-                page,
-                "\n# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-            );
+            *page += &format!("\n# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
     }
 }
