@@ -41,7 +41,7 @@ usd = 0.01
 /// What two rounds of the load amount to.
 const COUNTED: [&str; 6] = [
     // Of each round's two cut connections, one job is found in its provider's list; the other provider has none.
-    "sum(genflow_submits_total{outcome=\"unanswered\"}) == 4",
+    "sum(genflow_provider_call_seconds_count{step=\"submit\", outcome=\"unknown\"}) == 4",
     "sum(genflow_money_at_risk_total{provider=\"fal\", cause=\"ambiguous\"}) == 2",
     "sum(genflow_generation_failures_total{provider=\"fal\", code=\"submit_ambiguous\"}) == 2",
     "sum(genflow_spent_usd_count{priority=\"NORMAL\"}) == sum(genflow_provider_cost_usd_count) > 0",

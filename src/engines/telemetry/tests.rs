@@ -71,7 +71,6 @@ fn emit_all() {
         source: CostSource::Metered,
     };
     generation_priced(provider, "flux", "HIGH", cost);
-    submitted(provider, "unanswered");
     money_at_risk(provider, "resent");
     generation_failed(provider, ErrorCode::StoreFailed);
     budget_asked("user", "refused");

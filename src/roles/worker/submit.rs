@@ -48,9 +48,7 @@ use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::storage::Durability;
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::{
-    Aborted, every, expired, failure, heartbeating, priority,
-};
+use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
@@ -190,7 +188,6 @@ impl This<'_> {
         sent: SentInput,
     ) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
-        events::submitted(self.provider.name(), outcome(&submission));
         match submission {
             Submission::Accepted(job) => {
                 let concluding = async {
@@ -213,7 +210,7 @@ impl This<'_> {
                     ctx,
                     || fence,
                     self.work
-                        .keep(self.input, priority(ctx), &self.provider, made, sent),
+                        .keep(self.input, self.priority(), &self.provider, made, sent),
                 )
                 .await?;
                 failpoint::hit("submit.stored").await;
@@ -380,19 +377,6 @@ impl This<'_> {
         };
         self.count_as_spent(record).await?;
         clear(self.ctx, record.given_up(), anyhow!(again)).await
-    }
-}
-
-/// Returns the label of a send's outcome.
-fn outcome(submission: &Submission) -> &'static str {
-    match submission {
-        Submission::Accepted(_) => "accepted",
-        Submission::Made(_) => "made",
-        Submission::Refused(_) => "refused",
-        Submission::Declined(_) => "declined",
-        Submission::NotAccepted { .. } => "not_accepted",
-        Submission::Withheld(_) => "withheld",
-        Submission::Unknown(_) => "unanswered",
     }
 }
 

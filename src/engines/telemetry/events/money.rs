@@ -5,14 +5,6 @@ use tracing::debug;
 use super::catalogue;
 use crate::domain::{Cost, ErrorCode, ProviderName};
 
-/// A submit was sent, or withheld. `outcome`: `accepted`, `made`, `refused`, `declined`, `not_accepted`, `withheld` or
-/// `unanswered`.
-pub fn submitted(provider: ProviderName, outcome: &'static str) {
-    let provider = provider.as_str();
-    debug!(provider, outcome, "submitted");
-    catalogue::SUBMITS.add(1, &[provider, outcome]);
-}
-
 /// Money may be lost, or paid twice: a warning beside the call names the run. `cause`: `ambiguous`, `resent`, `unused`,
 /// `not_cancelled`, `not_kept` or `not_stored`.
 pub fn money_at_risk(provider: ProviderName, cause: &'static str) {

@@ -85,7 +85,10 @@ pub(in super::super) const PROVIDER_CALL_SECONDS: Metric = histogram(
     "genflow_provider_call_seconds",
     &["provider", "step", "outcome"],
 )
-.help("Duration of a call to a provider's API, by step and outcome: ok, or why it failed.");
+.help(
+    "Duration of a call to a provider's API, by step and outcome: ok, or why it failed. A submit with the outcome unknown \
+is ambiguous: the provider may have accepted it.",
+);
 pub(in super::super) const PROVIDER_UNKNOWN_STATES: Metric =
     counter("genflow_provider_unknown_states_total", &["provider"])
         .help("Times a job entered a state that this version does not know.");
@@ -211,10 +214,6 @@ pub(in super::super) const DELIVERIES_OPEN: Metric = gauge("genflow_deliveries_o
     "Notifications that a workflow is to deliver, by the time since it took them over. Every notifier reports the \
 same number.",
 );
-pub(in super::super) const SUBMITS: Metric = counter("genflow_submits_total", &["provider", "outcome"]).help(
-    "Submits by outcome: accepted, made (the answer has the outputs), refused, declined, not_accepted, withheld (not \
-sent after all), or unanswered (ambiguous: sent, and it is not known whether the provider accepted it).",
-);
 pub(in super::super) const MONEY_AT_RISK: Metric =
     counter("genflow_money_at_risk_total", &["provider", "cause"]).help(
         "Times that money may be lost or paid twice, by cause: ambiguous (a run ended without knowing whether its job \
@@ -306,7 +305,6 @@ pub(in super::super) const CATALOGUE: &[Metric] = &[
     DEAD_LETTERS,
     RUNS_OPEN,
     DELIVERIES_OPEN,
-    SUBMITS,
     MONEY_AT_RISK,
     GENERATION_FAILURES,
     SPENT,
