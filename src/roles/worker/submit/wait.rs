@@ -67,12 +67,7 @@ impl This<'_> {
         waits.learn(model, outputs.is_some());
         let outputs = outputs?;
         let cost = sent.quote.settle(charge.as_ref());
-        priced(
-            &self.provider,
-            sent.model.as_deref(),
-            priority(self.ctx),
-            cost,
-        );
+        priced(&self.provider, sent.model.as_deref(), self.priority(), cost);
         Some(Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
@@ -84,6 +79,11 @@ impl This<'_> {
             notes: sent.notes.clone(),
             model: sent.model.clone(),
         })
+    }
+
+    /// Returns the priority of the request, as a label.
+    pub(super) fn priority(&self) -> &'static str {
+        priority(self.ctx)
     }
 
     /// Polls a job until it has ended, at once when the provider calls back. `None` if a poll fails.
