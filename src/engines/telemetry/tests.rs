@@ -73,6 +73,7 @@ fn emit_all() {
     generation_priced(provider, "flux", "HIGH", cost);
     money_at_risk(provider, "resent");
     generation_failed(provider, ErrorCode::StoreFailed);
+    generation_failed(provider, ErrorCode::SubmitAmbiguous);
     budget_asked("user", "refused");
     slot_taken("main");
     slot_taken("fetch");
@@ -196,6 +197,7 @@ fn values_are_in_base_units() {
         "genflow_provider_cost_usd_sum{provider=\"replicate\",model=\"flux\",source=\"METERED\"} 0.25",
         "genflow_spent_usd_sum{model=\"flux\",priority=\"HIGH\"} 0.25",
         "genflow_money_at_risk_total{provider=\"replicate\",cause=\"not_stored\"} 1",
+        "genflow_money_at_risk_total{provider=\"replicate\",cause=\"ambiguous\"} 1",
         "genflow_request_start_delay_seconds_sum{kind=\"IMAGE\"} 1.5",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",

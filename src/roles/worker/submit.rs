@@ -366,7 +366,6 @@ impl This<'_> {
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
-                events::money_at_risk(record.provider, "ambiguous");
                 let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),

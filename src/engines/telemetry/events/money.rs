@@ -16,6 +16,8 @@ pub fn generation_failed(provider: ProviderName, code: ErrorCode) {
     catalogue::GENERATION_FAILURES.add(1, &[provider.as_str(), code.as_str()]);
     if code == ErrorCode::StoreFailed {
         money_at_risk(provider, "not_stored");
+    } else if code == ErrorCode::SubmitAmbiguous {
+        money_at_risk(provider, "ambiguous");
     }
 }
 
