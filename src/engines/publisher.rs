@@ -105,12 +105,7 @@ impl Publisher {
 }
 
 /// Returns the CloudEvents 1.0 attributes as Kafka headers (binary mode), and the trace context.
-fn headers(
-    event: &Event,
-    source: &str,
-    schema_url: &str,
-    traceparent: Option<&str>,
-) -> Headers {
+fn headers(event: &Event, source: &str, schema_url: &str, traceparent: Option<&str>) -> Headers {
     let attributes = [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.event_id.clone()),

@@ -139,6 +139,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     let mut pages = pages_of_docs();
     pages.extend(pages_in("."));
     pages.extend(pages_in(".github"));
+    pages.extend(pages_in("examples"));
     let faults: Vec<_> = pages
         .iter()
         .flat_map(|page| links(page).into_iter().map(move |link| (page, link)))

@@ -16,6 +16,7 @@
 mod support;
 
 mod access;
+mod asyncapi;
 mod batch;
 mod budgets;
 mod builds;
@@ -36,6 +37,7 @@ mod doctor;
 mod egress;
 mod email;
 mod endings;
+mod examples;
 mod fallback;
 mod flow;
 mod image;

@@ -300,7 +300,11 @@ fn a_setting_of_librdkafka_may_have_spaces_around_its_name() {
 #[test]
 fn the_source_of_events_is_a_uri_or_a_path() {
     let source = |text| Config::of(&[("CE_SOURCE", text)]).map(|config| config.kafka.event_source);
-    for good in ["/genflow", "https://genflow.example.com/eu#1", "urn:genflow:eu"] {
+    for good in [
+        "/genflow",
+        "https://genflow.example.com/eu#1",
+        "urn:genflow:eu",
+    ] {
         assert_eq!(source(good).unwrap(), good);
     }
     for bad in ["our genflow", "<genflow>", "/gen\u{e9}"] {
