@@ -2,4 +2,5 @@
 package examples
 
 //go:generate go tool avrogen -pkg request -o genflow/request/types.go ../../schemas/GenerationRequest.avsc
-//go:generate go tool avrogen -pkg event -encoders -fullschema -o genflow/event/types.go ../../schemas/GenerationEvent.avsc
+//go:generate go tool avrogen -pkg event -o genflow/event/types.go ../../schemas/GenerationEvent.avsc
+//go:generate cp ../../schemas/GenerationEvent.avsc genflow/event/schema.avsc

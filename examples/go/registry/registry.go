@@ -4,6 +4,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"log"
 	"os"
 
 	"genflow.example/go/genflow/event"
@@ -15,12 +16,18 @@ import (
 var (
 	ctx    = context.Background()
 	framed sr.ConfluentHeader
-	url    = cmp.Or(os.Getenv("SCHEMA_REGISTRY_URL"), "http://127.0.0.1:8081/apis/ccompat/v7")
+	client *sr.Client
+	reader = avro.MustParse(event.Schema)
 	// What events are read as, by the id of the schema that they were written with.
 	resolved = map[int]avro.Schema{}
 )
 
 func init() {
+	url := cmp.Or(os.Getenv("SCHEMA_REGISTRY_URL"), "http://127.0.0.1:8081/apis/ccompat/v7")
+	var err error
+	if client, err = sr.NewClient(sr.URLs(url)); err != nil {
+		log.Fatal(err)
+	}
 	avro.Register("genflow.v1.VideoSpec", &request.VideoSpec{})
 	avro.Register("genflow.v1.ImageSpec", &request.ImageSpec{})
 	avro.Register("genflow.v1.BatchSpec", &request.BatchSpec{})
@@ -28,15 +35,11 @@ func init() {
 
 // Encode returns a request as a record of the topic, with the schema that `genflow setup` has registered for it.
 func Encode(topic string, message *request.GenerationRequest) ([]byte, error) {
-	client, err := sr.NewClient(sr.URLs(url))
-	if err != nil {
-		return nil, err
-	}
 	latest, err := client.SchemaByVersion(ctx, topic+"-value", -1)
 	if err != nil {
 		return nil, err
 	}
-	schema, err := avro.Parse(latest.Schema.Schema)
+	schema, err := parse(latest.Schema.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -56,21 +59,22 @@ func Decode(value []byte) (*event.GenerationEvent, error) {
 	}
 	e := new(event.GenerationEvent)
 	if resolved[id] == nil {
-		client, err := sr.NewClient(sr.URLs(url))
-		if err != nil {
-			return nil, err
-		}
 		writer, err := client.SchemaByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		schema, err := avro.Parse(writer.Schema)
+		schema, err := parse(writer.Schema)
 		if err != nil {
 			return nil, err
 		}
-		if resolved[id], err = avro.NewSchemaCompatibility().Resolve(e.Schema(), schema); err != nil {
+		if resolved[id], err = avro.NewSchemaCompatibility().Resolve(reader, schema); err != nil {
 			return nil, err
 		}
 	}
 	return e, avro.Unmarshal(resolved[id], datum, e)
+}
+
+// parse reads a schema by itself: several versions have the same names.
+func parse(text string) (avro.Schema, error) {
+	return avro.ParseWithCache(text, "", &avro.SchemaCache{})
 }

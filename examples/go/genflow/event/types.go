@@ -3,8 +3,6 @@ package event
 
 import (
 	"time"
-
-	"github.com/hamba/avro/v2"
 )
 
 // How far the generation is.
@@ -13,23 +11,6 @@ type Progress struct {
 	Percent int     `avro:"percent"`
 	Stage   string  `avro:"stage"`
 	Message *string `avro:"message"`
-}
-
-var schemaProgress = avro.MustParse(`{"name":"genflow.v1.Progress","doc":"How far the generation is.","type":"record","fields":[{"name":"percent","doc":"0 to 100, never falling.","type":"int"},{"name":"stage","type":"string"},{"name":"message","type":["null","string"],"default":null}]}`)
-
-// Schema returns the schema for Progress.
-func (o *Progress) Schema() avro.Schema {
-	return schemaProgress
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Progress) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Progress) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
 
 // One stored file.
@@ -47,23 +28,6 @@ type Output struct {
 	DurationSeconds *float64 `avro:"duration_seconds"`
 }
 
-var schemaOutput = avro.MustParse(`{"name":"genflow.v1.Output","doc":"One stored file.","type":"record","fields":[{"name":"uri","doc":"Where the file is stored.","type":"string"},{"name":"url","doc":"Where the file can be fetched, if published.","type":["null","string"],"default":null},{"name":"content_type","type":"string"},{"name":"bytes","type":"long"},{"name":"sha256","doc":"Lower-case hex.","type":"string"},{"name":"width","type":["null","int"],"default":null},{"name":"height","type":["null","int"],"default":null},{"name":"duration_seconds","type":["null","double"],"default":null}]}`)
-
-// Schema returns the schema for Output.
-func (o *Output) Schema() avro.Schema {
-	return schemaOutput
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Output) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Output) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
-}
-
 // How the input differs from the request.
 type Note struct {
 	// Field of the request.
@@ -71,23 +35,6 @@ type Note struct {
 	// adapted, dropped or overridden.
 	Type    string `avro:"type"`
 	Details string `avro:"details"`
-}
-
-var schemaNote = avro.MustParse(`{"name":"genflow.v1.Note","doc":"How the input differs from the request.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"type","doc":"adapted, dropped or overridden.","type":"string"},{"name":"details","type":"string"}]}`)
-
-// Schema returns the schema for Note.
-func (o *Note) Schema() avro.Schema {
-	return schemaNote
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Note) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Note) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
 
 // What was made.
@@ -109,23 +56,6 @@ type Result struct {
 	Model *string `avro:"model"`
 }
 
-var schemaResult = avro.MustParse(`{"name":"genflow.v1.Result","doc":"What was made.","type":"record","fields":[{"name":"outputs","type":{"type":"array","items":{"name":"genflow.v1.Output","doc":"One stored file.","type":"record","fields":[{"name":"uri","doc":"Where the file is stored.","type":"string"},{"name":"url","doc":"Where the file can be fetched, if published.","type":["null","string"],"default":null},{"name":"content_type","type":"string"},{"name":"bytes","type":"long"},{"name":"sha256","doc":"Lower-case hex.","type":"string"},{"name":"width","type":["null","int"],"default":null},{"name":"height","type":["null","int"],"default":null},{"name":"duration_seconds","type":["null","double"],"default":null}]}}},{"name":"provider","type":"string"},{"name":"provider_job_id","type":"string"},{"name":"elapsed_ms","doc":"From workflow start to the stored result.","type":"long"},{"name":"cost_usd","doc":"The best number for what the job cost, in US dollars.","type":["null","double"],"default":null},{"name":"cost_source","doc":"Where cost_usd is from: the provider reported it, the provider's quantities at genflow's prices, or an estimate by price rules. Null without a cost.","type":["null",{"name":"genflow.v1.CostSource","type":"enum","symbols":["UNKNOWN","PROVIDER","METERED","ESTIMATE"],"default":"UNKNOWN"}],"default":null},{"name":"sent","doc":"The input that was sent to the model, as JSON text without the prompt.","type":["null","string"],"default":null},{"name":"notes","doc":"Fields that were not sent as they were asked.","type":{"type":"array","items":{"name":"genflow.v1.Note","doc":"How the input differs from the request.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"type","doc":"adapted, dropped or overridden.","type":"string"},{"name":"details","type":"string"}]}},"default":[]},{"name":"model","doc":"The provider's model that made it.","type":["null","string"],"default":null}]}`)
-
-// Schema returns the schema for Result.
-func (o *Result) Schema() avro.Schema {
-	return schemaResult
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Result) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Result) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
-}
-
 // How the items of a batch ended.
 type BatchSummary struct {
 	Total      int `avro:"total"`
@@ -133,23 +63,6 @@ type BatchSummary struct {
 	Failed     int `avro:"failed"`
 	Cancelled  int `avro:"cancelled"`
 	NotStarted int `avro:"not_started"`
-}
-
-var schemaBatchSummary = avro.MustParse(`{"name":"genflow.v1.BatchSummary","doc":"How the items of a batch ended.","type":"record","fields":[{"name":"total","type":"int"},{"name":"completed","type":"int"},{"name":"failed","type":"int"},{"name":"cancelled","type":"int"},{"name":"not_started","type":"int"}]}`)
-
-// Schema returns the schema for BatchSummary.
-func (o *BatchSummary) Schema() avro.Schema {
-	return schemaBatchSummary
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *BatchSummary) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *BatchSummary) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
 
 // One field that the model cannot serve.
@@ -164,23 +77,6 @@ type Problem struct {
 	Hint *string `avro:"hint"`
 }
 
-var schemaProblem = avro.MustParse(`{"name":"genflow.v1.Problem","doc":"One field that the model cannot serve.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"asked","doc":"The value that was asked for.","type":["null","string"],"default":null},{"name":"allowed","doc":"The values that the model allows.","type":["null","string"],"default":null},{"name":"hint","doc":"What to do.","type":["null","string"],"default":null}]}`)
-
-// Schema returns the schema for Problem.
-func (o *Problem) Schema() avro.Schema {
-	return schemaProblem
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Problem) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Problem) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
-}
-
 // Why it did not complete.
 type Error struct {
 	// From a closed list.
@@ -193,23 +89,6 @@ type Error struct {
 	Problems []Problem `avro:"problems"`
 }
 
-var schemaError = avro.MustParse(`{"name":"genflow.v1.Error","doc":"Why it did not complete.","type":"record","fields":[{"name":"code","doc":"From a closed list.","type":"string"},{"name":"message","doc":"At most 1,000 characters.","type":"string"},{"name":"retryable","doc":"Whether the same request may succeed later.","type":"boolean"},{"name":"problems","doc":"Every problem of an invalid_request that was found before anything was sent.","type":{"type":"array","items":{"name":"genflow.v1.Problem","doc":"One field that the model cannot serve.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"asked","doc":"The value that was asked for.","type":["null","string"],"default":null},{"name":"allowed","doc":"The values that the model allows.","type":["null","string"],"default":null},{"name":"hint","doc":"What to do.","type":["null","string"],"default":null}]}},"default":[]}]}`)
-
-// Schema returns the schema for Error.
-func (o *Error) Schema() avro.Schema {
-	return schemaError
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Error) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Error) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
-}
-
 // The refused record.
 type RecordPosition struct {
 	Topic     string `avro:"topic"`
@@ -217,45 +96,11 @@ type RecordPosition struct {
 	Offset    int64  `avro:"offset"`
 }
 
-var schemaRecordPosition = avro.MustParse(`{"name":"genflow.v1.RecordPosition","doc":"The refused record.","type":"record","fields":[{"name":"topic","type":"string"},{"name":"partition","type":"int"},{"name":"offset","type":"long"}]}`)
-
-// Schema returns the schema for RecordPosition.
-func (o *RecordPosition) Schema() avro.Schema {
-	return schemaRecordPosition
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *RecordPosition) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *RecordPosition) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
-}
-
 // Whom to notify: sealed, only the notifier can open it.
 type Notify struct {
 	On []string `avro:"on"`
 	// AES-256-GCM.
 	Sealed []byte `avro:"sealed"`
-}
-
-var schemaNotify = avro.MustParse(`{"name":"genflow.v1.Notify","doc":"Whom to notify: sealed, only the notifier can open it.","type":"record","fields":[{"name":"on","type":{"type":"array","items":"genflow.v1.EventType"}},{"name":"sealed","doc":"AES-256-GCM.","type":"bytes"}]}`)
-
-// Schema returns the schema for Notify.
-func (o *Notify) Schema() avro.Schema {
-	return schemaNotify
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Notify) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Notify) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
 
 // A model that was tried without success.
@@ -266,23 +111,6 @@ type Tried struct {
 	Code string `avro:"code"`
 	// Why it failed; at most 300 characters.
 	Message string `avro:"message"`
-}
-
-var schemaTried = avro.MustParse(`{"name":"genflow.v1.Tried","doc":"A model that was tried without success.","type":"record","fields":[{"name":"provider","type":"string"},{"name":"model","type":"string"},{"name":"code","doc":"From the list of error codes.","type":"string"},{"name":"message","doc":"Why it failed; at most 300 characters.","type":"string"}]}`)
-
-// Schema returns the schema for Tried.
-func (o *Tried) Schema() avro.Schema {
-	return schemaTried
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *Tried) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *Tried) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
 
 // One step in the life of a request; value of gen.events and gen.results.
@@ -311,21 +139,4 @@ type GenerationEvent struct {
 	Metadata   map[string]string `avro:"metadata"`
 	// The models tried without success, in order; set on the last event of a run that fell back to another model.
 	Tried []Tried `avro:"tried"`
-}
-
-var schemaGenerationEvent = avro.MustParse(`{"name":"genflow.v1.GenerationEvent","doc":"One step in the life of a request; value of gen.events and gen.results.","type":"record","fields":[{"name":"event_id","doc":"UUIDv5, the same on every copy of the event.","type":{"type":"string","logicalType":"uuid"}},{"name":"request_id","type":"string"},{"name":"retry","doc":"0 for the first run, n for the n-th effective retry.","type":"int"},{"name":"sequence","doc":"From 0 without gaps; -1 for REJECTED.","type":"int"},{"name":"batch_id","doc":"The batch this request is an item of.","type":["null","string"],"default":null},{"name":"user_id","type":"string"},{"name":"kind","type":{"name":"genflow.v1.Kind","doc":"What is made.","type":"enum","symbols":["UNKNOWN","VIDEO","IMAGE","BATCH"],"default":"UNKNOWN"}},{"name":"type","type":{"name":"genflow.v1.EventType","doc":"What happened to a request.","type":"enum","symbols":["UNKNOWN","STARTED","PROGRESS","COMPLETED","FAILED","CANCELLED","REJECTED"],"default":"UNKNOWN"}},{"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"workflow_id","type":["null","string"],"default":null},{"name":"run_id","type":["null","string"],"default":null},{"name":"progress","type":["null",{"name":"genflow.v1.Progress","doc":"How far the generation is.","type":"record","fields":[{"name":"percent","doc":"0 to 100, never falling.","type":"int"},{"name":"stage","type":"string"},{"name":"message","type":["null","string"],"default":null}]}],"default":null},{"name":"result","type":["null",{"name":"genflow.v1.Result","doc":"What was made.","type":"record","fields":[{"name":"outputs","type":{"type":"array","items":{"name":"genflow.v1.Output","doc":"One stored file.","type":"record","fields":[{"name":"uri","doc":"Where the file is stored.","type":"string"},{"name":"url","doc":"Where the file can be fetched, if published.","type":["null","string"],"default":null},{"name":"content_type","type":"string"},{"name":"bytes","type":"long"},{"name":"sha256","doc":"Lower-case hex.","type":"string"},{"name":"width","type":["null","int"],"default":null},{"name":"height","type":["null","int"],"default":null},{"name":"duration_seconds","type":["null","double"],"default":null}]}}},{"name":"provider","type":"string"},{"name":"provider_job_id","type":"string"},{"name":"elapsed_ms","doc":"From workflow start to the stored result.","type":"long"},{"name":"cost_usd","doc":"The best number for what the job cost, in US dollars.","type":["null","double"],"default":null},{"name":"cost_source","doc":"Where cost_usd is from: the provider reported it, the provider's quantities at genflow's prices, or an estimate by price rules. Null without a cost.","type":["null",{"name":"genflow.v1.CostSource","type":"enum","symbols":["UNKNOWN","PROVIDER","METERED","ESTIMATE"],"default":"UNKNOWN"}],"default":null},{"name":"sent","doc":"The input that was sent to the model, as JSON text without the prompt.","type":["null","string"],"default":null},{"name":"notes","doc":"Fields that were not sent as they were asked.","type":{"type":"array","items":{"name":"genflow.v1.Note","doc":"How the input differs from the request.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"type","doc":"adapted, dropped or overridden.","type":"string"},{"name":"details","type":"string"}]}},"default":[]},{"name":"model","doc":"The provider's model that made it.","type":["null","string"],"default":null}]}],"default":null},{"name":"batch","type":["null",{"name":"genflow.v1.BatchSummary","doc":"How the items of a batch ended.","type":"record","fields":[{"name":"total","type":"int"},{"name":"completed","type":"int"},{"name":"failed","type":"int"},{"name":"cancelled","type":"int"},{"name":"not_started","type":"int"}]}],"default":null},{"name":"error","type":["null",{"name":"genflow.v1.Error","doc":"Why it did not complete.","type":"record","fields":[{"name":"code","doc":"From a closed list.","type":"string"},{"name":"message","doc":"At most 1,000 characters.","type":"string"},{"name":"retryable","doc":"Whether the same request may succeed later.","type":"boolean"},{"name":"problems","doc":"Every problem of an invalid_request that was found before anything was sent.","type":{"type":"array","items":{"name":"genflow.v1.Problem","doc":"One field that the model cannot serve.","type":"record","fields":[{"name":"field","doc":"Field of the request.","type":"string"},{"name":"asked","doc":"The value that was asked for.","type":["null","string"],"default":null},{"name":"allowed","doc":"The values that the model allows.","type":["null","string"],"default":null},{"name":"hint","doc":"What to do.","type":["null","string"],"default":null}]}},"default":[]}]}],"default":null},{"name":"record","type":["null",{"name":"genflow.v1.RecordPosition","doc":"The refused record.","type":"record","fields":[{"name":"topic","type":"string"},{"name":"partition","type":"int"},{"name":"offset","type":"long"}]}],"default":null},{"name":"notify","type":["null",{"name":"genflow.v1.Notify","doc":"Whom to notify: sealed, only the notifier can open it.","type":"record","fields":[{"name":"on","type":{"type":"array","items":"genflow.v1.EventType"}},{"name":"sealed","doc":"AES-256-GCM.","type":"bytes"}]}],"default":null},{"name":"metadata","type":{"type":"map","values":"string"},"default":{}},{"name":"tried","doc":"The models tried without success, in order; set on the last event of a run that fell back to another model.","type":{"type":"array","items":{"name":"genflow.v1.Tried","doc":"A model that was tried without success.","type":"record","fields":[{"name":"provider","type":"string"},{"name":"model","type":"string"},{"name":"code","doc":"From the list of error codes.","type":"string"},{"name":"message","doc":"Why it failed; at most 300 characters.","type":"string"}]}},"default":[]}]}`)
-
-// Schema returns the schema for GenerationEvent.
-func (o *GenerationEvent) Schema() avro.Schema {
-	return schemaGenerationEvent
-}
-
-// Unmarshal decodes b into the receiver.
-func (o *GenerationEvent) Unmarshal(b []byte) error {
-	return avro.Unmarshal(o.Schema(), b, o)
-}
-
-// Marshal encodes the receiver.
-func (o *GenerationEvent) Marshal() ([]byte, error) {
-	return avro.Marshal(o.Schema(), o)
 }
