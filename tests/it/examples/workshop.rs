@@ -40,7 +40,7 @@ pub(super) static TYPESCRIPT: Language = Language {
     fetch: "npm ci --silent",
     types: "npm run --silent types",
     made: Some("genflow-types"),
-    build: "npm run --silent build",
+    build: "npm run build",
     run: "node build/NAME.js",
 };
 

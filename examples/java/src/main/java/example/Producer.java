@@ -15,6 +15,7 @@ final class Producer {
     if (args.length != 2) {
       throw new IllegalArgumentException("usage: example.Producer ID PROMPT");
     }
+    var registry = new Registry();
     String topic = Env.get("TOPIC_REQUESTS", "gen.requests");
     var image = ImageSpec.newBuilder().setPrompt(args[1]).setWidth(512).setHeight(512).build();
     var request =
@@ -26,7 +27,7 @@ final class Producer {
             .setWebhookUrl(Env.get("WEBHOOK_URL", null))
             .setMetadata(Map.of("from", "java"))
             .build();
-    byte[] value = new Registry().encode(topic, request);
+    byte[] value = registry.encode(topic, request);
     // Since version 3.0, the producer is idempotent and waits for all replicas.
     Map<String, Object> settings =
         Map.of(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, Env.get("KAFKA_BROKERS", "127.0.0.1:9092"));

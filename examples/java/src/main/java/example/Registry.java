@@ -17,12 +17,20 @@ import org.apache.avro.io.EncoderFactory;
 import org.apache.avro.specific.SpecificDatumReader;
 import org.apache.avro.specific.SpecificDatumWriter;
 import org.apache.avro.specific.SpecificRecord;
+import org.apache.avro.util.ClassSecurityValidator;
 
 /**
  * Confluent's wire format: a zero byte, the id of the schema in the registry, and the Avro datum. It is a class of its own
  * because Confluent's kafka-avro-serializer is not on Maven Central; with their repository, use that instead.
  */
 final class Registry {
+  static {
+    // Avro makes objects only of classes that the program trusts.
+    ClassSecurityValidator.setGlobal(
+        ClassSecurityValidator.composite(
+            ClassSecurityValidator.DEFAULT, type -> type.getPackageName().equals("genflow.v1")));
+  }
+
   private static final ObjectMapper JSON = new ObjectMapper();
   private final HttpClient http = HttpClient.newHttpClient();
   private final String url = Env.get("SCHEMA_REGISTRY_URL", "http://127.0.0.1:8081/apis/ccompat/v7");
