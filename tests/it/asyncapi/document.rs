@@ -54,13 +54,11 @@ const DELIVERY_HEADERS: [(&str, &str); 4] = [
     ("dlq.attempts", "How often it was tried."),
 ];
 
-/// One topic: its name, what genflow does with it, its message, and what the key is.
+/// One topic: its name in the document, its name, the schema of its values, and what genflow does with it.
 struct Row<'a> {
     name: &'static str,
     topic: &'a str,
-    action: &'static str,
-    message: &'static str,
-    key: &'static str,
+    schema: Option<&'static str>,
     summary: &'static str,
 }
 
@@ -75,7 +73,7 @@ pub(super) fn document(webhook: &Value) -> Value {
         .collect();
     let operations: Map<_, _> = rows
         .iter()
-        .map(|row| operation(row.name, row.action, row.summary))
+        .map(|row| operation(row.name, row.action(), row.summary))
         .chain([operation(
             "webhooks",
             "send",
@@ -101,76 +99,75 @@ pub(super) fn document(webhook: &Value) -> Value {
 }
 
 fn rows(topics: &Topics) -> [Row<'_>; 7] {
-    let row = |name, topic, action, message, key, summary| Row {
+    let row = |name, topic, schema, summary| Row {
         name,
         topic,
-        action,
-        message,
-        key,
+        schema,
         summary,
     };
-    let request = "The request's id.";
+    let event = Some("GenerationEvent");
     [
         row(
             "requests",
             topics.requests.as_str(),
-            "receive",
-            "GenerationRequest",
-            request,
+            Some("GenerationRequest"),
             "genflow runs each request once.",
         ),
         row(
             "commands",
             &topics.commands,
-            "receive",
-            "GenerationCommand",
-            request,
+            Some("GenerationCommand"),
             "genflow cancels a request, or runs it again.",
         ),
         row(
             "events",
             &topics.events,
-            "send",
-            "GenerationEvent",
-            request,
+            event,
             "genflow publishes the life of each request.",
         ),
         row(
             "results",
             &topics.results,
-            "send",
-            "GenerationEvent",
-            "The workflow's id.",
-            "genflow publishes the outcome of each run. The topic is compacted.",
+            event,
+            "genflow publishes the outcome of each run; compacted.",
         ),
         row(
             "requestsDlq",
             &topics.dlq,
-            "send",
-            "",
-            "As on the topic that the record is from.",
+            None,
             "genflow sets aside requests and commands that it refuses, with their bytes unchanged.",
         ),
         row(
             "notifications",
             &topics.notifications,
-            "send",
-            "NotificationReceipt",
-            request,
+            Some("NotificationReceipt"),
             "genflow publishes how each notification ended.",
         ),
         row(
             "notificationsDlq",
             &topics.notifications_dlq,
-            "send",
-            "GenerationEvent",
-            request,
+            event,
             "genflow sets aside events whose notification it gave up.",
         ),
     ]
 }
 
 impl Row<'_> {
+    fn action(&self) -> &'static str {
+        match self.name {
+            "requests" | "commands" => "receive",
+            _ => "send",
+        }
+    }
+
+    fn key(&self) -> &'static str {
+        match self.name {
+            "results" => "The workflow's id.",
+            "requestsDlq" => "As on the topic that the record is from.",
+            _ => "The request's id.",
+        }
+    }
+
     fn channel(&self) -> (String, Value) {
         let channel = json!({
             "address": self.topic,
@@ -182,16 +179,15 @@ impl Row<'_> {
 
     fn message(&self) -> (String, Value) {
         let mut message = json!({
-            "name": if self.message.is_empty() { "DeadLetter" } else { self.message },
+            "name": self.schema.unwrap_or("DeadLetter"),
             "headers": self.headers(),
             "bindings": { "kafka": {
-                "key": { "type": "string", "description": self.key },
+                "key": { "type": "string", "description": self.key() },
                 "bindingVersion": "0.5.0",
             } },
         });
-        if !self.message.is_empty() {
-            message["payload"] =
-                json!({ "$ref": format!("#/components/schemas/{}", self.message) });
+        if let Some(schema) = self.schema {
+            message["payload"] = json!({ "$ref": format!("#/components/schemas/{schema}") });
             let kafka = &mut message["bindings"]["kafka"];
             kafka["schemaIdLocation"] = "payload".into();
             kafka["schemaIdPayloadEncoding"] = "confluent".into();
