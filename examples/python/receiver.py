@@ -1,15 +1,14 @@
-"""Receives webhooks and prints each event once: WEBHOOK_SECRET=whsec_… python receiver.py
-
-`genflow webhook-secret alice` prints the secret of the user alice.
-"""
+"""Receives webhooks and prints each event once: WEBHOOK_SECRET=whsec_… python receiver.py"""
 
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-# While the operator replaces the signing secret, a user has two: a webhook that matches one of them is genuine.
-SECRETS = [Webhook(secret) for secret in os.environ["WEBHOOK_SECRET"].split(",")]
+# What `genflow webhook-secret alice` prints: while the operator replaces the signing secret, alice has two. A webhook that
+# matches one of them is genuine. (A line with whpk_ is a public key, for receivers that verify v1a.)
+WORDS = os.environ["WEBHOOK_SECRET"].split()
+SECRETS = [Webhook(word) for word in WORDS if word.startswith("whsec_")]
 # In your program, a table with a unique column: a webhook is delivered at least once.
 SEEN: set[str] = set()
 

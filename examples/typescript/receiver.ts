@@ -1,14 +1,14 @@
 // Receives webhooks and prints each event once: WEBHOOK_SECRET=whsec_… node build/receiver.js
-//
-// `genflow webhook-secret alice` prints the secret of the user alice.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { Webhook } from "standardwebhooks";
 
 const { WEBHOOK_SECRET = "", PORT = "8000" } = process.env;
-// While the operator replaces the signing secret, a user has two: a webhook that matches one of them is genuine.
-const secrets = WEBHOOK_SECRET.split(",").map((secret) => new Webhook(secret));
+// What `genflow webhook-secret alice` prints: while the operator replaces the signing secret, alice has two. A webhook that
+// matches one of them is genuine. (A line with whpk_ is a public key, for receivers that verify v1a.)
+const words = WEBHOOK_SECRET.split(/\s+/).filter((word) => word.startsWith("whsec_"));
+const secrets = words.map((secret) => new Webhook(secret));
 // In your program, a table with a unique column: a webhook is delivered at least once.
 const seen = new Set<string>();
 

@@ -4,6 +4,8 @@
 mod program;
 mod workshop;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::domain::{Event, EventType, Latest, Secret, standard_webhooks};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -40,15 +42,21 @@ async fn story(language: &'static Language) {
         return;
     };
     workshop.check_types();
-    let space = Space::new().await;
+    // A new signing secret and the old one, and a key for public signatures.
+    let random = |first: u8| BASE64.encode(std::array::from_fn::<u8, 32, _>(|at| first + at as u8));
+    let masters = format!("whsec_{},whsec_{}", random(1), random(2));
+    let space = Space::with(&[
+        ("WEBHOOK_SIGNING_SECRET", &masters),
+        ("WEBHOOK_SIGNING_KEY", &format!("whsk_{}", random(3))),
+    ])
+    .await;
     let _all = space.start(&["all"]);
-    let secret = space.succeed(&["webhook-secret", "alice"]).await;
-    let secret = secret.trim();
+    let secrets = space.succeed(&["webhook-secret", "alice"]).await;
     let mut receiver = workshop.start(
         &space,
         "receiver",
         &[],
-        &[("WEBHOOK_SECRET", secret), ("PORT", "0")],
+        &[("WEBHOOK_SECRET", &secrets), ("PORT", "0")],
     );
     let url = receiver.listens().await;
     let id = format!("{}-1", language.name);
@@ -69,7 +77,7 @@ async fn story(language: &'static Language) {
     let webhook = format!("{id} 0/{} COMPLETED", completed.sequence);
     receiver.prints(&webhook).await;
     check_consumer(&workshop, &space, &events).await;
-    check_receiver(&url, secret).await;
+    check_receiver(&url, &secrets).await;
     receiver.prints("own-1 0/0 COMPLETED").await;
     // The first line is its address.
     assert_eq!(
@@ -137,9 +145,10 @@ fn line(event: &Event) -> String {
     )
 }
 
-/// Posts webhooks of our own to a receiver: it must take only one that is signed with its secret, and is not old.
-async fn check_receiver(url: &str, secret: &str) {
-    let key = standard_webhooks::bytes_of(&Secret::new(secret.to_owned())).unwrap();
+/// Posts webhooks of our own to a receiver: it must take only one that is signed with one of the secrets, and is not old.
+async fn check_receiver(url: &str, secrets: &str) {
+    let old = secrets.lines().nth(1).unwrap();
+    let key = standard_webhooks::bytes_of(&Secret::new(old.to_owned())).unwrap();
     let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap();
     let data = json!({ "request_id": "own-1", "retry": 0, "sequence": 0, "type": "COMPLETED" });
     let body = json!({ "type": "genflow.request.completed", "data": data }).to_string();

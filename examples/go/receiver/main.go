@@ -1,6 +1,4 @@
 // Receives webhooks and prints each event once: WEBHOOK_SECRET=whsec_… go run ./receiver
-//
-// `genflow webhook-secret alice` prints the secret of the user alice.
 package main
 
 import (
@@ -19,10 +17,14 @@ import (
 )
 
 func main() {
-	// While the operator replaces the signing secret, a user has two: a webhook that matches one of them is genuine.
+	// What `genflow webhook-secret alice` prints: while the operator replaces the signing secret, alice has two. A webhook
+	// that matches one of them is genuine. (A line with whpk_ is a public key, for receivers that verify v1a.)
 	var secrets []*standardwebhooks.Webhook
-	for _, text := range strings.Split(os.Getenv("WEBHOOK_SECRET"), ",") {
-		secret, err := standardwebhooks.NewWebhook(text)
+	for _, word := range strings.Fields(os.Getenv("WEBHOOK_SECRET")) {
+		if !strings.HasPrefix(word, "whsec_") {
+			continue
+		}
+		secret, err := standardwebhooks.NewWebhook(word)
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -17,16 +17,18 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
-/**
- * Receives webhooks and prints each event once: set WEBHOOK_SECRET=whsec_…
- *
- * <p>{@code genflow webhook-secret alice} prints the secret of the user alice.
- */
+/** Receives webhooks and prints each event once: set WEBHOOK_SECRET=whsec_… */
 final class Receiver {
   private static final ObjectMapper JSON = new ObjectMapper();
-  /** While the operator replaces the signing secret, a user has two: a webhook that matches one of them is genuine. */
+  /**
+   * What {@code genflow webhook-secret alice} prints: while the operator replaces the signing secret, alice has two. A webhook
+   * that matches one of them is genuine. (A line with whpk_ is a public key, for receivers that verify v1a.)
+   */
   private static final List<Webhook> SECRETS =
-      Stream.of(Env.get("WEBHOOK_SECRET", "").split(",")).map(Webhook::new).toList();
+      Stream.of(Env.get("WEBHOOK_SECRET", "").split("\\s+"))
+          .filter(word -> word.startsWith("whsec_"))
+          .map(Webhook::new)
+          .toList();
   /** In your program, a table with a unique column: a webhook is delivered at least once. */
   private static final Set<String> SEEN = ConcurrentHashMap.newKeySet();
 
