@@ -4,7 +4,8 @@
 // same transaction as what you make of the events, and commit the offsets after that.
 import { readFileSync } from "node:fs";
 import { SchemaRegistry, SchemaType } from "@kafkajs/confluent-schema-registry";
-import { Kafka, logLevel } from "kafkajs";
+import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
+import { compressFrame, decompressFrame } from "lz4-napi";
 import type { GenerationEvent } from "./genflow-types/GenerationEvent.js";
 
 const { KAFKA_BROKERS = "127.0.0.1:9092", TOPIC_EVENTS: topic = "gen.events" } = process.env;
@@ -38,6 +39,11 @@ function fold(held: Held | undefined, event: GenerationEvent): Held | undefined 
 const schema = JSON.parse(readFileSync(new URL("../../../schemas/GenerationEvent.avsc", import.meta.url), "utf8"));
 const readerSchema = { type: SchemaType.AVRO, ...schema };
 const registry = new SchemaRegistry({ host: SCHEMA_REGISTRY_URL });
+// genflow compresses its records by LZ4, which kafkajs leaves to other packages.
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: ({ buffer }: { buffer: Buffer }) => compressFrame(buffer),
+  decompress: (buffer: Buffer) => decompressFrame(buffer),
+});
 const kafka = new Kafka({ brokers: KAFKA_BROKERS.split(","), logLevel: logLevel.ERROR });
 const consumer = kafka.consumer({ groupId: GROUP });
 await consumer.connect();
