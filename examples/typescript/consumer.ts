@@ -4,10 +4,11 @@
 // same transaction as what you make of the events, and commit the offsets after that.
 import { readFileSync } from "node:fs";
 import { SchemaRegistry, SchemaType } from "@kafkajs/confluent-schema-registry";
-import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
+import kafkajs from "kafkajs";
 import { compressFrame, decompressFrame } from "lz4-napi";
 import type { GenerationEvent } from "./genflow-types/GenerationEvent.js";
 
+const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
 const { KAFKA_BROKERS = "127.0.0.1:9092", TOPIC_EVENTS: topic = "gen.events" } = process.env;
 const { SCHEMA_REGISTRY_URL = "http://127.0.0.1:8081/apis/ccompat/v7", GROUP = "example-typescript" } = process.env;
 
