@@ -1,8 +1,9 @@
 //! Carries out the command line: one arm for each command.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::stdout;
 
+use anstream::stdout;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,15 +15,19 @@ use crate::dev;
 use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
+use crate::operate::cli::settings::{CheckedRole, Environment, Settings};
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 use crate::operate::{codec_server, console};
 
-/// Carries out a command; returns the exit code.
+/// Carries out a command; returns the exit code. `of_env_file` has the names that [`read_env_file`] has set.
 ///
 /// # Errors
 /// Why the command failed; [`exit_code`] has a code for it.
-pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> {
     check_text(|name| std::env::var_os(name))?;
+    if cli.quiet {
+        cli::terminal::be_quiet();
+    }
     let stop = CancellationToken::new();
     match cli.command {
         #[cfg(feature = "dev")]
@@ -47,6 +52,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             console::run(config, key.get()?, listener, stop).await?;
             Ok(0)
         }
+        CliCommand::Init(init) => {
+            cli::init::run(&init, &mut stdout())?;
+            Ok(0)
+        }
+        CliCommand::Config(command) => configure(&command, of_env_file),
         CliCommand::Completions { shell } => {
             cli::manual::completions(shell, &mut stdout())?;
             Ok(0)
@@ -71,6 +81,33 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         CliCommand::Worker => serve(Roles::WORKER, None, stop).await,
         CliCommand::Notifier => serve(Roles::NOTIFIER, None, stop).await,
         CliCommand::All { key } => serve(Roles::ALL, key.get()?, stop).await,
+    }
+}
+
+/// Shows or checks the settings.
+fn configure(command: &Settings, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> {
+    let variables = std::env::vars_os();
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = Environment {
+        variables: variables.filter_map(text).collect(),
+        of_env_file,
+    };
+    match command {
+        Settings::Show(asked) => cli::settings::show(&environment, asked, &mut stdout()),
+        Settings::Check(asked) => {
+            let roles = match asked.role {
+                CheckedRole::All => Roles::ALL,
+                CheckedRole::Intake => Roles::INTAKE,
+                CheckedRole::Worker => Roles::WORKER,
+                CheckedRole::Notifier => Roles::NOTIFIER,
+                CheckedRole::Commands => Roles::default(),
+            };
+            let faults = settings::load(roles, variable).err();
+            let faults = faults.map(|Faults(faults)| faults).unwrap_or_default();
+            cli::settings::check(&environment, asked, &faults, &mut stdout())
+        }
     }
 }
 
@@ -194,6 +231,25 @@ pub fn description(error: &anyhow::Error) -> String {
         return format!("{error:#}");
     }
     causes(error.as_ref())
+}
+
+/// Sets the variables of `.env` that the environment does not have; returns their names. A missing file is not an error; an
+/// unreadable one is. Parent folders are not searched: their `.env` may belong to something else.
+///
+/// # Errors
+/// The file cannot be read; [`unread`] describes it.
+pub fn read_env_file() -> Result<BTreeSet<String>, dotenvy::Error> {
+    let path = std::path::Path::new(".env");
+    let lines = match dotenvy::from_path_iter(path) {
+        Err(error) if error.not_found() => return Ok(BTreeSet::new()),
+        lines => lines?,
+    };
+    let lines: Vec<_> = lines.collect::<Result<_, _>>()?;
+    let names = lines.into_iter().map(|(name, _)| name);
+    let is_new = |name: &String| std::env::var_os(name).is_none();
+    let names = names.filter(is_new).collect();
+    dotenvy::from_path(path)?;
+    Ok(names)
 }
 
 /// Describes a fault of `.env` without showing a value, which may be a secret.

@@ -6,6 +6,7 @@ pub mod console;
 pub mod dead_letters;
 pub mod doctor;
 pub mod replay;
+mod requests;
 mod sender;
 pub mod setup;
 mod text;

@@ -36,6 +36,7 @@ use self::stage::Stages;
 use super::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use super::say;
 use crate::operate::cli::local::{Bench, BenchRow};
+use crate::operate::cli::terminal::bar;
 
 /// Runs the rows and prints their figures, as a table and, if asked, as JSON to a file.
 ///
@@ -90,8 +91,9 @@ async fn measure_all(
         [] => BenchRow::value_variants(),
         rows => rows,
     };
+    let bar = bar("rows measured", Some(chosen.len() as u64));
     for row in chosen {
-        say(&format!("{row:?}"));
+        bar.suspend(|| say(&format!("{row:?}")));
         match row {
             BenchRow::Requests => requests::run(stages, bench, report).await?,
             BenchRow::Starts => Box::pin(starts::run(stages, bench, report)).await?,
@@ -106,6 +108,7 @@ async fn measure_all(
             BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
             BenchRow::Rolling => Box::pin(rolling::run(stages, bench, report)).await?,
         }
+        bar.inc(1);
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The sample requests of `genflow dev`: sent and followed by `genflow submit`, as a user does.
 
-use std::io::stdout;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -60,7 +59,7 @@ pub(super) async fn operate(config: &Config, arguments: &[&str]) -> anyhow::Resu
     let words = ["genflow"].iter().chain(arguments);
     match cli::parse(words.map(Into::into)).map(|cli| cli.command) {
         Ok(CliCommand::Operator(command)) => {
-            Ok(cli::run::operate(config, &command, &mut stdout()).await?)
+            Ok(cli::run::operate(config, &command, &mut anstream::stdout()).await?)
         }
         Ok(_) | Err(_) => bail!("{arguments:?} is not an operator's command"),
     }

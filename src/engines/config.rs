@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 mod callbacks;
+pub mod catalogue;
 mod codec_server;
 mod console;
 pub mod description;
@@ -102,14 +103,6 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
-    /// Returns the names of the variables of secrets.
-    fn secrets() -> vars::SecretNames {
-        let nothing = |_: &str| None;
-        let mut vars = Vars::new(&nothing);
-        read(&mut vars);
-        vars.names().1
-    }
-
     /// Reads the settings from `variables`; if two have the same name, the last one counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
@@ -202,6 +195,14 @@ impl Config {
                  {foreign}; expected one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
             ),
         })
+    }
+
+    /// Returns the names of the variables of secrets, by whether their files are read again.
+    fn secret_names() -> vars::SecretNames {
+        let nothing = |_: &str| None;
+        let mut vars = Vars::new(&nothing);
+        read(&mut vars);
+        vars.names().1
     }
 
     /// Returns the names of all variables that are read.

@@ -1,5 +1,11 @@
 //! The command line and the HTTP pages, as an operator uses them.
 
+mod covered;
+mod many;
+mod settings;
+mod shapes;
+mod terminal;
+
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -222,6 +228,7 @@ fn bash_completes_commands_and_options() {
         complete_last dl
         complete_last dlq red
         complete_last health --re
+        complete_last list --state com
     "#;
 
     let ran = std::process::Command::new("bash")
@@ -231,7 +238,7 @@ fn bash_completes_commands_and_options() {
 
     let printed = String::from_utf8(ran.stdout).unwrap();
     let errors = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(printed, "dlq\nredrive\n--ready\n", "{errors}");
+    assert_eq!(printed, "dlq\nredrive\n--ready\ncompleted\n", "{errors}");
 }
 
 #[test]

@@ -15,11 +15,11 @@ use super::access::refused;
 use super::api::RowJson;
 use super::follow::{read_event, read_receipt};
 use super::media::workflow;
-use super::requests::At;
 use super::topic::Topic;
 use crate::domain::{Event, Latest};
 use crate::engines::kafka::Record;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
+use crate::operate::requests::At;
 
 /// How long each source may take; the others are shown without it.
 const PATIENCE: Duration = Duration::from_secs(8);
