@@ -1,6 +1,5 @@
 //! The sample requests of `genflow dev`: sent and followed by `genflow submit`, as a user does.
 
-
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;

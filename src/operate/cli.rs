@@ -3,6 +3,7 @@
 //! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
 //! `launch` starts the roles.
 
+mod api_key;
 mod budget;
 mod bulk;
 mod check;
@@ -38,14 +39,15 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use self::api_key::ApiKey;
 pub use self::budget::Budget;
 pub use self::bulk::Ask;
 pub use self::costs::Costs;
@@ -57,7 +59,6 @@ pub use self::models::Models;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
 use crate::domain::{ErrorCode, Kind, ProviderName};
-use crate::engines::config::secret_file;
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
 use crate::engines::temporal::{admin as temporal_admin, client};
@@ -198,41 +199,6 @@ pub enum Operator {
     },
 }
 
-/// `--api-key`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct ApiKey {
-    /// API key, sent as the header x-api-key
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "GENFLOW_API_KEY",
-        hide_env_values = true
-    )]
-    api_key: Option<String>,
-    /// File that contains the key
-    #[arg(long, value_name = "PATH", env = "GENFLOW_API_KEY_FILE")]
-    api_key_file: Option<String>,
-}
-
-impl ApiKey {
-    /// Returns the key, or else the content of its file; an empty variable counts as not set.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is empty.
-    pub(crate) fn get(&self) -> Result<Option<String>, Error> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let Some(key) = given(&self.api_key) {
-            return Ok(Some(key));
-        }
-        let Some(path) = given(&self.api_key_file) else {
-            return Ok(None);
-        };
-        let key = secret_file::read(Path::new(&path));
-        key.map(Some)
-            .map_err(|problem| Error::Usage(format!("the file of the API key is {problem}")))
-    }
-}
-
 /// `genflow watch`.
 #[derive(Debug, clap::Args)]
 pub struct Watch {
@@ -319,14 +285,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim);
-    let first: Vec<_> = lines
-        .by_ref()
-        .take_while(|line| !line.is_empty())
-        .collect();
+    let first: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let joined = first.join(" ");
     let message = joined.strip_prefix("error: ").unwrap_or(&joined);
     let tips = lines.filter_map(|line| line.strip_prefix("tip: "));
-    let tip = tips.filter(|tip| tip.contains("similar")).map(|tip| format!("; {tip}"));
+    let tip = tips
+        .filter(|tip| tip.contains("similar"))
+        .map(|tip| format!("; {tip}"));
     format!("{message}{}", tip.collect::<String>())
 }
 
@@ -345,7 +310,9 @@ fn word<T: Clone + Send + Sync + 'static>(
 ) -> impl TypedValueParser<Value = T> {
     let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
     PossibleValuesParser::new(names).try_map(move |text| {
-        let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text));
+        let found = known
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(&text));
         found
             .map(|(_, value)| value.clone())
             .ok_or("expected a word of the list")

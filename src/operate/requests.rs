@@ -21,9 +21,7 @@ pub(super) type Key = (i64, u64);
 const MOST_POSITIONS: usize = 100;
 
 /// How far a request has come.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Its workflow runs; the provider has reported nothing yet.

@@ -61,9 +61,8 @@ fn assignment(line: &'static str) -> Option<(&'static str, &'static str)> {
 /// like a setting's, and for those that genflow reads.
 pub fn nearest(name: &str, settings: &[Setting]) -> Option<&'static str> {
     let plain = name.strip_suffix("_FILE").unwrap_or(name);
-    let is_read = |setting: &Setting| {
-        setting.name == name || setting.is_secret && setting.name == plain
-    };
+    let is_read =
+        |setting: &Setting| setting.name == name || setting.is_secret && setting.name == plain;
     if settings.iter().any(is_read) || BESIDE.contains(&name) {
         return None;
     }
@@ -74,9 +73,15 @@ pub fn nearest(name: &str, settings: &[Setting]) -> Option<&'static str> {
     let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
     let differs_by_a_word = |setting: &&Setting| {
         let (one, other) = (words(plain), words(setting.name));
-        let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+        let (short, long) = if one.len() < other.len() {
+            (one, other)
+        } else {
+            (other, one)
+        };
         let mut rest = long.iter();
-        short.len() >= 2 && long.len() == short.len() + 1 && short.iter().all(|word| rest.any(|it| it == word))
+        short.len() >= 2
+            && long.len() == short.len() + 1
+            && short.iter().all(|word| rest.any(|it| it == word))
     };
     match is_close {
         true => Some(closest.name),
@@ -121,9 +126,15 @@ mod tests {
         let silent = listed.iter().filter(|setting| setting.about.is_empty());
         assert_eq!(silent.count(), 0);
         assert_eq!(of("KAFKA_BROKERS").default, Some("127.0.0.1:9092"));
-        assert_eq!(of("KAFKA_BROKERS").about, "Bootstrap brokers: host:port[,host:port].");
+        assert_eq!(
+            of("KAFKA_BROKERS").about,
+            "Bootstrap brokers: host:port[,host:port]."
+        );
         assert_eq!(of("KAFKA_SASL_PASSWORD").about, "For PLAIN and SCRAM.");
-        assert_eq!(of("EMAIL_FROM").default, Some("genflow <genflow@localhost>"));
+        assert_eq!(
+            of("EMAIL_FROM").default,
+            Some("genflow <genflow@localhost>")
+        );
         assert!(of("SMTP_URL").is_secret && !of("KAFKA_BROKERS").is_secret);
     }
 
@@ -136,7 +147,10 @@ mod tests {
         let listed = Config::of(&set).unwrap();
 
         assert!(set.len() > 80, "{}", set.len());
-        assert_eq!(format!("{listed:#?}"), format!("{:#?}", Config::of(&[]).unwrap()));
+        assert_eq!(
+            format!("{listed:#?}"),
+            format!("{:#?}", Config::of(&[]).unwrap())
+        );
     }
 
     #[test]

@@ -170,7 +170,9 @@ async fn plan(config: &Config, action: Action, asked: &Ask) -> anyhow::Result<Pl
     bar.finish_and_clear();
     if requests.forgotten > 0 {
         let most = config.console.requests;
-        let problem = format!("there are more than {most} requests (CONSOLE_REQUESTS); choose a shorter period");
+        let problem = format!(
+            "there are more than {most} requests (CONSOLE_REQUESTS); choose a shorter period"
+        );
         return Err(Error::Usage(problem).into());
     }
     let selection = match asked.ids.is_empty() {
@@ -245,7 +247,12 @@ fn show(
         }
         (Action::Retry, None) => ", at a cost that is not known".to_owned(),
     };
-    writeln!(out, "would {} {}{cost}", words.verb, requests(plan.ids.len()))?;
+    writeln!(
+        out,
+        "would {} {}{cost}",
+        words.verb,
+        requests(plan.ids.len())
+    )?;
     for (why, count) in &plan.left {
         writeln!(out, "{count:>8}  left out: {why}")?;
     }
@@ -306,7 +313,10 @@ mod tests {
         );
         assert!(shown(None, false).contains("at a cost that is not known"));
         let json: serde_json::Value = serde_json::from_str(&shown(Some(0.08), true)).unwrap();
-        assert_eq!((&json["would"], &json["usual_cost_usd"]), (&json!(2), &json!(0.08)));
+        assert_eq!(
+            (&json["would"], &json["usual_cost_usd"]),
+            (&json!(2), &json!(0.08))
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::builder::styling::Style;
 use clap::{Command, CommandFactory as _};
 
-use super::pages::{self, GROUPS, Page};
 use super::Cli;
+use super::pages::{self, GROUPS, Page};
 
 const BOLD: Style = Style::new().bold();
 const HEADING: Style = Style::new().bold().underline();
@@ -52,7 +52,9 @@ fn after(page: &Page) -> String {
 
 /// Returns the commands that users see, by what they are for.
 fn groups(root: &Command) -> String {
-    let width = root.get_subcommands().map(|command| command.get_name().len());
+    let width = root
+        .get_subcommands()
+        .map(|command| command.get_name().len());
     let width = width.max().unwrap_or(0);
     let mut text = String::new();
     for (heading, names) in GROUPS {
@@ -129,7 +131,11 @@ mod tests {
         let root = command();
         let shown = root.get_subcommands().filter(|it| !it.is_hide_set());
         let shown: BTreeSet<_> = shown.map(Command::get_name).collect();
-        let grouped: Vec<_> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        let grouped: Vec<_> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| *names)
+            .copied()
+            .collect();
         let unique: BTreeSet<_> = grouped.iter().copied().collect();
 
         assert_eq!(unique, shown);
@@ -176,7 +182,13 @@ mod tests {
 
         assert!(root.contains("Send requests:\n  submit"), "{root}");
         assert!(root.contains("-q, --quiet"), "{root}");
-        assert!(submit.contains("    genflow submit image --prompt \"a red fox\""), "{submit}");
-        assert!(submit.contains("Exit code:\n  0 when all were sent"), "{submit}");
+        assert!(
+            submit.contains("    genflow submit image --prompt \"a red fox\""),
+            "{submit}"
+        );
+        assert!(
+            submit.contains("Exit code:\n  0 when all were sent"),
+            "{submit}"
+        );
     }
 }

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::redrive::Redrive;
 pub use self::show::Show;
-use super::{Error, word};
 use super::period::Period;
 use super::run::ignoring_closed_pipe;
 use super::table::{BAD, Cell, Column, Table, cut};
 use super::terminal::{ago, bar, note};
+use super::{Error, word};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
@@ -118,7 +118,9 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
     }
     bar.finish_and_clear();
     letters.sort_by_key(|(time, position, _)| (*time, *position));
-    let columns = ["position", "age", "reason", "key", "user", "attempts", "from", "error"];
+    let columns = [
+        "position", "age", "reason", "key", "user", "attempts", "from", "error",
+    ];
     let mut table = Table::new(columns.map(Column::Left));
     for (_, _, shown) in letters {
         match shown {
@@ -157,7 +159,9 @@ async fn request_and_user(
         Err(error) => {
             let why = causes(&error);
             *opener = None;
-            note(format!("cannot read the values, so users are not shown: {why}"));
+            note(format!(
+                "cannot read the values, so users are not shown: {why}"
+            ));
             (None, None)
         }
     }

@@ -9,8 +9,8 @@ use clap::ValueHint;
 use serde_json::json;
 
 use super::Error;
-use super::terminal::{bar, note};
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
+use super::terminal::{bar, note};
 use crate::domain::{Generated, Output, RequestId, WorkflowId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;

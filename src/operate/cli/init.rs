@@ -91,10 +91,26 @@ fn exists(path: &Path) -> Error {
 fn values(init: &Init) -> Result<Values, Error> {
     let mut values = Values::new();
     for (name, question, given) in [
-        ("KAFKA_BROKERS", "Kafka's brokers, host:port[,host:port]", &init.brokers),
-        ("SCHEMA_REGISTRY_URL", "The schema registry's base URL", &init.registry),
-        ("TEMPORAL_HOST", "Temporal's address, host:port", &init.temporal),
-        ("TEMPORAL_NAMESPACE", "Temporal's namespace", &init.namespace),
+        (
+            "KAFKA_BROKERS",
+            "Kafka's brokers, host:port[,host:port]",
+            &init.brokers,
+        ),
+        (
+            "SCHEMA_REGISTRY_URL",
+            "The schema registry's base URL",
+            &init.registry,
+        ),
+        (
+            "TEMPORAL_HOST",
+            "Temporal's address, host:port",
+            &init.temporal,
+        ),
+        (
+            "TEMPORAL_NAMESPACE",
+            "Temporal's namespace",
+            &init.namespace,
+        ),
     ] {
         let default = setting(name).and_then(|it| it.default).unwrap_or_default();
         let asked = || ask(&format!("{question} [{default}]: ")).filter(|it| !it.is_empty());
@@ -118,7 +134,10 @@ fn generator(init: &Init) -> Result<Values, Error> {
         #[cfg(feature = "dev")]
         Generator::Simulator => return Ok(vec![("MOCK_EXTERNAL_APIS", "true".to_owned())]),
     };
-    let mut values: Values = kinds.iter().map(|[kind, ..]| (*kind, name.to_owned())).collect();
+    let mut values: Values = kinds
+        .iter()
+        .map(|[kind, ..]| (*kind, name.to_owned()))
+        .collect();
     if let Some(file) = &init.key_file {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         let file = file.display().to_string();
@@ -130,7 +149,11 @@ fn generator(init: &Init) -> Result<Values, Error> {
         false => None,
     };
     let key = key.unwrap_or_default();
-    values.extend(kinds.iter().map(|[_, variable, _]| (*variable, key.clone())));
+    values.extend(
+        kinds
+            .iter()
+            .map(|[_, variable, _]| (*variable, key.clone())),
+    );
     Ok(values)
 }
 
@@ -224,7 +247,9 @@ fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&draft)
         .with_context(what)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
     let placed = written.and_then(|()| match force {
         true => std::fs::rename(&draft, path),
         // Unlike a rename, this fails if the file exists.
@@ -288,11 +313,19 @@ mod tests {
         assert!(!config.is_development());
         assert_eq!(read["IMAGE_PROVIDER"], "fal");
         assert_eq!(read["TEMPORAL_HOST"], "127.0.0.1:7233");
-        let mode = std::fs::metadata(folder.0.join(".env")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.0.join(".env"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
         let text = std::fs::read_to_string(folder.0.join(".env")).unwrap();
-        assert!(text.contains("# Bootstrap brokers: host:port[,host:port].\nKAFKA_BROKERS=kafka:9092\n"), "{text}");
+        assert!(
+            text.contains(
+                "# Bootstrap brokers: host:port[,host:port].\nKAFKA_BROKERS=kafka:9092\n"
+            ),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.len() <= WIDTH + 2), "{text}");
     }
 
@@ -306,10 +339,16 @@ mod tests {
         // Also one that appears while the questions are answered.
         let late = write(&path, "x", false).unwrap_err();
 
-        assert!(matches!(error.downcast_ref(), Some(Error::Usage(_))), "{error}");
+        assert!(
+            matches!(error.downcast_ref(), Some(Error::Usage(_))),
+            "{error}"
+        );
         assert!(late.to_string().contains("exists already"), "{late}");
         assert_eq!(folder.read()["MINE"], "1");
-        let forced = Init { force: true, ..folder.init() };
+        let forced = Init {
+            force: true,
+            ..folder.init()
+        };
         run(&forced, &mut Vec::new()).unwrap();
         assert!(!folder.read().contains_key("MINE"));
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();

@@ -59,7 +59,9 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> a
     }
     out.flush()?;
     if more {
-        note(format!("these are the newest {limit}; there are more: raise --limit"));
+        note(format!(
+            "these are the newest {limit}; there are more: raise --limit"
+        ));
     }
     Ok(0)
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::json;
 
 use super::check::{Source, Sources, check};
-use super::table::{Column, Table};
 use super::submit::{SubmitArgs, requests};
+use super::table::{Column, Table};
 use super::{Error, provider};
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;

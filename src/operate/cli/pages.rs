@@ -30,9 +30,19 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Watch the money", &["costs", "budget"]),
     (
         "Run genflow",
-        &["all", "intake", "worker", "notifier", "console", "codec-server"],
+        &[
+            "all",
+            "intake",
+            "worker",
+            "notifier",
+            "console",
+            "codec-server",
+        ],
     ),
-    ("Operate genflow", &["health", "dlq", "replay", "webhook-secret"]),
+    (
+        "Operate genflow",
+        &["health", "dlq", "replay", "webhook-secret"],
+    ),
     #[cfg(feature = "dev")]
     (
         "Everything on this machine",

@@ -34,7 +34,12 @@ fn section(page: &Page, command: &Command, text: &mut String) {
     let about = about.map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
-    write!(text, "### {}\n\n{about}.\n\n```\n{usage}\n```\n\n", page.path).ok();
+    write!(
+        text,
+        "### {}\n\n{about}.\n\n```\n{usage}\n```\n\n",
+        page.path
+    )
+    .ok();
     let shown = |arg: &&Arg| {
         !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "quiet" | "version")
     };
@@ -43,7 +48,13 @@ fn section(page: &Page, command: &Command, text: &mut String) {
         text.push_str("| option | |\n|---|---|\n");
     }
     for option in &options {
-        writeln!(text, "| `{}` | {} |", cell(&name(option)), cell(&help(option))).ok();
+        writeln!(
+            text,
+            "| `{}` | {} |",
+            cell(&name(option)),
+            cell(&help(option))
+        )
+        .ok();
     }
     if !options.is_empty() {
         text.push('\n');
@@ -109,7 +120,8 @@ fn cell(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const BEGIN: &str = "<!-- The rest is made from the program: see src/operate/cli/reference.rs. -->\n\n";
+    const BEGIN: &str =
+        "<!-- The rest is made from the program: see src/operate/cli/reference.rs. -->\n\n";
 
     #[test]
     fn the_reference_is_that_of_the_program() {

@@ -102,9 +102,15 @@ impl Replays<'_> {
                 let listing = temporal.open(&workflow_type, limit, now());
                 let (runs, all) = within(LONGEST, server, listing).await?;
                 if all > 0 {
-                    note(format!("{workflow_type}: {all} open, {} replayed", runs.len()));
+                    note(format!(
+                        "{workflow_type}: {all} open, {} replayed",
+                        runs.len()
+                    ));
                 }
-                self.bar = bar(format!("replaying {workflow_type}"), Some(runs.len() as u64));
+                self.bar = bar(
+                    format!("replaying {workflow_type}"),
+                    Some(runs.len() as u64),
+                );
                 for (workflow_id, run_id) in &runs {
                     let reading = temporal.recorded(workflow_id, Some(run_id));
                     // A run without a history has ended since, and its retention is over.

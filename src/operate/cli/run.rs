@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::json;
 
 use super::{
-    Error, Operator, budget, bulk, costs, doctor, get, health, list, models, replay, status, submit,
-    watch,
+    Error, Operator, budget, bulk, costs, doctor, get, health, list, models, replay, status,
+    submit, watch,
 };
 use crate::domain::{Action, UserId};
 use crate::engines::config::Config;

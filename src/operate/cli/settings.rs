@@ -96,7 +96,13 @@ impl Environment {
         };
         let names = self.variables.keys();
         let names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
-        Some(names.into_iter().map(String::as_str).collect::<Vec<_>>().join(","))
+        Some(
+            names
+                .into_iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
+        )
     }
 
     /// Returns whether a variable counts as set, and where it is.
@@ -116,7 +122,10 @@ impl Environment {
         let in_file = format!("{name}_FILE");
         let (value, source, file) = match (self.source_of(name), self.source_of(&in_file)) {
             (Some(source), _) => {
-                let value = self.variables.get(name).map(|value| masked(value.trim(), secret));
+                let value = self
+                    .variables
+                    .get(name)
+                    .map(|value| masked(value.trim(), secret));
                 let file = (source == Source::EnvFile).then(|| ".env".to_owned());
                 (value, source, file)
             }
@@ -168,7 +177,11 @@ impl Environment {
 pub fn show(environment: &Environment, asked: &Show, out: &mut dyn Write) -> anyhow::Result<u8> {
     let faults = Config::load(|name| environment.get(name)).err();
     let faults = faults.map(|Faults(faults)| faults).unwrap_or_default();
-    let part = asked.part.as_deref().unwrap_or_default().to_ascii_uppercase();
+    let part = asked
+        .part
+        .as_deref()
+        .unwrap_or_default()
+        .to_ascii_uppercase();
     let all = catalogue::settings();
     let chosen = all.iter().filter(|setting| setting.name.contains(&part));
     let chosen = chosen.map(|setting| environment.shown(setting, &faults));
@@ -186,13 +199,21 @@ pub fn show(environment: &Environment, asked: &Show, out: &mut dyn Write) -> any
         note("no setting matches");
         return Ok(0);
     }
-    let mut table = Table::new([Column::Left("setting"), Column::Left("from"), Column::Left("value")]);
+    let mut table = Table::new([
+        Column::Left("setting"),
+        Column::Left("from"),
+        Column::Left("value"),
+    ]);
     for shown in &chosen {
         table.row(shown.cells());
     }
     table.print(out)?;
     for shown in chosen.iter().filter(|shown| shown.problem.is_some()) {
-        note(format!("{}: {}", shown.name, shown.problem.as_deref().unwrap_or_default()));
+        note(format!(
+            "{}: {}",
+            shown.name,
+            shown.problem.as_deref().unwrap_or_default()
+        ));
     }
     Ok(0)
 }
@@ -212,7 +233,11 @@ impl Shown<'_> {
             (None, true) => GOOD,
             (None, false) => FAINT,
         };
-        [self.name.into(), Cell::from(from).styled(style), Cell::from(value).styled(style)]
+        [
+            self.name.into(),
+            Cell::from(from).styled(style),
+            Cell::from(value).styled(style),
+        ]
     }
 }
 
@@ -258,7 +283,10 @@ pub fn check(
         )?;
     }
     if code == 0 {
-        writeln!(out, "{GOOD}ok{GOOD:#}       no fault; genflow doctor tries the connections")?;
+        writeln!(
+            out,
+            "{GOOD}ok{GOOD:#}       no fault; genflow doctor tries the connections"
+        )?;
     }
     Ok(code)
 }
@@ -301,8 +329,14 @@ mod tests {
     fn a_setting_is_shown_with_where_it_comes_from_and_without_its_secret() {
         let all = lines(&asked("", false));
         let row = |name: &str| {
-            let line = all.lines().find(|line| line.starts_with(&format!("{name} ")));
-            line.unwrap().split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+            let line = all
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} ")));
+            line.unwrap()
+                .split_whitespace()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join(" ")
         };
 
         assert!(all.starts_with("setting "), "{all}");
@@ -314,7 +348,10 @@ mod tests {
         assert_eq!(row("S3_BUCKET"), "- -");
         assert_eq!(row("NOTIFY_KEYS"), "default ****");
         assert!(!all.contains("needle"), "{all}");
-        assert_eq!(lines(&asked("log_l", true)), "setting    from  value\nLOG_LEVEL  .env  verbose\n");
+        assert_eq!(
+            lines(&asked("log_l", true)),
+            "setting    from  value\nLOG_LEVEL  .env  verbose\n"
+        );
     }
 
     #[test]
@@ -335,7 +372,10 @@ mod tests {
 
         let (code, text) = checked(&faults, false);
         assert_eq!(code, 64);
-        assert!(text.contains("fault    LOG_LEVEL: is \"verbose\""), "{text}");
+        assert!(
+            text.contains("fault    LOG_LEVEL: is \"verbose\""),
+            "{text}"
+        );
         let line = "unknown  KAFKA_BROKER: genflow does not read it; expected KAFKA_BROKERS?\n";
         assert!(text.contains(line), "{text}");
         let (code, json) = checked(&[], true);

@@ -117,9 +117,9 @@ fn facts(status: &RunStatus, now: i64) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::cli::table::without_colors;
     use crate::contract::run::RunState;
     use crate::domain::{ErrorCode, EventError};
+    use crate::operate::cli::table::without_colors;
 
     fn found(source: StatusSource) -> RunStatus {
         RunStatus {

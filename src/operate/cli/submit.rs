@@ -69,7 +69,11 @@ pub struct SubmitArgs {
     pub seed: Option<i64>,
     /// Input file, optionally with its role: first_frame, last_frame, source, reference or mask; may be repeated. A local
     /// file is stored in S3_BUCKET, where the provider reads it by a signed URL
-    #[arg(long, value_name = "[ROLE=]URL|FILE", help_heading = "What to generate")]
+    #[arg(
+        long,
+        value_name = "[ROLE=]URL|FILE",
+        help_heading = "What to generate"
+    )]
     pub input: Vec<String>,
     /// Provider that generates the result [default: as configured]
     #[arg(long, help_heading = "The model")]
@@ -124,7 +128,14 @@ pub struct SubmitArgs {
 }
 
 /// The types of events that a user can be notified of.
-const EVENTS: [&str; 6] = ["started", "progress", "completed", "failed", "cancelled", "rejected"];
+const EVENTS: [&str; 6] = [
+    "started",
+    "progress",
+    "completed",
+    "failed",
+    "cancelled",
+    "rejected",
+];
 /// Largest value of a record, in bytes: the topic's limit, less room for headers.
 const LARGEST: usize = 1024 * 1024 - 4096;
 /// Maximum number of sends in flight.

@@ -98,7 +98,10 @@ impl Table {
         let mut line = String::new();
         let mut column = 0;
         // Nothing is padded beyond the last text of a row.
-        let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
+        let last = row
+            .iter()
+            .rposition(|cell| !cell.text.is_empty())
+            .unwrap_or(0);
         for (at, (cell, width)) in row.iter().zip(widths).take(last + 1).enumerate() {
             let gap = if at == 0 { 0 } else { 2 };
             let pad = " ".repeat(width - cell.width());
@@ -146,16 +149,18 @@ pub(super) fn style_of(state: &str) -> Style {
         "completed" | "ok" => GOOD,
         "failed" | "terminated" | "timed_out" | "rejected" | "fail" => BAD,
         "cancelled" | "claimed" | "warn" => UNSURE,
-        "running" | "queued" | "submitting" | "generating" | "finishing" | "started" | "progress" => {
-            OPEN
-        }
+        "running" | "queued" | "submitting" | "generating" | "finishing" | "started"
+        | "progress" => OPEN,
         _ => Style::new(),
     }
 }
 
 /// Formats a fact as a line of a list of facts.
 pub(super) fn fact(name: &str, width: usize, text: &Cell) -> String {
-    let (bold, reset) = (Style::new().bold().render(), Style::new().bold().render_reset());
+    let (bold, reset) = (
+        Style::new().bold().render(),
+        Style::new().bold().render_reset(),
+    );
     let style = text.style;
     format!(
         "{bold}{name:<width$}{reset} {}{}{}",
@@ -177,8 +182,16 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new([Column::Left("state"), Column::Right("runs"), Column::Left("error")]);
-        table.row([Cell::from("failed").styled(BAD), "7".into(), "it is\u{1b}[2J much too long to show".into()]);
+        let mut table = Table::new([
+            Column::Left("state"),
+            Column::Right("runs"),
+            Column::Left("error"),
+        ]);
+        table.row([
+            Cell::from("failed").styled(BAD),
+            "7".into(),
+            "it is\u{1b}[2J much too long to show".into(),
+        ]);
         table.row(["completed".into(), "11".into(), "".into()]);
         table
     }

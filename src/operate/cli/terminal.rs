@@ -96,7 +96,10 @@ pub(super) fn width() -> Option<usize> {
 pub(super) fn text_width() -> usize {
     let columns = std::env::var("COLUMNS").ok();
     let given = || columns.and_then(|text| text.parse().ok());
-    width().or_else(given).unwrap_or(USUAL_WIDTH).clamp(40, USUAL_WIDTH)
+    width()
+        .or_else(given)
+        .unwrap_or(USUAL_WIDTH)
+        .clamp(40, USUAL_WIDTH)
 }
 
 /// Formats how long ago a time was, both in milliseconds since the epoch.
@@ -176,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_long_line_goes_on_below_its_description() {
-        let text = "  -n, --name <N>  The name of\n  \u{1b}[1m-q\u{1b}[0m  one two three four\nshort\n";
+        let text =
+            "  -n, --name <N>  The name of\n  \u{1b}[1m-q\u{1b}[0m  one two three four\nshort\n";
 
         assert_eq!(
             wrapped(text, 20),
@@ -187,6 +191,9 @@ mod tests {
 
     #[test]
     fn a_word_that_is_wider_than_the_terminal_is_not_broken() {
-        assert_eq!(wrapped("a https://a.example/long/path b", 10), "a\nhttps://a.example/long/path\nb");
+        assert_eq!(
+            wrapped("a https://a.example/long/path b", 10),
+            "a\nhttps://a.example/long/path\nb"
+        );
     }
 }

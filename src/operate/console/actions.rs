@@ -78,7 +78,12 @@ pub(super) async fn act(
 }
 
 /// Cancels or retries requests.
-async fn command(shared: &Shared, person: &str, asked: &Asked, action: Action) -> anyhow::Result<Response> {
+async fn command(
+    shared: &Shared,
+    person: &str,
+    asked: &Asked,
+    action: Action,
+) -> anyhow::Result<Response> {
     let plan = match plan(shared, asked, action) {
         Ok(plan) => plan,
         Err(why) => return Ok(refused(StatusCode::BAD_REQUEST, &why)),
@@ -103,10 +108,22 @@ async fn command(shared: &Shared, person: &str, asked: &Asked, action: Action) -
     };
     let mut log = |command: &Command| {
         let request = command.request.as_str();
-        tracing::info!(person, request, ?action, "a command was sent from the console");
+        tracing::info!(
+            person,
+            request,
+            ?action,
+            "a command was sent from the console"
+        );
         Ok(())
     };
-    bulk::send(&shared.config, shared.api_key.clone(), &order, &plan.ids, &mut log).await?;
+    bulk::send(
+        &shared.config,
+        shared.api_key.clone(),
+        &order,
+        &plan.ids,
+        &mut log,
+    )
+    .await?;
     Ok(Json(json!({ "sent": plan.ids.len() })).into_response())
 }
 

@@ -54,14 +54,15 @@ impl Plan {
     ) -> Result<Self, String> {
         let mut plan = Self::default();
         let mut kinds = Vec::new();
-        let mut add = |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(action, row))) {
-            None => *plan.left.entry("unknown").or_default() += 1,
-            Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
-            Some((row, None)) => {
-                plan.ids.push(id.to_owned());
-                kinds.push(row.kind);
-            }
-        };
+        let mut add =
+            |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(action, row))) {
+                None => *plan.left.entry("unknown").or_default() += 1,
+                Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
+                Some((row, None)) => {
+                    plan.ids.push(id.to_owned());
+                    kinds.push(row.kind);
+                }
+            };
         match selection {
             Selection::Ids(ids) => ids.iter().for_each(|id| add(requests.get(id), id)),
             Selection::Matching(filter) => {
@@ -85,8 +86,9 @@ impl Plan {
     /// Returns what is wrong if more would be sent than the person has `seen` in the dry run.
     pub(in crate::operate) fn grown(&self, seen: usize) -> Option<String> {
         let would = self.ids.len();
-        (would > seen)
-            .then(|| format!("{would} would be sent, but the dry run said {seen}; make a new dry run"))
+        (would > seen).then(|| {
+            format!("{would} would be sent, but the dry run said {seen}; make a new dry run")
+        })
     }
 }
 

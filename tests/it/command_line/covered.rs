@@ -88,8 +88,7 @@ const SHAPES: &str = "json_is_as_the_reference_shows_it";
 const MANY: &str = "many_requests_are_cancelled_and_retried_once_a_person_has_seen_how_many";
 const CHECK: &str = "settings_are_shown_with_where_they_come_from_and_checked";
 const INIT: &str = "init_asks_and_writes_a_file_that_only_its_user_can_read";
-const MODELS: &str =
-    "the_models_and_their_inputs_are_shown_by_command_with_and_without_a_provider";
+const MODELS: &str = "the_models_and_their_inputs_are_shown_by_command_with_and_without_a_provider";
 const ROLES: &str = "a_role_says_that_it_has_started";
 const REQUEST: &str = "a_request_is_submitted_watched_and_asked_for_by_command";
 

@@ -47,14 +47,20 @@ async fn many_requests_are_cancelled_and_retried_once_a_person_has_seen_how_many
     let planned = would(&space, &cancel, 3).await;
     assert_eq!(planned["left"], json!({"has ended": 1}));
     let (_, text) = space.run(&[&cancel[..], &["--dry-run"]].concat()).await;
-    assert_eq!(text, "would cancel 3 requests\n       1  left out: has ended\n");
+    assert_eq!(
+        text,
+        "would cancel 3 requests\n       1  left out: has ended\n"
+    );
     // Without a person and without a number, and with too small a number, nothing is sent.
     let (code, printed) = space.run(&cancel).await;
     assert_eq!(code, 64, "{printed}");
     assert!(printed.contains("expected --expect 3"), "{printed}");
     let (code, printed) = space.run(&[&cancel[..], &["--expect", "2"]].concat()).await;
     assert_eq!(code, 1, "{printed}");
-    assert!(printed.contains("3 would be sent, but the dry run said 2"), "{printed}");
+    assert!(
+        printed.contains("3 would be sent, but the dry run said 2"),
+        "{printed}"
+    );
     let mut terminal = Terminal::new(space.folder());
     terminal.variables.extend(space.variables.clone());
     terminal.typed = "n\n";
@@ -74,7 +80,9 @@ async fn many_requests_are_cancelled_and_retried_once_a_person_has_seen_how_many
     let since = ["retry", "--state", "cancelled", "--since", "1h"];
     let planned = would(&space, &since, 3).await;
     assert!(planned["usual_cost_usd"].is_null(), "{planned}");
-    let printed = space.succeed(&[&since[..], &["--expect", "3"]].concat()).await;
+    let printed = space
+        .succeed(&[&since[..], &["--expect", "3"]].concat())
+        .await;
     assert_eq!(printed.lines().count(), 3, "{printed}");
     for request in &stuck {
         assert!(printed.contains(request.id.as_str()), "{printed}");
@@ -85,6 +93,8 @@ async fn many_requests_are_cancelled_and_retried_once_a_person_has_seen_how_many
     assert_eq!(planned["left"]["is running"], 3);
     let named: Vec<_> = stuck.iter().map(|it| it.id.as_str()).collect();
     space.succeed(&[&["cancel"], &named[..]].concat()).await;
-    let none = space.succeed(&["cancel", "--user", "nobody", "--expect", "0"]).await;
+    let none = space
+        .succeed(&["cancel", "--user", "nobody", "--expect", "0"])
+        .await;
     assert_eq!(none, "would cancel 0 requests\n");
 }

@@ -28,7 +28,10 @@ impl Terminal<'_> {
     pub(super) fn run(&self, arguments: &[&str]) -> (i32, String) {
         let columns = self.columns.to_string();
         let ran = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/command_line/pty.py"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/it/command_line/pty.py"
+            ))
             .args([&columns, self.typed, env!("CARGO_BIN_EXE_genflow")])
             .args(arguments)
             .env_clear()
@@ -67,13 +70,18 @@ fn the_help_fits_the_terminal_and_has_colours_unless_they_are_unwanted() {
     let mut terminal = Terminal::new(&folder);
     for columns in [60, 80] {
         terminal.columns = columns;
-        for arguments in [&["--help"][..], &["submit", "--help"], &["dlq", "redrive", "--help"]] {
+        for arguments in [
+            &["--help"][..],
+            &["submit", "--help"],
+            &["dlq", "redrive", "--help"],
+        ] {
             let (code, shown) = terminal.run(arguments);
 
             assert_eq!(code, 0, "{shown}");
             assert!(shown.contains("\u{1b}[1m"), "{shown:?}");
             let plain = uncolored(&shown);
-            let is_long = |line: &&str| line.chars().count() > columns && line.trim().contains("  ");
+            let is_long =
+                |line: &&str| line.chars().count() > columns && line.trim().contains("  ");
             let long: Vec<_> = plain.lines().filter(is_long).collect();
             assert!(long.is_empty(), "{columns}: {long:#?}");
         }
@@ -116,15 +124,21 @@ async fn a_list_has_colours_and_a_bar_shows_progress_on_a_terminal_only() {
     }
     assert!(shown.contains("\u{1b}[32mCOMPLETED\u{1b}[0m"), "{shown:?}");
     assert!(!piped.contains('\u{1b}'), "{piped:?}");
-    eventually("the runs are listed with their state in green", async || {
-        let (_, shown) = terminal.run(&["list"]);
-        (shown.matches("\u{1b}[32mcompleted").count() == 2).then_some(())
-    })
+    eventually(
+        "the runs are listed with their state in green",
+        async || {
+            let (_, shown) = terminal.run(&["list"]);
+            (shown.matches("\u{1b}[32mcompleted").count() == 2).then_some(())
+        },
+    )
     .await;
     let (_, list) = terminal.run(&["list"]);
     let plain = uncolored(&list);
     assert!(plain.starts_with("started"), "{plain}");
-    assert!(plain.contains(" s ago ") || plain.contains(" min ago "), "{plain}");
+    assert!(
+        plain.contains(" s ago ") || plain.contains(" min ago "),
+        "{plain}"
+    );
 }
 
 #[test]
@@ -139,7 +153,10 @@ fn man_pages_have_examples_and_exit_codes() {
     assert!(ran.success());
     let page = std::fs::read_to_string(folder.join("genflow-config-check.1")).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
-    assert!(page.contains("genflow config check \\-\\-role worker \\-\\-json"), "{page}");
+    assert!(
+        page.contains("genflow config check \\-\\-role worker \\-\\-json"),
+        "{page}"
+    );
     assert!(page.contains("Exit code:"), "{page}");
     assert!(!page.contains('\u{1b}'), "{page:?}");
 }

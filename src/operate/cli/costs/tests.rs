@@ -1,8 +1,8 @@
 //! Tests of the sums and of what is printed.
 
 use super::*;
-use crate::operate::cli::table::without_colors;
 use crate::domain::{CostSource, Kind};
+use crate::operate::cli::table::without_colors;
 
 const DAY: i64 = 24 * 3600 * 1000;
 

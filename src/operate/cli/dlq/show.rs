@@ -76,9 +76,9 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
 /// Returns the same facts as an object; `value` is the value, or why it cannot be read.
 fn as_json(letter: &DeadLetter, value: Result<Value, String>) -> Value {
     let record = &letter.0;
-    let headers = record.headers.iter().map(|(name, value)| {
-        json!({"name": redacted(name), "value": header(name, value.as_deref())})
-    });
+    let headers = record.headers.iter().map(
+        |(name, value)| json!({"name": redacted(name), "value": header(name, value.as_deref())}),
+    );
     let bytes = record.value.as_deref();
     let (value, unreadable) = match value {
         Ok(value) => (redacted_value(value), None),

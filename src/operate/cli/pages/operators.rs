@@ -79,7 +79,10 @@ pub(super) const PAGES: &[Page] = &[
         path: "doctor",
         examples: [
             ("Check everything, and get advice", "doctor"),
-            ("Only what fails, for a program", "doctor --json | jq .checks"),
+            (
+                "Only what fails, for a program",
+                "doctor --json | jq .checks",
+            ),
         ],
         exit: "0 when no check fails, 1 otherwise",
         json: Some(
@@ -94,7 +97,9 @@ pub(super) const PAGES: &[Page] = &[
             ("Are all its roles ready", "health --ready"),
         ],
         exit: "0 if so, 1 otherwise",
-        json: Some(r#"{"ok": true, "url": "http://127.0.0.1:9464/livez", "status": 200, "why": null}"#),
+        json: Some(
+            r#"{"ok": true, "url": "http://127.0.0.1:9464/livez", "status": 200, "why": null}"#,
+        ),
         see: &[("Health", "operating/containers.md#health")],
     },
     Page {
@@ -153,7 +158,10 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "codec-server",
         examples: [
-            ("Serve Temporal's web UI at CODEC_SERVER_ADDR", "codec-server"),
+            (
+                "Serve Temporal's web UI at CODEC_SERVER_ADDR",
+                "codec-server",
+            ),
             ("Keep its log", "codec-server 2>> codec.log"),
         ],
         exit: AFTER_A_STOP,
@@ -225,14 +233,19 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "webhook-secret",
         examples: [
-            ("Print what verifies a user's webhooks", "webhook-secret alice"),
+            (
+                "Print what verifies a user's webhooks",
+                "webhook-secret alice",
+            ),
             (
                 "The current secret alone",
                 "webhook-secret alice --json | jq -r '.secrets[0]'",
             ),
         ],
         exit: "0",
-        json: Some(r#"{"secrets": ["whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8="], "public_keys": []}"#),
+        json: Some(
+            r#"{"secrets": ["whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8="], "public_keys": []}"#,
+        ),
         see: &[("Notifications", "notifications.md")],
     },
     Page {
@@ -251,7 +264,10 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "man",
         examples: [
-            ("Write the pages to where man looks", "man ~/.local/share/man/man1"),
+            (
+                "Write the pages to where man looks",
+                "man ~/.local/share/man/man1",
+            ),
             ("Write them here", "man ."),
         ],
         exit: "0",
@@ -273,7 +289,10 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "test",
         examples: [
-            ("Send one request of each kind, and check the outcomes", "test"),
+            (
+                "Send one request of each kind, and check the outcomes",
+                "test",
+            ),
             ("On free ports, beside other engines", "test --ports free"),
         ],
         exit: "0 if all samples completed, 1 otherwise",
@@ -284,8 +303,14 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "bench",
         examples: [
-            ("Measure everything, and keep the figures", "bench --json figures.json"),
-            ("One row, in one short round", "bench requests --rounds 1 --requests 100"),
+            (
+                "Measure everything, and keep the figures",
+                "bench --json figures.json",
+            ),
+            (
+                "One row, in one short round",
+                "bench requests --rounds 1 --requests 100",
+            ),
         ],
         exit: "0",
         json: None,

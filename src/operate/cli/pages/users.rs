@@ -84,7 +84,10 @@ pub(super) const PAGES: &[Page] = &[
             r#"{"command_id": "0b0c5f0e-5a3c-4a8e-9d5f-3d3a2f6f7c11", "request_id": "order-7", "action": "CANCEL"}
 {"action": "CANCEL", "would": 12, "left": {"has ended": 3}, "ids": ["order-7"], "usual_cost_usd": null}"#,
         ),
-        see: &[("Many requests at once", "command-line.md#many-requests-at-once")],
+        see: &[(
+            "Many requests at once",
+            "command-line.md#many-requests-at-once",
+        )],
     },
     Page {
         path: "retry",
@@ -104,7 +107,10 @@ pub(super) const PAGES: &[Page] = &[
             r#"{"command_id": "0b0c5f0e-5a3c-4a8e-9d5f-3d3a2f6f7c11", "request_id": "order-7", "action": "RETRY"}
 {"action": "RETRY", "would": 12, "left": {"is running": 3}, "ids": ["order-7"], "usual_cost_usd": 0.48}"#,
         ),
-        see: &[("Many requests at once", "command-line.md#many-requests-at-once")],
+        see: &[(
+            "Many requests at once",
+            "command-line.md#many-requests-at-once",
+        )],
     },
     Page {
         path: "watch",
@@ -116,7 +122,9 @@ pub(super) const PAGES: &[Page] = &[
             ),
         ],
         exit: "0 when the request has ended, with any outcome. Without an ID it never ends",
-        json: Some(r#"{"event_id": "4f6c2f3e-6b7a-5c1d-9e0f-1a2b3c4d5e6f", "request_id": "order-7", "retry": 0, "sequence": 2, "batch_id": null, "user_id": "alice", "kind": "IMAGE", "type": "COMPLETED", "occurred_at": 1767225609000, "workflow_id": "order-7", "run_id": "01977c2e-2b6b-7d0c-9a53-9d7d5a2f5d11", "progress": null, "result": {}, "batch": null, "error": null, "record": null, "metadata": {}, "tried": []}"#),
+        json: Some(
+            r#"{"event_id": "4f6c2f3e-6b7a-5c1d-9e0f-1a2b3c4d5e6f", "request_id": "order-7", "retry": 0, "sequence": 2, "batch_id": null, "user_id": "alice", "kind": "IMAGE", "type": "COMPLETED", "occurred_at": 1767225609000, "workflow_id": "order-7", "run_id": "01977c2e-2b6b-7d0c-9a53-9d7d5a2f5d11", "progress": null, "result": {}, "batch": null, "error": null, "record": null, "metadata": {}, "tried": []}"#,
+        ),
         see: &[("Events", "events.md")],
     },
     Page {
