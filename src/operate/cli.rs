@@ -355,8 +355,8 @@ mod tests {
                 "unexpected argument '--fast' found",
             ),
             (
-                &["genflow", "statsu"],
-                "unrecognized subcommand 'statsu'; a similar subcommand exists: 'status'",
+                &["genflow", "doctr"],
+                "unrecognized subcommand 'doctr'; a similar subcommand exists: 'doctor'",
             ),
         ] {
             let error = Cli::try_parse_from(arguments).unwrap_err();

@@ -68,7 +68,13 @@ pub fn nearest(name: &str, settings: &[Setting]) -> Option<&'static str> {
     }
     let distance = |setting: &Setting| strsim::osa_distance(plain, setting.name);
     let closest = settings.iter().min_by_key(|setting| distance(setting))?;
-    let is_close = distance(closest) <= CLOSE.min(plain.len() / 4);
+    // Each provider has a name of its own in front of this one, such as XAI_API_KEY, which is no FAL_API_KEY.
+    let close = if plain.ends_with("_API_KEY") {
+        1
+    } else {
+        CLOSE
+    };
+    let is_close = distance(closest) <= close.min(plain.len() / 4);
     // A whole word too few or too many, such as KAFKA_URL_BROKERS, is more than two edits.
     let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
     let differs_by_a_word = |setting: &&Setting| {
@@ -80,6 +86,7 @@ pub fn nearest(name: &str, settings: &[Setting]) -> Option<&'static str> {
         };
         let mut rest = long.iter();
         short.len() >= 2
+            && short.first() == long.first()
             && long.len() == short.len() + 1
             && short.iter().all(|word| rest.any(|it| it == word))
     };
@@ -168,6 +175,7 @@ mod tests {
             ("TEMPORAL_SERVICE_HOST_7233", None),
             ("HTTP_PROXY", None),
             ("AWS_DEFAULT_REGION", None),
+            ("XAI_API_KEY", None),
             ("LOG_DIR", None),
             ("PATH", None),
         ] {

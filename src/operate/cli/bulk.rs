@@ -15,14 +15,19 @@ use crate::engines::registry::Registry;
 use crate::operate::requests::bulk::{self, Order, Plan, Selection};
 use crate::operate::requests::{Filter, Requests, State};
 
+/// The options that choose requests.
+const FILTERS: [&str; 8] = [
+    "user", "kind", "state", "batch", "model", "code", "since", "until",
+];
+
 /// `genflow cancel` and `genflow retry`.
 #[derive(Debug, clap::Args)]
 pub struct Ask {
     /// Request ids; without any, the filters choose
     #[arg(
         value_name = "ID",
-        required_unless_present_any = ["filter", "since", "until"],
-        conflicts_with_all = ["filter", "since", "until"]
+        required_unless_present_any = FILTERS,
+        conflicts_with_all = FILTERS
     )]
     pub ids: Vec<String>,
     #[command(flatten)]
@@ -48,7 +53,6 @@ pub struct Ask {
 
 /// The filters; a request must match all that are given.
 #[derive(Debug, clap::Args)]
-#[group(id = "filter", multiple = true)]
 pub struct Which {
     /// Requests of this user
     #[arg(long, help_heading = "Filters")]
@@ -333,5 +337,10 @@ mod tests {
         assert!(!parsed(&[]));
         assert!(!parsed(&["a", "--user", "ann"]));
         assert!(!parsed(&["a", "--expect", "3"]));
+        let root = command();
+        let cancel = root.find_subcommand("cancel").unwrap().get_arguments();
+        let filters = cancel.filter(|arg| arg.get_help_heading() == Some("Filters"));
+        let ids: Vec<_> = filters.map(|arg| arg.get_id().as_str()).collect();
+        assert_eq!(ids, FILTERS);
     }
 }

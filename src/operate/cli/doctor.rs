@@ -51,6 +51,7 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::cli::table::without_colors;
     use crate::operate::doctor::Verdict;
 
     #[test]
@@ -68,12 +69,8 @@ mod tests {
                 check(Verdict::Fail, Some("genflow setup")),
             ],
         };
-        let mut out = Vec::new();
-
-        print(&report, &mut out).unwrap();
-
         assert_eq!(
-            std::str::from_utf8(&out).unwrap(),
+            without_colors(|out| print(&report, out).unwrap()),
             "ok       topic gen.requests: is so\nFAIL     topic gen.requests: is so -> genflow setup\n"
         );
     }

@@ -143,17 +143,20 @@ mod tests {
 
     #[test]
     fn an_option_is_shown_with_its_values_and_its_default() {
-        let arg = Arg::new("by")
+        let by = Arg::new("by")
             .long("by")
             .short('b')
             .value_name("FIELD")
             .value_parser(["user", "model"])
             .default_value("model")
             .help("Group by a|b");
+        let mut command = Command::new("costs").arg(by);
+        command.build();
+        let arg = command.get_arguments().next().unwrap();
 
-        assert_eq!(name(&arg), "-b, --by <FIELD>");
+        assert_eq!(name(arg), "-b, --by <FIELD>");
         assert_eq!(
-            cell(&help(&arg)),
+            cell(&help(arg)),
             "Group by a\\|b. One of `user`, `model`. Default: `model`"
         );
     }

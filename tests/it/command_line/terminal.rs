@@ -164,7 +164,7 @@ fn man_pages_have_examples_and_exit_codes() {
 #[test]
 fn a_misspelt_command_is_answered_with_the_one_that_is_probably_meant() {
     let ran = Command::new(env!("CARGO_BIN_EXE_genflow"))
-        .arg("statsu")
+        .arg("doctr")
         .output()
         .unwrap();
 
@@ -172,7 +172,7 @@ fn a_misspelt_command_is_answered_with_the_one_that_is_probably_meant() {
     assert_eq!(ran.status.code(), Some(64));
     assert_eq!(
         reported,
-        "genflow: unrecognized subcommand 'statsu'; a similar subcommand exists: 'status'\n"
+        "genflow: unrecognized subcommand 'doctr'; a similar subcommand exists: 'doctor'\n"
     );
 }
 
