@@ -24,7 +24,7 @@ pub mod manual;
 mod models;
 pub mod pages;
 mod period;
-#[cfg(test)]
+#[cfg(all(test, feature = "dev"))]
 mod reference;
 mod replay;
 pub mod run;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Error;
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
-use super::terminal::{bar, note};
+use super::terminal::bar;
 use crate::domain::{Generated, Output, RequestId, WorkflowId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
@@ -49,7 +49,11 @@ pub(super) async fn get(config: &Config, get: &Get, out: &mut dyn Write) -> anyh
         None => items(config, &temporal, &store, &run).await?,
     };
     if runs.is_empty() {
-        note(format!("{} has no files in the result store", get.id));
+        writeln!(
+            io::stderr().lock(),
+            "{} has no files in the result store",
+            get.id
+        )?;
         return Ok(1);
     }
     std::fs::create_dir_all(&get.output).map_err(|error| {
