@@ -1,20 +1,25 @@
-"""Runs a command on a terminal of its own: COLUMNS wide, with INPUT typed. Prints what the terminal shows."""
+"""Runs a command on a terminal of its own, COLUMNS wide. Types a line of TYPED at each question. Prints what the terminal shows."""
 import fcntl
 import os
 import pty
+import select
 import struct
 import sys
 import termios
 
-columns, typed, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+columns, typed, command = int(sys.argv[1]), sys.argv[2].splitlines(), sys.argv[3:]
 child, terminal = pty.fork()
 if child == 0:
     fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     os.execv(command[0], command)
-if typed:
-    os.write(terminal, typed.encode())
 shown = b""
 while True:
+    readable, _, _ = select.select([terminal], [], [], 0.5)
+    if not readable:
+        # A question that hides its answer drops what was typed before, so nothing is typed until it waits.
+        if typed and shown.endswith((b": ", b"] ")):
+            os.write(terminal, typed.pop(0).encode() + b"\n")
+        continue
     try:
         part = os.read(terminal, 65536)
     except OSError:
