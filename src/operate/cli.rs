@@ -330,7 +330,10 @@ fn kind() -> impl TypedValueParser<Value = Kind> {
 
 /// Reads the code of an error.
 fn error_code() -> impl TypedValueParser<Value = ErrorCode> {
-    word(ErrorCode::ALL.map(|(code, name)| (name, code)).into())
+    let known = ErrorCode::ALL
+        .into_iter()
+        .filter(|(code, _)| *code != ErrorCode::Unknown);
+    word(known.map(|(code, name)| (name, code)).collect())
 }
 
 #[cfg(test)]

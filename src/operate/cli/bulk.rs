@@ -30,8 +30,6 @@ pub struct Ask {
         conflicts_with_all = FILTERS
     )]
     pub ids: Vec<String>,
-    #[command(flatten)]
-    pub which: Which,
     /// Send nothing: show how many would be sent, why others would not, and for a retry about how much it costs
     #[arg(long)]
     pub dry_run: bool,
@@ -49,6 +47,9 @@ pub struct Ask {
     pub json: bool,
     #[command(flatten)]
     pub key: ApiKey,
+    // The last ones, because their heading applies to what follows.
+    #[command(flatten)]
+    pub which: Which,
 }
 
 /// The filters; a request must match all that are given.

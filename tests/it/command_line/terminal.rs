@@ -30,7 +30,7 @@ impl Terminal<'_> {
         let ran = Command::new("python3")
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/tests/it/command_line/pty.py"
+                "/tests/it/command_line/on_terminal.py"
             ))
             .args([&columns, self.typed, env!("CARGO_BIN_EXE_genflow")])
             .args(arguments)
