@@ -47,10 +47,11 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
     let options = Options {
         cache: default_cache(),
         data: data.clone(),
+        keep: false,
         guard: std::env::current_exe().context("the path of this program is not known")?,
         ports: EnginePorts::Free,
         existing: Existing::default(),
-        progress: Arc::new(|line: &str| say(&format!("  {line}"))),
+        progress: Arc::new(|progress| say(&format!("  {progress}"))),
     };
     let engines = Engines::start(&options).await?;
     let mut report = Report::begin();
