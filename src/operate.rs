@@ -5,6 +5,7 @@ pub mod codec_server;
 pub mod console;
 pub mod dead_letters;
 pub mod doctor;
+mod notifications;
 pub mod replay;
 mod sender;
 pub mod setup;

@@ -34,7 +34,7 @@ use url::Url;
 
 pub use self::callbacks::Callbacks;
 pub use self::codec_server::CodecServer;
-pub use self::console::{Console, Person};
+pub use self::console::{Console, Person, TRACE_ID};
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};

@@ -18,6 +18,7 @@ pub mod local;
 mod local_files;
 pub mod manual;
 mod models;
+mod notifications;
 mod period;
 mod replay;
 pub mod run;
@@ -43,6 +44,7 @@ pub use self::get::Get;
 pub use self::health::HealthArgs;
 pub use self::list::List;
 pub use self::models::Models;
+pub use self::notifications::Notifications;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
 use crate::domain::{Kind, ProviderName};
@@ -164,6 +166,9 @@ pub enum Operator {
     Cancel(Ask),
     /// Run a failed or cancelled request again, by a command on Kafka
     Retry(Ask),
+    /// List how notifications ended, send them again, and test a webhook
+    #[command(subcommand)]
+    Notifications(Notifications),
     /// Follow events as they arrive; with an ID, those of one request from its start to its end
     Watch(Watch),
     /// Print what verifies a user's webhooks: secrets (v1), then public keys (v1a), each with the current one first

@@ -26,6 +26,7 @@ mod plan;
 mod recent;
 mod schedule;
 mod slack;
+mod test_webhook;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -48,7 +49,8 @@ use self::deliver::{Attempt, receipt};
 pub use self::handover::Handover;
 use self::handover::HandoverReason;
 use self::plan::Notification;
-pub use self::plan::shown;
+pub use self::plan::{shown, webhook as webhook_target};
+pub use self::test_webhook::{TestAnswer, test_webhook};
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, MasterKey, user_secret};
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::headers::ACCEPT_OLD;

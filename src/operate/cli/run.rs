@@ -5,8 +5,8 @@ use std::io::Write;
 use uuid::Uuid;
 
 use super::{
-    Ask, Error, Operator, budget, costs, doctor, get, health, list, models, replay, status, submit,
-    watch,
+    Ask, Error, Operator, budget, costs, doctor, get, health, list, models, notifications, replay,
+    status, submit, watch,
 };
 use crate::domain::{Action, Command, CommandId, RequestId, UserId};
 use crate::engines::config::Config;
@@ -48,6 +48,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Budget(budget) => return budget::show(config, budget, out).await,
         Operator::Replay(replay) => return replay::replay(config, replay, out).await,
         Operator::Models(models) => return models::run(config, models, out).await,
+        Operator::Notifications(command) => return notifications::run(config, command, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,

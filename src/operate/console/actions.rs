@@ -1,8 +1,9 @@
-//! What a person who has signed in can do: cancel and retry requests, and redrive dead letters.
+//! What a person who has signed in can do: cancel and retry requests, redrive dead letters, send notifications again and
+//! test an endpoint (`by_hand`).
 //!
 //! Each action is first asked for as a dry run, which says how many would be sent and why others would not. The action
 //! itself names the number that the dry run reported, and does nothing if it would now send more. Cancels and retries are
-//! commands on `gen.commands`, which name the person.
+//! commands on `gen.commands`, and repeated notifications are deliveries; both name the person, as the log does for all.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::access::{Who, refused};
 use super::api;
+use super::by_hand;
 use super::letters::topic;
 use super::requests::{Row, State as RowState};
 use crate::domain::{Action, Command, CommandId, Kind, RequestId};
@@ -40,6 +42,10 @@ enum Verb {
     Cancel,
     Retry,
     Redrive,
+    /// Notifications of one request again.
+    Resend,
+    /// A test to one webhook.
+    Test,
 }
 
 /// An action and what it is for.
@@ -48,7 +54,7 @@ pub(super) struct Asked {
     verb: Verb,
     /// Request ids, or for a redrive positions of dead letters.
     #[serde(default)]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
     /// All requests that the list shows with this query, instead of ids.
     filter: Option<api::Asked>,
     /// The topic of a redrive: `requests` or `notifications`.
@@ -56,8 +62,13 @@ pub(super) struct Asked {
     topic: String,
     #[serde(default)]
     reason: Option<String>,
+    /// Id or type of the event of a resend.
+    pub(super) event: Option<String>,
+    /// Of a resend or a test.
+    pub(super) channel: Option<String>,
+    pub(super) target_hash: Option<String>,
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// What the dry run said would be sent. Without a dry run it is required.
     expect: Option<usize>,
 }
@@ -84,6 +95,8 @@ pub(super) async fn act(
     let done = match asked.verb {
         Verb::Cancel | Verb::Retry => command(&shared, &person, &asked).await,
         Verb::Redrive => send_again(&shared, &person, &asked).await,
+        Verb::Resend => Box::pin(by_hand::resend(&shared, &person, &asked)).await,
+        Verb::Test => Box::pin(by_hand::test(&shared, &person, &asked)).await,
     };
     match done {
         Ok(answer) => answer,
@@ -112,7 +125,7 @@ async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result
     }
     let action = match asked.verb {
         Verb::Cancel => Action::Cancel,
-        Verb::Retry | Verb::Redrive => Action::Retry,
+        Verb::Retry | Verb::Redrive | Verb::Resend | Verb::Test => Action::Retry,
     };
     let sender = RecordSender::open(&shared.config, shared.api_key.clone()).await?;
     let topic = &shared.config.kafka.topics.commands;
@@ -132,7 +145,7 @@ async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result
 }
 
 /// Returns a refusal if more would be sent than the person has seen.
-fn grown(asked: &Asked, would: usize) -> Option<Response> {
+pub(super) fn grown(asked: &Asked, would: usize) -> Option<Response> {
     let seen = asked.expect.unwrap_or(0);
     (would > seen).then(|| {
         let why = format!("{would} would be sent, but the dry run said {seen}; make a new dry run");
