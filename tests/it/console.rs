@@ -2,19 +2,18 @@
 
 mod browser;
 mod figures;
+mod notifications;
 mod page;
 mod schema;
 
-use genflow::domain::{ErrorCode, Event, EventError, EventType, Request, Targets};
+use genflow::domain::{ErrorCode, Event, EventError, EventType, Request};
 use genflow::engines::clock::now;
 use reqwest::Client;
 use serde_json::{Value, json};
-use temporalio_client::UntypedWorkflow;
 use uuid::Uuid;
 
 use crate::notify::{event, publisher};
 use crate::support::process::Process;
-use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
@@ -271,102 +270,6 @@ async fn dead_letters_are_listed_opened_and_redriven() {
         json!({"verb": "redrive", "topic": "requests", "ids": [position], "dry_run": true});
     let (status, plan) = console.post("/actions", &redrive).await;
     assert_eq!((status, &plan["would"]), (200, &json!(1)), "{plan}");
-}
-
-#[tokio::test]
-async fn a_person_sends_a_notification_again_and_tests_its_endpoint() {
-    let space = Space::new().await;
-    let _roles = space.start(&["all"]);
-    let traces = ("CONSOLE_TRACE_URL", "https://traces.example/{trace_id}");
-    let console = Console::start(&space, &[keys()[0], traces]).await;
-    let receiver = Receiver::start(&[]).await;
-    let mut request = image("notified");
-    request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
-    let headers = vec![("traceparent".to_owned(), Some(traceparent.into_bytes()))];
-    space.send_with(&request, headers).await;
-    let receipt = eventually("the notification has ended", async || {
-        let endpoints = console.get("/endpoints").await;
-        endpoints["items"].as_array()?.first()?;
-        let found = console.get(&format!("/requests/{}", request.id)).await;
-        let receipts = found["receipts"]["value"].as_array()?.clone();
-        assert_eq!(
-            found["trace_url"],
-            format!("https://traces.example/{trace}")
-        );
-        receipts.into_iter().next()
-    })
-    .await;
-    let first = receiver.wait(1).await.remove(0);
-
-    let mut again = json!({"verb": "resend", "ids": [request.id.to_string()], "event": receipt["event_id"],
-        "channel": "WEBHOOK", "target_hash": receipt["target_hash"], "dry_run": true});
-    let (status, plan) = console.post("/actions", &again).await;
-    assert_eq!((status, &plan["would"]), (200, &json!(1)));
-    assert_eq!(receiver.got().len(), 1, "a dry run sends nothing");
-    again["dry_run"] = json!(false);
-    assert_eq!(
-        console.post("/actions", &again).await.0,
-        409,
-        "nobody has seen how many"
-    );
-    again["expect"] = json!(1);
-    let sent = console.post("/actions", &again).await;
-    assert_eq!(sent, (200, json!({"sent": 1, "left": {}})));
-    let second = receiver.wait(2).await.remove(1);
-    assert_eq!(second.header("webhook-id"), first.header("webhook-id"));
-    assert_eq!(
-        second.header("webhook-id"),
-        receipt["event_id"].as_str().unwrap()
-    );
-    assert_eq!(second.body, first.body);
-    eventually("the newest receipt is shown", async || {
-        let found = console.get(&format!("/requests/{}", request.id)).await;
-        let receipts = found["receipts"]["value"].as_array()?.clone();
-        assert_eq!(receipts.len(), 1, "one notification: {receipts:?}");
-        (receipts[0]["ended_at"].as_i64() > receipt["ended_at"].as_i64()).then_some(())
-    })
-    .await;
-    // Who asked for it stays with the delivery.
-    let workflow = format!(
-        "deliver/{}/WEBHOOK/{}",
-        receipt["event_id"].as_str().unwrap(),
-        receipt["target_hash"].as_str().unwrap()
-    );
-    assert_eq!(asked_by(&space, &workflow).await, "console:ann");
-
-    let mut test = json!({"verb": "test", "channel": "WEBHOOK", "target_hash": receipt["target_hash"], "expect": 1});
-    let (status, answer) = console.post("/actions", &test).await;
-    assert_eq!(
-        (status, &answer["test"]["status"]),
-        (200, &json!(204)),
-        "{answer}"
-    );
-    let tested = receiver.wait(3).await.remove(2);
-    let body: Value = serde_json::from_slice(&tested.body).unwrap();
-    assert_eq!(
-        (&body["type"], &body["data"]["test"]),
-        (&json!("genflow.test"), &json!(true))
-    );
-    assert!(tested.header("webhook-id").starts_with("test-"));
-    assert!(tested.header("webhook-signature").starts_with("v1,"));
-    test["target_hash"] = json!("0123456789abcdef");
-    assert_eq!(console.post("/actions", &test).await.0, 404);
-    assert_eq!(receiver.got().len(), 3);
-}
-
-/// Returns who asked for a delivery, as its history says.
-async fn asked_by(space: &Space, workflow: &str) -> String {
-    let client = space.client().await;
-    let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow.to_owned());
-    let history = handle.fetch_history(Default::default()).to_json().await;
-    let history: Value = serde_json::from_slice(&history.unwrap()).unwrap();
-    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-    let input = started["input"]["payloads"][0]["data"].clone();
-    let input: Vec<u8> = serde_json::from_value(input).unwrap();
-    let input: Value = serde_json::from_slice(&input).unwrap();
-    input["asked_by"].as_str().unwrap().to_owned()
 }
 
 /// The events of requests that the console has never seen run: one each, of every state.

@@ -99,6 +99,19 @@ async fn a_person_watches_a_request_opens_it_cancels_another_and_retries_it() {
     assert_eq!(browser.faults().await, Vec::<String>::new());
 }
 
+/// Sends a request for a large image with a webhook and a trace.
+async fn poster(space: &Space, receiver: &Receiver) -> Request {
+    let mut poster = script(image("poster"), &json!({"seconds": 2}));
+    if let Spec::Single(Single::Image(image)) = &mut poster.spec {
+        (image.width, image.height) = (Some(768), Some(512));
+    }
+    poster.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
+    let traceparent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = vec![("traceparent".to_owned(), Some(traceparent.to_vec()))];
+    space.send_with(&poster, headers).await;
+    poster
+}
+
 /// Publishes receipts of four more targets, over a day.
 async fn a_day_of_endpoints(space: &Space) {
     let targets = [
@@ -149,14 +162,7 @@ async fn a_person_sends_a_notification_again_and_tests_the_endpoint_on_the_page(
     let traces = ("CONSOLE_TRACE_URL", "https://traces.example/{trace_id}");
     let console = Console::start(&space, &[keys()[0], traces]).await;
     let receiver = Receiver::start(&[]).await;
-    let mut poster = script(image("poster"), &json!({"seconds": 2}));
-    if let Spec::Single(Single::Image(image)) = &mut poster.spec {
-        (image.width, image.height) = (Some(768), Some(512));
-    }
-    poster.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
-    let traceparent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let headers = vec![("traceparent".to_owned(), Some(traceparent.to_vec()))];
-    space.send_with(&poster, headers).await;
+    let poster = poster(&space, &receiver).await;
     browser.resize(1440, 900).await;
     browser.sign_in(&console).await;
     browser.shows(&poster, "Completed").await;
