@@ -8,6 +8,7 @@
 mod access;
 mod actions;
 mod api;
+mod asked;
 mod by_hand;
 mod detail;
 mod doctor_report;

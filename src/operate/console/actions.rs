@@ -12,14 +12,13 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Shared;
 use super::access::{Who, refused};
-use super::api;
+use super::asked::{Asked, Verb, grown};
 use super::by_hand;
 use super::letters::topic;
 use super::requests::{Row, State as RowState};
@@ -35,43 +34,6 @@ const MOST: usize = 10_000;
 const REDRIVE_RATE: u32 = 50;
 /// Dead letters that were dead-lettered this many times are not sent again.
 const MOST_ATTEMPTS: u32 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Verb {
-    Cancel,
-    Retry,
-    Redrive,
-    /// Notifications of one request again.
-    Resend,
-    /// A test to one webhook.
-    Test,
-}
-
-/// An action and what it is for.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    verb: Verb,
-    /// Request ids, or for a redrive positions of dead letters.
-    #[serde(default)]
-    pub(super) ids: Vec<String>,
-    /// All requests that the list shows with this query, instead of ids.
-    filter: Option<api::Asked>,
-    /// The topic of a redrive: `requests` or `notifications`.
-    #[serde(default)]
-    topic: String,
-    #[serde(default)]
-    reason: Option<String>,
-    /// Id or type of the event of a resend.
-    pub(super) event: Option<String>,
-    /// Of a resend or a test.
-    pub(super) channel: Option<String>,
-    pub(super) target_hash: Option<String>,
-    #[serde(default)]
-    pub(super) dry_run: bool,
-    /// What the dry run said would be sent. Without a dry run it is required.
-    expect: Option<usize>,
-}
 
 /// What an action would send.
 #[derive(Debug, Default)]
@@ -142,15 +104,6 @@ async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result
         tracing::info!(person, request = id, action = ?action, "a command was sent from the console");
     }
     Ok(Json(json!({ "sent": plan.ids.len() })).into_response())
-}
-
-/// Returns a refusal if more would be sent than the person has seen.
-pub(super) fn grown(asked: &Asked, would: usize) -> Option<Response> {
-    let seen = asked.expect.unwrap_or(0);
-    (would > seen).then(|| {
-        let why = format!("{would} would be sent, but the dry run said {seen}; make a new dry run");
-        refused(StatusCode::CONFLICT, &why)
-    })
 }
 
 /// Chooses the requests that an action is for.

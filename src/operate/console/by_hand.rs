@@ -8,7 +8,7 @@ use url::Url;
 
 use super::Shared;
 use super::access::refused;
-use super::actions::{Asked, grown};
+use super::asked::{Asked, grown};
 use crate::contract::receipt::Channel;
 use crate::engines::kafka::snapshot::Extent;
 use crate::operate::notifications::{self, Chosen, Notified};
