@@ -1,5 +1,7 @@
 //! Notifications that a person sends from the console: one again, and a test of its endpoint.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use genflow::domain::{Request, Targets};
 use serde_json::{Value, json};
 use temporalio_client::UntypedWorkflow;
@@ -78,8 +80,8 @@ impl Story {
         let history: Value = serde_json::from_slice(&history.unwrap()).unwrap();
         let started =
             &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-        let input = started["input"]["payloads"][0]["data"].clone();
-        let input: Vec<u8> = serde_json::from_value(input).unwrap();
+        let input = started["input"]["payloads"][0]["data"].as_str().unwrap();
+        let input = BASE64.decode(input).unwrap();
         let input: Value = serde_json::from_slice(&input).unwrap();
         input["asked_by"].as_str().unwrap().to_owned()
     }

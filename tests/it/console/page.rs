@@ -190,14 +190,14 @@ async fn a_person_sends_a_notification_again_and_tests_the_endpoint_on_the_page(
     browser
         .until("return document.querySelector('dialog') === null && document.querySelector('.again') !== null")
         .await;
-    browser.picture("request", false, 1440).await;
+    browser.picture("one-request", false, 1440).await;
 
     a_day_of_endpoints(&space).await;
     browser.go(&format!("{}/endpoints", console.url)).await;
     browser
         .until("return document.querySelectorAll('.hours').length === 5")
         .await;
-    browser.picture("endpoints", false, 1440).await;
+    browser.picture("deliveries", false, 1440).await;
     browser
         .click("[aria-label='Test http://127.0.0.1/…']")
         .await;
