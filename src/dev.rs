@@ -249,14 +249,19 @@ async fn run_all(
         pages,
         console,
     } = listeners;
-    let metrics = telemetry::init(&dev_run.config.log)?;
+    let telemetry = telemetry::init(&dev_run.config.log, dev_run.config.traces.as_ref())?;
     setup::run(&dev_run.config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
     announce(dev_run, &http, &console)?;
 
     let ending = stop.child_token();
-    let serving = run_roles(dev_run.config.clone(), http, metrics, ending.clone());
+    let serving = run_roles(
+        dev_run.config.clone(),
+        http,
+        telemetry.clone(),
+        ending.clone(),
+    );
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         tokio::select! {
@@ -271,6 +276,7 @@ async fn run_all(
     let console = console::run(console_settings(dev_run), None, console, ending.clone());
     let (served, watched, shown, console) =
         tokio::join!(serving, watching, showing.into_future(), Box::pin(console));
+    telemetry.flush().await;
     watched
         .and(served)
         .and(shown.context("the server of webhooks and mails failed"))

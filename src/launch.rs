@@ -42,7 +42,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             stop_at_signal(&stop)?;
             let check = |config: &Config| config.console.check().err().into_iter().collect();
             let config = Config::load_for(variable, check)?;
-            telemetry::init(&config.log)?;
+            telemetry::init(&config.log, None)?;
             let listener = console::listen(&config).await?;
             console::run(config, key.get()?, listener, stop).await?;
             Ok(0)
@@ -82,13 +82,15 @@ async fn serve(
 ) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let config = settings::load(roles, variable)?;
-    let metrics = telemetry::init(&config.log)?;
+    let telemetry = telemetry::init(&config.log, config.traces.as_ref())?;
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
     let console = (roles == Roles::ALL)
         .then(|| tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone())));
-    run_roles(config, roles, listener, metrics, stop).await?;
+    let ran = run_roles(config, roles, listener, telemetry.clone(), stop).await;
+    telemetry.flush().await;
+    ran?;
     if let Some(console) = console {
         console.await?;
     }
@@ -114,7 +116,7 @@ async fn serve_codec(stop: CancellationToken) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let check = |config: &Config| config.codec_server.check().err().into_iter().collect();
     let config = Config::load_for(variable, check)?;
-    let _metrics = telemetry::init(&config.log)?;
+    let _metrics = telemetry::init(&config.log, None)?;
     let addr = config.codec_server.addr;
     let listener = TcpListener::bind(addr).await;
     let listener =

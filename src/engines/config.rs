@@ -24,6 +24,7 @@ mod spending;
 mod store;
 mod temporal;
 mod tls_files;
+mod traces;
 mod vars;
 mod worker;
 
@@ -38,7 +39,7 @@ pub use self::console::{Console, Person};
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};
-pub use self::log::Log;
+pub use self::log::{Log, LogFile};
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
 pub use self::payloads::{PayloadCodec, PayloadKey};
@@ -49,6 +50,7 @@ pub use self::spending::Spending;
 pub use self::store::S3;
 pub use self::temporal::{Identity, Temporal, Tls};
 pub use self::tls_files::TlsFiles;
+pub use self::traces::{Sampler, Traces};
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
@@ -73,6 +75,8 @@ pub struct Config {
     /// `genflow codec-server`.
     pub codec_server: CodecServer,
     pub log: Log,
+    /// Where traces are sent; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
     /// How long the drain may take.
@@ -229,6 +233,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
         notify_keys: notifier::notify_keys(vars),
         codec_server: codec_server::read(vars),
         log: log::read(vars),
+        traces: traces::read(vars),
         http_addr: vars.parsed(
             "HTTP_ADDR",
             "127.0.0.1:9464",

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use crate::contract::avro;
 use crate::domain::Event;
 use crate::domain::time::rfc3339;
@@ -14,7 +16,7 @@ use crate::engines::kafka::Headers;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry::{EncodeError, Registry};
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,21 @@ impl Publisher {
     }
 
     async fn send(
+        &self,
+        topic: &str,
+        key: &str,
+        event: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
+        let sending = async {
+            let trace = spans::traceparent(traceparent);
+            let sent = self.send_traced(topic, key, event, trace.as_deref()).await;
+            sent.inspect_err(|_| spans::failed("not_published"))
+        };
+        sending.instrument(spans::publish(topic, event)).await
+    }
+
+    async fn send_traced(
         &self,
         topic: &str,
         key: &str,

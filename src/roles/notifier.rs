@@ -34,6 +34,7 @@ mod webhook;
 mod wording;
 pub mod worker;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,7 @@ use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{Cause, Failure, Fuse, Handler, RejectionFault, Slots};
+use crate::engines::telemetry::spans;
 use crate::roles::notifier::attempt::{Notice, Tried};
 use crate::roles::notifier::operator_alerts::OperatorAlerts;
 use crate::roles::notifier::recent::{Known, Recent, Tries};
@@ -275,6 +277,7 @@ impl Handler for Notifier {
             return Ok(());
         };
         let event = self.deliverer.read(value).await?;
+        spans::of_request(&event.request_id);
         let planned = match self.plan(&event) {
             Ok(planned) => planned,
             // Operators are notified even if the seal does not open: their targets are in the settings.
@@ -310,7 +313,7 @@ fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notificat
         event_id: event.event_id.clone(),
         request_id: event.request_id.clone(),
         occurred_at: event.occurred_at,
-        traceparent: record.traceparent().map(str::to_owned),
+        traceparent: spans::traceparent(record.traceparent()).map(Cow::into_owned),
         channel: notification.channel(),
         target_hash: notification.hash.clone(),
     }

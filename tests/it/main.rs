@@ -68,3 +68,4 @@ mod sizing;
 mod status;
 mod storage;
 mod temporal_tls;
+mod traces;

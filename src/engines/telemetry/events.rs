@@ -1,8 +1,8 @@
 //! Telemetry events: one function for each thing that happens, which writes its log line and changes its metrics.
 //!
 //! Call sites say `events::record_handled(…)`. Levels: ERROR if data is lost or a person must act; WARN for a
-//! problem that the process handles; INFO for the life of the process; DEBUG for all else, so that in normal
-//! operation nothing above DEBUG is logged per record. A repeated warning is logged the first time and then at
+//! problem that the process handles; INFO for the life of the process, and once for the start and once for the end of
+//! each request; DEBUG for all else, so that in normal operation nothing else is logged per record. A repeated warning is logged the first time and then at
 //! powers of two; it is counted every time. Parameters of the type `&'static str` are labels, from a closed set.
 
 mod consumer;
@@ -39,7 +39,7 @@ pub fn request_started(
     kind: Kind,
     elapsed: Duration,
 ) {
-    debug!(%position, %request_id, ?elapsed, "request started");
+    info!(%position, %request_id, kind = kind.as_str(), ?elapsed, "request started");
     catalogue::REQUESTS.add(1, &["started", kind.as_str()]);
     catalogue::START_SECONDS.record(elapsed, &[]);
 }
@@ -131,9 +131,10 @@ pub fn run_began(kind: Kind, waited: Duration) {
 }
 
 /// A run has its outcome, and its last event is published. `elapsed`: since the run started; `worked`: since its job
-/// was first sent to the provider, if the provider accepted it.
+/// was first sent to the provider, if the provider accepted it. Items are logged as DEBUG: a batch may have thousands.
 pub fn run_ended(
     request_id: &str,
+    is_item: bool,
     kind: Kind,
     outcome: EventType,
     code: Option<ErrorCode>,
@@ -142,7 +143,11 @@ pub fn run_ended(
 ) {
     let (kind, outcome) = (kind.as_str(), outcome.as_str());
     let code = code.map(ErrorCode::as_str);
-    debug!(%request_id, kind, outcome, code, ?elapsed, "run ended");
+    if is_item {
+        debug!(%request_id, kind, outcome, code, ?elapsed, "item ended");
+    } else {
+        info!(%request_id, kind, outcome, code, ?elapsed, "request ended");
+    }
     if let Some(code) = code {
         catalogue::RUNS_FAILED.add(1, &[kind, code]);
     }

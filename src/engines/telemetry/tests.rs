@@ -56,6 +56,7 @@ fn emit_all() {
     let outcome = EventType::Completed;
     run_ended(
         "order-7",
+        false,
         Kind::Video,
         outcome,
         code,
@@ -201,8 +202,8 @@ fn a_second_init_gives_the_same_handle() {
         file: None,
     };
 
-    let first = init(&log).unwrap();
-    let second = init(&log).unwrap();
+    let first = init(&log, None).unwrap();
+    let second = init(&log, None).unwrap();
     ::metrics::counter!("twice").increment(1);
 
     assert!(first.render().contains("twice 1"));
@@ -216,13 +217,9 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
     let log = config::Log {
         filter: "warn,genflow=info".to_owned(),
         json: true,
-        file: Some(path.clone()),
+        file: Some(config::LogFile::at(path.clone())),
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.filter))
-        .with_writer(writer(&log).unwrap())
-        .json()
-        .finish();
+    let subscriber = Registry::default().with(lines(&log).unwrap());
 
     tracing::subscriber::with_default(subscriber, || {
         role_started("intake");
@@ -241,7 +238,7 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
         .collect();
     let messages: Vec<_> = lines
         .iter()
-        .map(|line| line["fields"]["message"].as_str().unwrap())
+        .map(|line| line["message"].as_str().unwrap())
         .collect();
     assert_eq!(
         messages,
@@ -252,8 +249,8 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
             "notification held"
         ]
     );
-    assert_eq!(lines[1]["fields"]["error"], "no luck");
-    assert_eq!(lines[3]["fields"]["tries"], 4);
+    assert_eq!(lines[1]["error"], "no luck");
+    assert_eq!(lines[3]["tries"], 4);
 }
 
 #[test]
@@ -265,7 +262,7 @@ fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
     let log = |file: &str| config::Log {
         filter: "off".to_owned(),
         json: true,
-        file: Some(folder.join(file)),
+        file: Some(config::LogFile::at(folder.join(file))),
     };
     symlink(folder.join("other"), folder.join("link")).unwrap();
 
@@ -294,4 +291,50 @@ fn no_metric_or_label_of_a_version_is_gone() {
     let gone: Vec<_> = released.filter(|metric| !now.contains(*metric)).collect();
     assert!(gone.is_empty(), "docs/versioning.md: {gone:#?}");
     assert!(names.contains("metric genflow_requests_total outcome kind"));
+}
+
+#[test]
+fn a_line_is_flat_json_with_the_ids_of_the_spans_around_it() {
+    let path = std::env::temp_dir().join(format!("genflow-flat-{}", std::process::id()));
+    let log = config::Log {
+        filter: "warn,genflow=warn".to_owned(),
+        json: true,
+        file: Some(config::LogFile::at(path.clone())),
+    };
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let attempt = spans::ActivityAttempt {
+        activity: "submit.v1",
+        workflow: "order-7~1",
+        number: 2,
+        request_id: Some("order-7"),
+        traceparent: Some(trace),
+        ..spans::ActivityAttempt::default()
+    };
+
+    tracing::subscriber::with_default(Registry::default().with(lines(&log).unwrap()), || {
+        spans::attempt(&attempt).in_scope(|| {
+            tracing::warn!(target = "a field", workflow = "its own", "said \"so\"\n");
+            tracing::info!("not logged");
+        });
+    });
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with(r#"{"timestamp":"20"#), "{text}");
+    let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).is_ok());
+    let expected = serde_json::json!({
+        "level": "WARN",
+        "target": "genflow::engines::telemetry::tests",
+        "message": "said \"so\"\n",
+        "field.target": "a field",
+        "activity": "submit.v1",
+        "workflow": "its own",
+        "attempt": 2,
+        "request_id": "order-7",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    });
+    assert_eq!(line, expected);
 }

@@ -118,11 +118,11 @@ impl Work {
                 return Err(Aborted::Again(error.into()));
             }
             Ok(Err(_)) => {
-                tracing::error!(workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
+                tracing::error!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
             }
             Ok(Ok(())) => {}
             Err(_) => {
-                tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
+                tracing::warn!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
             }
         }
         let outcome = input
@@ -172,7 +172,7 @@ impl Work {
                 ProviderJobLeft::Unknown(lookup) => self.find_and_end(workflow, lookup).await,
             };
             let Err(error) = ended else { return Ok(()) };
-            tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
+            tracing::warn!(event = "job_not_cancelled", %workflow, error = format!("{error:#}"), tries = attempt, "cannot cancel the provider's job");
             if let Ok(error @ provider::Error::NotConfigured(_)) = error.downcast() {
                 return Err(error);
             }
@@ -251,6 +251,7 @@ fn report_end(outcome: &Event, input: &Finish) {
     let elapsed = span(input.started_at, outcome.occurred_at);
     events::run_ended(
         &outcome.request_id,
+        outcome.batch_id.is_some(),
         outcome.kind,
         outcome.event_type,
         outcome.error.as_ref().map(|error| error.code),

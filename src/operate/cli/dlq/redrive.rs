@@ -76,7 +76,7 @@ pub(super) async fn redrive(
 ) -> anyhow::Result<u8> {
     let order = redrive.order()?;
     // The audit record of each redrive goes to the log of this process.
-    telemetry::init(&config.log).map_err(|error| unusable(&error))?;
+    telemetry::init(&config.log, None).map_err(|error| unusable(&error))?;
     let mut report = |redriven: &Redriven<'_>| {
         writeln!(out, "{}", line(redriven, now()))?;
         out.flush()
@@ -160,7 +160,7 @@ fn print_summary(summary: &Summary, dry_run: bool, out: &mut dyn Write) -> std::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::config::Log;
+    use crate::engines::config::{Log, LogFile};
     use crate::operate::dead_letters::Skip;
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         let log = Log {
             filter: "info".to_owned(),
             json: false,
-            file: Some("/nonexistent/log".into()),
+            file: Some(LogFile::at("/nonexistent/log".into())),
         };
 
         let error = unusable(&telemetry::check(&log).unwrap_err()).to_string();
