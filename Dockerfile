@@ -28,6 +28,7 @@ RUN mkdir -p src benches tests/it \
  && touch src/lib.rs benches/pure.rs tests/it/main.rs \
  && cargo auditable build --release --locked --bin genflow --no-default-features --features "$FEATURES" \
  && rm -r src
+COPY .env.example ./
 COPY schemas schemas
 COPY templates templates
 COPY src src

@@ -108,7 +108,7 @@ impl ProcessParts {
         let registry = Arc::new(Registry::new(&config.schema_registry));
         let health = Arc::default();
         let producer = Arc::new(Producer::of_roles(&config.kafka, &health)?);
-        let topics = config.kafka.topics.clone();
+        let publisher = Publisher::new(producer.clone(), registry.clone(), &config.kafka);
         let limits = config.intake.rate_limit.map(|limit| {
             let slots = config.intake.concurrency;
             Arc::new(RateLimits::new(limit, slots, stop.clone()))
@@ -117,7 +117,7 @@ impl ProcessParts {
             config: Arc::new(config),
             health,
             stop,
-            publisher: Publisher::new(producer.clone(), registry.clone(), topics),
+            publisher,
             registry,
             producer,
             limits,

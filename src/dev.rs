@@ -1,25 +1,30 @@
 //! `genflow dev`: everything on this machine. Starts the engines, runs all roles in this process, sends a request of
 //! each kind, and shows its events and notifications.
 //!
-//! Only results and installed engines outlive a successful run: topics, schemas and histories are new each time. If the
-//! environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
+//! Only results and installed engines outlive a successful run: topics, schemas and histories are new each time, unless
+//! the user keeps them (`kept`). If the environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
 //! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
 //!
 //! This module, and all code that only it needs, is only in builds with the feature `dev`.
 
 mod bench;
+mod board;
 pub mod child_guard;
 pub mod engines;
+mod kept;
+mod listeners;
 mod mailbox;
 pub mod mock;
+mod real;
 mod receiver;
 mod samples;
 mod settings;
 pub mod simulator;
+mod waiting;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,11 +33,16 @@ use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::board::Board;
 use self::engines::{EnginePorts, Engines, Existing, Options, default_cache};
+use self::kept::Data;
+use self::listeners::Listeners;
 use self::mailbox::Mailbox;
+use self::real::Offer;
 use self::receiver::Receiver;
 pub use self::settings::own_names;
 use self::simulator::Simulator;
+use self::waiting::WaitingPage;
 use crate::app::{self, Roles};
 use crate::domain::shown;
 use crate::engines::config::Config;
@@ -47,6 +57,8 @@ use crate::operate::setup;
 struct DevRun {
     once: bool,
     here: Here,
+    /// The one result of `--real`.
+    offer: Option<Offer>,
     config: Config,
     /// The folder of this run, for engines' files and logs.
     data: PathBuf,
@@ -57,20 +69,8 @@ struct DevRun {
     began: Instant,
 }
 
-/// Where dev serves its pages.
-struct Listeners {
-    /// Health and metrics.
-    http: TcpListener,
-    /// Webhooks and mails.
-    pages: TcpListener,
-    console: TcpListener,
-}
-
 /// How long the sample requests may take.
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
-
-/// The port on which mail catchers usually serve their web page.
-const PAGES_PORT: u16 = 8025;
 
 /// Runs a command until `stop`. `dev --once` and `test` also end when the sample requests have.
 ///
@@ -99,8 +99,8 @@ pub async fn run(
     }
 }
 
-/// Starts engines and roles, and sends the sample requests. With `once`, stops when they have ended, and fails if one
-/// did not complete.
+/// Starts engines and roles, and sends the sample requests or the real one. With `once`, stops when they have ended, and
+/// fails if one did not complete.
 async fn start_all(
     once: bool,
     here: Here,
@@ -108,41 +108,47 @@ async fn start_all(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    say("genflow dev: starts engines and roles on this machine; Ctrl-C stops them");
-    let data = std::path::absolute(std::env::temp_dir())?;
-    let data = data.join(format!("genflow-dev-{}", std::process::id()));
-    let options = options(here.ports, &data, &lookup)?;
+    let data = match &here.keep {
+        Some(folder) => Data::keep(folder, here.reset)?,
+        None => Data::new()?,
+    };
     // Before the engines are installed and started, so faults show at once.
-    let config = settings::load(here, &BTreeMap::new(), &data, &lookup)?;
-    settings::check(once, here, &config)?;
-    let http = listen(here.ports, &config).await?;
-    let started = tokio::select! {
-        started = Box::pin(Engines::start(&options)) => started,
-        () = stop.cancelled() => {
-            std::fs::remove_dir_all(&data).ok();
-            return Ok(());
+    let config = settings::load(&here, &BTreeMap::new(), data.folder(), &lookup)?;
+    settings::check(once, &here, &config)?;
+    let offer = Offer::of(&here, &config)?;
+    let mut listeners = Listeners::bind(here.ports, &config).await?;
+    say(&format!(
+        "console: http://{} (Ctrl-C stops everything)",
+        listeners.console.local_addr()?
+    ));
+    let board = Arc::new(Board::new());
+    let options = options(here.ports, &data, &board, &lookup)?;
+    let waiting;
+    (waiting, listeners.console) = WaitingPage::serve(listeners.console, board)?;
+    let starting = async {
+        if let Some(offer) = &offer {
+            offer.agree(&here).await?;
         }
+        anyhow::Ok(Box::pin(Engines::start(&options)).await?)
+    };
+    let started = tokio::select! {
+        started = starting => started,
+        () = stop.cancelled() => return data.end().await,
     };
     let engines = started?;
-    let pages = listen_for_pages(here.ports).await?;
-    let console = listen_for_console(here.ports, &config).await?;
     let dev_run = DevRun {
         once,
+        offer,
+        config: settings::load(&here, &addresses(&engines), data.folder(), &lookup)?,
         here,
-        config: settings::load(here, &addresses(&engines), &data, &lookup)?,
-        data,
+        data: data.folder().to_owned(),
         temporal_ui: engines.temporal_ui.clone(),
-        receiver: Receiver::new(pages.local_addr()?),
+        receiver: Receiver::new(listeners.pages.local_addr()?),
         mailbox: engines.maildir.clone().map(Mailbox::new),
         began,
     };
-    let listeners = Listeners {
-        http,
-        pages,
-        console,
-    };
     let ran = tokio::select! {
-        ran = Box::pin(run_all(&dev_run, listeners, &stop)) => ran,
+        ran = Box::pin(run_all(&dev_run, listeners, waiting, &stop)) => ran,
         error = engines.failed() => Err(error.into()),
     };
     let ran = match (ran, engines.failed().now_or_never()) {
@@ -151,25 +157,23 @@ async fn start_all(
         (ran, _) => ran,
     };
     engines.stop().await;
-    if ran.is_ok() {
-        // After a fault the folder stays, because it has the engines' logs.
-        std::fs::remove_dir_all(&dev_run.data).with_context(|| {
-            let data = dev_run.data.display();
-            format!("the folder of this run, {data}, could not be removed; delete it")
-        })?;
-    }
-    ran
+    // After a fault the folder stays, because it has the engines' logs.
+    ran?;
+    data.end().await
 }
 
 fn options(
     ports: EnginePorts,
-    data: &Path,
+    data: &Data,
+    board: &Arc<Board>,
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Options> {
     let named = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+    let board = board.clone();
     Ok(Options {
         cache: default_cache(),
-        data: data.to_owned(),
+        data: data.folder().to_owned(),
+        keep: data.is_kept(),
         guard: std::env::current_exe().context("the path of this program is not known")?,
         ports,
         existing: Existing {
@@ -178,25 +182,8 @@ fn options(
             temporal_host: named("TEMPORAL_HOST"),
             smtp_url: named("SMTP_URL"),
         },
-        progress: Arc::new(|line: &str| say(&format!("  {line}"))),
+        progress: Arc::new(move |progress| board.show(progress)),
     })
-}
-
-/// Listens for requests for health and metrics: at `HTTP_ADDR`, or on a free port.
-async fn listen(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.http_addr;
-    match ports {
-        EnginePorts::Fixed => TcpListener::bind(address).await.map_err(|error| {
-            let remedy = "set another address, or use --ports free";
-            let problem = if error.kind() == ErrorKind::AddrInUse {
-                format!("HTTP_ADDR {address} is taken; stop the program there, {remedy}")
-            } else {
-                format!("HTTP_ADDR: cannot listen on {address}; {remedy}")
-            };
-            anyhow::Error::new(error).context(problem)
-        }),
-        EnginePorts::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
-    }
 }
 
 /// Returns the engines' addresses, by the names of their variables.
@@ -209,39 +196,11 @@ fn addresses(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Listens for webhooks and for browsers that show the mails.
-async fn listen_for_pages(ports: EnginePorts) -> anyhow::Result<TcpListener> {
-    let usual = match ports {
-        EnginePorts::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
-        EnginePorts::Free => None,
-    };
-    match usual {
-        Some(usual) => Ok(usual),
-        // People and webhooks get the address from this run, so another port works too.
-        None => Ok(TcpListener::bind("127.0.0.1:0").await?),
-    }
-}
-
-/// Listens for browsers that show the console.
-async fn listen_for_console(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
-    let usual = match ports {
-        EnginePorts::Fixed => match config.console.addr {
-            Some(addr) => TcpListener::bind(addr).await.ok(),
-            None => None,
-        },
-        EnginePorts::Free => None,
-    };
-    match usual {
-        Some(usual) => Ok(usual),
-        // The address is printed, so another port works too.
-        None => Ok(TcpListener::bind("127.0.0.1:0").await?),
-    }
-}
-
 /// Runs the roles, the pages and the samples until `stop`, or with `once` until the sample requests have ended.
 async fn run_all(
     dev_run: &DevRun,
     listeners: Listeners,
+    waiting: WaitingPage,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners {
@@ -249,14 +208,20 @@ async fn run_all(
         pages,
         console,
     } = listeners;
-    let metrics = telemetry::init(&dev_run.config.log)?;
+    let telemetry = telemetry::init(&dev_run.config.log, dev_run.config.traces.as_ref())?;
     setup::run(&dev_run.config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
-    announce(dev_run, &http, &console)?;
+    announce(dev_run, &http)?;
+    waiting.stop().await;
 
     let ending = stop.child_token();
-    let serving = run_roles(dev_run.config.clone(), http, metrics, ending.clone());
+    let serving = run_roles(
+        dev_run.config.clone(),
+        http,
+        telemetry.clone(),
+        ending.clone(),
+    );
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         tokio::select! {
@@ -271,6 +236,7 @@ async fn run_all(
     let console = console::run(console_settings(dev_run), None, console, ending.clone());
     let (served, watched, shown, console) =
         tokio::join!(serving, watching, showing.into_future(), Box::pin(console));
+    telemetry.flush().await;
     watched
         .and(served)
         .and(shown.context("the server of webhooks and mails failed"))
@@ -302,15 +268,18 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests (if they cost money, only with `--samples`) and shows their events. Without `once`, then
-/// shows the events of all requests.
+/// Sends the sample requests (if they cost money, only with `--samples`) or the one of `--real`, and shows their events.
+/// Without `once`, then shows the events of all requests.
 async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
-    let sampled = if settings::sends_samples(dev_run.here, &dev_run.config) {
+    let sampled = if let Some(offer) = &dev_run.offer {
+        samples::run_real(dev_run, offer).await
+    } else if settings::sends_samples(&dev_run.here, &dev_run.config) {
         let sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(dev_run)).await;
         sampled.unwrap_or_else(|_| bail!("the sample requests did not end within {SAMPLES_TIME:?}"))
     } else {
         say(
-            "genflow dev sends no sample requests, because they cost money; add --samples to send them",
+            "genflow dev sends no sample requests, because they cost money; add --samples to send them, or --real image to \
+             send one",
         );
         Ok(())
     };
@@ -335,50 +304,55 @@ async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(dev_run: &DevRun, http: &TcpListener, console: &TcpListener) -> anyhow::Result<()> {
+/// Prints where results and mails are, and on free ports also what docs/dev.md would say.
+fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
     let config = &dev_run.config;
     let results = Store::open(&config.worker)?.shown();
     let mail = match &dev_run.mailbox {
-        Some(_) => format!("mail is shown at {}", dev_run.receiver.base()),
-        None => "mail goes to     the server of SMTP_URL".to_owned(),
+        Some(_) => dev_run.receiver.base(),
+        None => "goes to the server of SMTP_URL".to_owned(),
     };
-    let ui = dev_run.temporal_ui.as_ref();
-    let ui = ui.map(|ui| format!("\n  Temporal UI      {ui}"));
-    for line in [
-        format!("  console          http://{}", console.local_addr()?),
+    let mut lines = vec![
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
-        format!("  Kafka            {}", config.kafka.brokers),
-        format!("  schema registry  {}", config.schema_registry.url),
-        format!(
-            "  Temporal         {}{}",
-            shown(&config.temporal.url),
-            ui.unwrap_or_default()
-        ),
-        format!("  metrics          http://{}/metrics", http.local_addr()?),
-        format!("  webhooks go to   {}", dev_run.receiver.webhook_url()),
-        format!("  {mail}"),
-        format!("  results          {results}"),
-    ] {
-        say(&line);
+        format!("  results      {results}"),
+        format!("  mail         {mail}"),
+    ];
+    if dev_run.here.ports == EnginePorts::Free {
+        let ui = dev_run.temporal_ui.iter();
+        lines.extend(ui.map(|ui| format!("  Temporal UI  {ui}")));
+        lines.push(format!(
+            "  metrics      http://{}/metrics",
+            http.local_addr()?
+        ));
     }
+    lines.extend(dev_run.here.keep.as_ref().map(|folder| {
+        let folder = folder.display();
+        format!("  state        kept in {folder}; --reset begins anew")
+    }));
+    lines.iter().for_each(|line| say(line));
     if !config.mock_external_apis {
-        let [video, image] = [&config.worker.video, &config.worker.image].map(|provider| {
-            format!(
-                "{} at {}",
-                provider.name.as_str(),
-                shown(&provider.base_url)
-            )
-        });
-        let line = format!("  PAID FOR         videos by {video}; images by {image}");
-        // Red on a terminal.
-        let (red, plain) = match std::io::stdout().is_terminal() {
-            true => ("\x1b[31m", "\x1b[0m"),
-            false => ("", ""),
-        };
-        say(&format!("{red}{line}{plain}"));
+        warn_of_costs(config);
     }
     say("");
     Ok(())
+}
+
+/// Prints who is paid for requests; red on a terminal.
+fn warn_of_costs(config: &Config) {
+    let [video, image] = [&config.worker.video, &config.worker.image].map(|provider| {
+        format!(
+            "{} at {}",
+            provider.name.as_str(),
+            shown(&provider.base_url)
+        )
+    });
+    let line = format!("  PAID FOR     videos by {video}; images by {image}");
+    let in_colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (red, plain) = match in_colour {
+        true => ("\x1b[31m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    say(&format!("{red}{line}{plain}"));
 }
 
 /// Prints one line. A closed standard output is not an error.

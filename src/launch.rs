@@ -1,8 +1,9 @@
 //! Carries out the command line: one arm for each command.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::stdout;
 
+use anstream::stdout;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,15 +15,19 @@ use crate::dev;
 use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
 use crate::engines::telemetry;
+use crate::operate::cli::settings::{CheckedRole, Environment, Settings};
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 use crate::operate::{codec_server, console};
 
-/// Carries out a command; returns the exit code.
+/// Carries out a command; returns the exit code. `of_env_file` has the names that [`read_env_file`] has set.
 ///
 /// # Errors
 /// Why the command failed; [`exit_code`] has a code for it.
-pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> {
     check_text(|name| std::env::var_os(name))?;
+    if cli.quiet {
+        cli::terminal::be_quiet();
+    }
     let stop = CancellationToken::new();
     match cli.command {
         #[cfg(feature = "dev")]
@@ -42,11 +47,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             stop_at_signal(&stop)?;
             let check = |config: &Config| config.console.check().err().into_iter().collect();
             let config = Config::load_for(variable, check)?;
-            telemetry::init(&config.log)?;
+            telemetry::init(&config.log, None)?;
             let listener = console::listen(&config).await?;
             console::run(config, key.get()?, listener, stop).await?;
             Ok(0)
         }
+        CliCommand::Init(init) => {
+            cli::init::run(&init, &mut stdout())?;
+            Ok(0)
+        }
+        CliCommand::Config(command) => configure(&command, of_env_file),
         CliCommand::Completions { shell } => {
             cli::manual::completions(shell, &mut stdout())?;
             Ok(0)
@@ -74,6 +84,33 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
+/// Shows or checks the settings.
+fn configure(command: &Settings, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> {
+    let variables = std::env::vars_os();
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = Environment {
+        variables: variables.filter_map(text).collect(),
+        of_env_file,
+    };
+    match command {
+        Settings::Show(asked) => cli::settings::show(&environment, asked, &mut stdout()),
+        Settings::Check(asked) => {
+            let roles = match asked.role {
+                CheckedRole::All => Roles::ALL,
+                CheckedRole::Intake => Roles::INTAKE,
+                CheckedRole::Worker => Roles::WORKER,
+                CheckedRole::Notifier => Roles::NOTIFIER,
+                CheckedRole::Commands => Roles::default(),
+            };
+            let faults = settings::load(roles, variable).err();
+            let faults = faults.map(|Faults(faults)| faults).unwrap_or_default();
+            cli::settings::check(&environment, asked, &faults, &mut stdout())
+        }
+    }
+}
+
 /// Runs roles until a signal; all of them with the console beside, which sends `api_key` with commands.
 async fn serve(
     roles: Roles,
@@ -82,13 +119,15 @@ async fn serve(
 ) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let config = settings::load(roles, variable)?;
-    let metrics = telemetry::init(&config.log)?;
+    let telemetry = telemetry::init(&config.log, config.traces.as_ref())?;
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
     let console = (roles == Roles::ALL)
         .then(|| tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone())));
-    run_roles(config, roles, listener, metrics, stop).await?;
+    let ran = run_roles(config, roles, listener, telemetry.clone(), stop).await;
+    telemetry.flush().await;
+    ran?;
     if let Some(console) = console {
         console.await?;
     }
@@ -114,7 +153,7 @@ async fn serve_codec(stop: CancellationToken) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let check = |config: &Config| config.codec_server.check().err().into_iter().collect();
     let config = Config::load_for(variable, check)?;
-    let _metrics = telemetry::init(&config.log)?;
+    let _metrics = telemetry::init(&config.log, None)?;
     let addr = config.codec_server.addr;
     let listener = TcpListener::bind(addr).await;
     let listener =
@@ -194,6 +233,25 @@ pub fn description(error: &anyhow::Error) -> String {
         return format!("{error:#}");
     }
     causes(error.as_ref())
+}
+
+/// Sets the variables of `.env` that the environment does not have; returns their names. A missing file is not an error; an
+/// unreadable one is. Parent folders are not searched: their `.env` may belong to something else.
+///
+/// # Errors
+/// The file cannot be read; [`unread`] describes it.
+pub fn read_env_file() -> Result<BTreeSet<String>, dotenvy::Error> {
+    let path = std::path::Path::new(".env");
+    let lines = match dotenvy::from_path_iter(path) {
+        Err(error) if error.not_found() => return Ok(BTreeSet::new()),
+        lines => lines?,
+    };
+    let lines: Vec<_> = lines.collect::<Result<_, _>>()?;
+    let names = lines.into_iter().map(|(name, _)| name);
+    let is_new = |name: &String| std::env::var_os(name).is_none();
+    let names = names.filter(is_new).collect();
+    dotenvy::from_path(path)?;
+    Ok(names)
 }
 
 /// Describes a fault of `.env` without showing a value, which may be a secret.

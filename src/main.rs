@@ -12,13 +12,11 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    // A missing .env is not an error; an unreadable one is. Parent folders are not searched: their .env may belong to
-    // something else.
-    match dotenvy::from_path(".env") {
-        Err(error) if !error.not_found() => return fault(USAGE, &launch::unread(&error)),
-        Ok(_) | Err(_) => {}
-    }
-    match Box::pin(launch::run(cli)).await {
+    let of_env_file = match launch::read_env_file() {
+        Ok(names) => names,
+        Err(error) => return fault(USAGE, &launch::unread(&error)),
+    };
+    match Box::pin(launch::run(cli, of_env_file)).await {
         Ok(code) => code.into(),
         Err(error) => fault(launch::exit_code(&error), &launch::description(&error)),
     }

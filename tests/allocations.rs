@@ -10,9 +10,11 @@
 use allocation_counter::measure;
 use genflow::contract::avro;
 use genflow::domain::{
-    Common, EventType, Generated, Identity, ImageSpec, Journal, Outcome, Output, Priority, Request,
-    Single, Targets, fingerprint,
+    Common, EventType, Generated, Identity, ImageSpec, Journal, Outcome, Output, Priority,
+    ProviderName, Request, Single, Targets, fingerprint,
 };
+use genflow::engines::config::Log;
+use genflow::engines::telemetry::{self, spans};
 
 use self::table::{Figures, check};
 
@@ -94,19 +96,43 @@ fn steps() -> Figures {
             avro::write(&avro::EVENT, event).unwrap();
         }
     });
+    let tracing = measure(untraced);
     let steps = [
         ("decode a request", decoding),
         ("compute its fingerprint", hashing),
         ("decide STARTED and COMPLETED", deciding),
         ("encode STARTED and COMPLETED", encoding),
+        ("spans while traces are off", tracing),
     ];
     steps
         .map(|(step, counted)| (format!("allocations: {step}"), counted.count_total))
         .into()
 }
 
+/// Opens the spans that exist only for traces, with the log as in production.
+fn untraced() {
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for span in [
+        spans::start_workflow("generation.v1", "order-7"),
+        spans::provider_step(ProviderName::REPLICATE, "submit"),
+        spans::store("put", "disk"),
+    ] {
+        span.in_scope(|| {
+            let sent_on = spans::traceparent(Some(trace));
+            assert_eq!(sent_on.as_deref(), Some(trace));
+            spans::failed("full");
+        });
+    }
+}
+
 #[test]
 fn the_pure_path_allocates_as_often_as_before() {
+    let log = Log {
+        filter: "warn,genflow=info".to_owned(),
+        json: true,
+        file: None,
+    };
+    telemetry::init(&log, None).unwrap();
     // The first time, the schemas are parsed too.
     steps();
 

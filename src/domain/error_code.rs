@@ -39,7 +39,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [(Self, &'static str); 27] = [
+    pub(crate) const ALL: [(Self, &'static str); 27] = [
         (Self::InvalidRequest, "invalid_request"),
         (Self::ContentPolicy, "content_policy"),
         (Self::ProviderAuth, "provider_auth"),

@@ -123,6 +123,13 @@ impl WorkflowId {
         (read.0 == text).then_some(read)
     }
 
+    /// Returns the id of its request.
+    pub fn request(&self) -> &str {
+        self.0
+            .split_once('~')
+            .map_or(&self.0, |(request, _)| request)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -147,7 +154,12 @@ mod tests {
     #[test]
     fn the_id_of_a_run_is_read_back_and_nothing_else() {
         for good in ["a", "a~1", "a.b~12"] {
-            assert_eq!(WorkflowId::parse(good).unwrap().as_str(), good);
+            let workflow = WorkflowId::parse(good).unwrap();
+            assert_eq!(workflow.as_str(), good);
+            assert_eq!(
+                workflow.request(),
+                good.trim_end_matches(|c| "~12".contains(c))
+            );
         }
         for bad in ["", "end/a/b", "a~0", "a~01", "a~", "~1", "a~b"] {
             assert_eq!(WorkflowId::parse(bad), None, "{bad}");

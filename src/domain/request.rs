@@ -207,6 +207,14 @@ impl fmt::Debug for Targets {
 }
 
 impl Priority {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "HIGH",
+            Self::Normal => "NORMAL",
+            Self::Low => "LOW",
+        }
+    }
+
     /// Returns Temporal's priority key, from 1 (served first) to 5 (served last).
     pub fn key(self) -> u32 {
         match self {

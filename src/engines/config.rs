@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 mod callbacks;
+pub mod catalogue;
 mod codec_server;
 mod console;
 pub mod description;
@@ -24,6 +25,7 @@ mod spending;
 mod store;
 mod temporal;
 mod tls_files;
+mod traces;
 mod vars;
 mod worker;
 
@@ -34,11 +36,11 @@ use url::Url;
 
 pub use self::callbacks::Callbacks;
 pub use self::codec_server::CodecServer;
-pub use self::console::{Console, Person};
+pub use self::console::{Console, Person, TRACE_ID};
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{Kafka, Topics};
-pub use self::log::Log;
+pub use self::log::{Log, LogFile};
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
 pub use self::payloads::{PayloadCodec, PayloadKey};
@@ -49,6 +51,7 @@ pub use self::spending::Spending;
 pub use self::store::S3;
 pub use self::temporal::{Identity, Temporal, Tls};
 pub use self::tls_files::TlsFiles;
+pub use self::traces::{Sampler, Traces};
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults};
@@ -73,6 +76,8 @@ pub struct Config {
     /// `genflow codec-server`.
     pub codec_server: CodecServer,
     pub log: Log,
+    /// Where traces are sent; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
     /// How long the drain may take.
@@ -102,14 +107,6 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
-    /// Returns the names of the variables of secrets.
-    fn secrets() -> vars::SecretNames {
-        let nothing = |_: &str| None;
-        let mut vars = Vars::new(&nothing);
-        read(&mut vars);
-        vars.names().1
-    }
-
     /// Reads the settings from `variables`; if two have the same name, the last one counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
@@ -204,6 +201,14 @@ impl Config {
         })
     }
 
+    /// Returns the names of the variables of secrets, by whether their files are read again.
+    fn secret_names() -> vars::SecretNames {
+        let nothing = |_: &str| None;
+        let mut vars = Vars::new(&nothing);
+        read(&mut vars);
+        vars.names().1
+    }
+
     /// Returns the names of all variables that are read.
     pub fn variables() -> Vec<&'static str> {
         let nothing = |_: &str| None;
@@ -229,6 +234,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
         notify_keys: notifier::notify_keys(vars),
         codec_server: codec_server::read(vars),
         log: log::read(vars),
+        traces: traces::read(vars),
         http_addr: vars.parsed(
             "HTTP_ADDR",
             "127.0.0.1:9464",

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder};
+use tracing::Instrument as _;
 use url::Url;
 
 use self::callback::Callbacks;
@@ -40,7 +41,7 @@ use crate::domain::{Cost, ErrorCode, EventError, Media, ProviderName, Single};
 use crate::engines::config::{self, Protocol};
 use crate::engines::http;
 use crate::engines::storage::Source;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 
 #[derive(Debug)]
 pub struct Providers {
@@ -236,15 +237,15 @@ impl Provider {
         self.call("find", finding).await
     }
 
-    /// Counts what a generation by a model cost.
-    pub fn count_cost(&self, model: &str, cost: Cost) {
+    /// Counts what a generation by a model cost; `priority` is the request's.
+    pub fn count_cost(&self, model: &str, priority: &'static str, cost: Cost) {
         let prices = &self.clients.models.spending.prices;
         let model = match model == self.config.model {
             true => &self.config.model,
             // Tenants choose model names, so metrics have only names that genflow or the operator knows.
             false => prices.known_as(self.config.name, model).unwrap_or("other"),
         };
-        events::generation_priced(self.config.name, model, cost);
+        events::generation_priced(self.config.name, model, priority, cost);
     }
 
     /// Makes a call and counts it. If the provider requires a key and there is none, makes no call and counts that as
@@ -265,8 +266,9 @@ impl Provider {
         calling: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let began = Instant::now();
+        let span = spans::provider_step(self.config.name, step);
         let result = match key {
-            Ok(()) => calling.await,
+            Ok(()) => calling.instrument(span.clone()).await,
             Err(no_key) => Err(no_key),
         };
         let outcome = match &result {
@@ -277,6 +279,9 @@ impl Provider {
             Err(Error::NoKey { .. }) => "no_key",
             Err(Error::NotConfigured(_)) => "not_configured",
         };
+        if result.is_err() {
+            span.in_scope(|| spans::failed(outcome));
+        }
         self.report(step, outcome, began);
         result
     }

@@ -6,15 +6,17 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use crate::contract::avro;
 use crate::domain::Event;
 use crate::domain::time::rfc3339;
-use crate::engines::config::Topics;
+use crate::engines::config::{Kafka, Topics};
 use crate::engines::kafka::Headers;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry::{EncodeError, Registry};
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +35,18 @@ pub struct Publisher {
     producer: Arc<Producer>,
     registry: Arc<Registry>,
     topics: Topics,
+    /// The CloudEvents attribute `source`.
+    source: String,
 }
 
-/// The CloudEvents attribute `source`.
-const SOURCE: &str = "/genflow";
-
 impl Publisher {
-    /// Creates a publisher for the events and results topics of `topics`.
-    pub fn new(producer: Arc<Producer>, registry: Arc<Registry>, topics: Topics) -> Self {
+    /// Creates a publisher for the events and results topics of `kafka`.
+    pub fn new(producer: Arc<Producer>, registry: Arc<Registry>, kafka: &Kafka) -> Self {
         Self {
             producer,
             registry,
-            topics,
+            topics: kafka.topics.clone(),
+            source: kafka.event_source.clone(),
         }
     }
 
@@ -85,6 +87,21 @@ impl Publisher {
         event: &Event,
         traceparent: Option<&str>,
     ) -> Result<(), Error> {
+        let sending = async {
+            let trace = spans::traceparent(traceparent);
+            let sent = self.send_traced(topic, key, event, trace.as_deref()).await;
+            sent.inspect_err(|_| spans::failed("not_published"))
+        };
+        sending.instrument(spans::publish(topic, event)).await
+    }
+
+    async fn send_traced(
+        &self,
+        topic: &str,
+        key: &str,
+        event: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
         let schema = self
             .registry
             .id_of(&format!("{topic}-value"), &avro::EVENT)
@@ -92,7 +109,8 @@ impl Publisher {
             .map_err(EncodeError::from)?;
         let datum = avro::write(&avro::EVENT, event).map_err(EncodeError::from)?;
         let value = avro::frame(schema, &datum);
-        let headers = headers(event, &self.registry.schema_url(schema), traceparent);
+        let schema_url = self.registry.schema_url(schema);
+        let headers = headers(event, &self.source, &schema_url, traceparent);
         let message = Message {
             topic,
             key: Some(key.as_bytes()),
@@ -104,12 +122,12 @@ impl Publisher {
 }
 
 /// Returns the CloudEvents 1.0 attributes as Kafka headers (binary mode), and the trace context.
-fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Headers {
+fn headers(event: &Event, source: &str, schema_url: &str, traceparent: Option<&str>) -> Headers {
     let attributes = [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.event_id.clone()),
         ("ce_type", event.event_type.cloud_type()),
-        ("ce_source", SOURCE.to_owned()),
+        ("ce_source", source.to_owned()),
         ("ce_subject", event.request_id.clone()),
         ("ce_time", rfc3339(event.occurred_at)),
         ("ce_dataschema", schema_url.to_owned()),
@@ -135,7 +153,8 @@ mod tests {
             .filter_map(|line| line.strip_prefix("header "));
         let event = Event::for_test(0, 0);
 
-        let headers = headers(&event, "http://registry/schemas/ids/1", Some("00-a-b-01"));
+        let schema = "http://registry/schemas/ids/1";
+        let headers = headers(&event, "/genflow", schema, Some("00-a-b-01"));
 
         let now: Vec<_> = headers.into_iter().map(|(name, _)| name).collect();
         let released: Vec<_> = released.collect();

@@ -33,6 +33,7 @@ use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutO
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::fs;
+use tracing::Instrument as _;
 use url::Url;
 
 pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source};
@@ -45,7 +46,7 @@ pub use self::trial::Trial;
 use self::upload::Uploads;
 use crate::domain::{Media, Output, WorkflowId};
 use crate::engines::config;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -182,7 +183,7 @@ impl Store {
                 duration_seconds: file.format.duration_seconds,
             })
         };
-        self.counted(putting).await
+        self.counted("put", putting).await
     }
 
     /// Stores a file under a name that does not exist yet.
@@ -319,13 +320,24 @@ impl Store {
         }
     }
 
-    /// Awaits a store operation and counts its failure.
-    async fn counted<T>(&self, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    /// Awaits a store operation in a span of its own, and counts its failure.
+    async fn counted<T>(
+        &self,
+        operation: &'static str,
+        doing: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
         let place = match &self.backend {
             Backend::Disk(_) => "disk",
             Backend::Bucket(_) => "bucket",
         };
-        doing.await.inspect_err(|error| failed(place, error))
+        let doing = async {
+            let done = doing.await;
+            done.inspect_err(|error| {
+                spans::failed(fault::cause(error));
+                failed(place, error);
+            })
+        };
+        doing.instrument(spans::store(operation, place)).await
     }
 }
 

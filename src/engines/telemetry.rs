@@ -1,27 +1,38 @@
-//! Installs the log subscriber and the Prometheus recorder.
+//! Installs the log subscriber, the Prometheus recorder and, if a collector is configured, the layer of traces.
 //!
-//! The functions in [`events`] log and count what happens; `metrics` lists every metric. No other module names
-//! the metrics crates. Each log line is one write, so that lines of different threads do not mix.
+//! The functions in [`events`] log and count what happens; `metrics` lists every metric of ours, `foreign` takes those of
+//! Temporal's SDK, and `process` reads those of the process. The functions in [`spans`] open a span for a piece of work.
+//! No other module names the metrics crates. Each log line is one write, so that lines of different threads do not mix.
 
 pub mod events;
+pub(crate) mod foreign;
+mod json_line;
+mod log_file;
 mod metrics;
+mod process;
+pub mod spans;
+mod traces;
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use self::json_line::JsonLine;
+use self::log_file::LogFile;
+use self::traces::{Exporter, Traces};
 use crate::engines::config;
 
-/// Why there are no logs or no metrics.
+/// Why there are no logs, no metrics or no traces.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The log filter is not a `tracing` filter.
@@ -38,6 +49,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The HTTP client that exports spans cannot be built.
+    #[error("the HTTP client for OTEL_EXPORTER_OTLP_ENDPOINT cannot be built")]
+    Traces(#[source] reqwest::Error),
     /// A bucket list of the catalogue is empty.
     #[error("the metrics catalogue is faulty")]
     Catalogue(#[source] metrics_exporter_prometheus::BuildError),
@@ -46,9 +60,12 @@ pub enum Error {
     Taken(&'static str),
 }
 
-/// Reads the metrics; cheap to clone.
+/// Reads the metrics and ends the traces; cheap to clone.
 #[derive(Clone)]
-pub struct Handle(PrometheusHandle);
+pub struct Handle {
+    metrics: PrometheusHandle,
+    traces: Option<Exporter>,
+}
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,12 +76,21 @@ impl std::fmt::Debug for Handle {
 impl Handle {
     /// Returns all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
-        self.0.render()
+        let mut page = self.metrics.render();
+        process::render(&mut page);
+        page
     }
 
     /// Moves the samples of histograms into their buckets; without it, samples pile up between scrapes.
     pub(crate) fn upkeep(&self) {
-        self.0.run_upkeep();
+        self.metrics.run_upkeep();
+    }
+
+    /// Exports the last spans; call it at the end of the process.
+    pub async fn flush(&self) {
+        if let Some(traces) = &self.traces {
+            traces.flush().await;
+        }
     }
 }
 
@@ -79,54 +105,63 @@ pub fn check(log: &config::Log) -> Result<(), Error> {
     writer(log).map(drop)
 }
 
-/// Installs logs and metrics for the whole process.
+/// Installs logs, metrics and traces for the whole process. With traces, it must be called on a Tokio runtime.
 ///
 /// A second call changes nothing and returns the handle of the first.
 ///
 /// # Errors
-/// [`Error`], if the settings of the log cannot be used, or another subscriber or recorder is installed.
-pub fn init(log: &config::Log) -> Result<Handle, Error> {
+/// [`Error`], if the settings cannot be used, or another subscriber or recorder is installed.
+pub fn init(log: &config::Log, traces: Option<&config::Traces>) -> Result<Handle, Error> {
     let mut installed = INSTALLED.lock();
     if let Some(handle) = installed.as_ref() {
         return Ok(handle.clone());
     }
-    install_log(log)?;
+    let exporter = traces.map(Exporter::start).transpose();
+    let exporter = exporter.map_err(Error::Traces)?;
+    let spans = traces.zip(exporter.clone()).map(|(settings, exporter)| {
+        Traces::new(settings.sampler, exporter).with_filter(Traces::filter())
+    });
+    let subscriber = Registry::default().with(lines(log)?).with(spans);
+    let subscribed = subscriber.try_init();
+    subscribed.map_err(|_| Error::Taken("log subscriber"))?;
     let recorder = metrics::recorder().map_err(Error::Catalogue)?;
-    let handle = Handle(recorder.handle());
+    let handle = Handle {
+        metrics: recorder.handle(),
+        traces: exporter,
+    };
     ::metrics::set_global_recorder(recorder).map_err(|_| Error::Taken("metrics recorder"))?;
+    events::version_reported(env!("CARGO_PKG_VERSION"));
     Ok(installed.insert(handle).clone())
 }
 
-fn install_log(log: &config::Log) -> Result<(), Error> {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&log.filter).map_err(Error::Filter)?)
+/// Returns the layer that writes the log.
+fn lines<S>(log: &config::Log) -> Result<impl Layer<S> + use<S>, Error>
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+{
+    let filter = EnvFilter::try_new(&log.filter).map_err(Error::Filter)?;
+    let layer = fmt::layer()
         .with_ansi(log.file.is_none() && io::stderr().is_terminal())
         .with_writer(writer(log)?);
-    let installed = if log.json {
-        subscriber.json().try_init()
-    } else {
-        subscriber.try_init()
+    let layer = match log.json {
+        true => layer
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLine)
+            .boxed(),
+        false => layer.boxed(),
     };
-    installed.map_err(|_| Error::Taken("log subscriber"))
+    Ok(layer.with_filter(filter))
 }
 
-/// The subscriber writes a whole line at once; in append mode such a write is not torn.
 fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
-    let Some(path) = &log.file else {
+    let Some(settings) = &log.file else {
         return Ok(BoxMakeWriter::new(io::stderr));
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        // In a folder where others may write, a symlink could lead to any file of this user.
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path);
-    let file = file.map_err(|source| Error::File {
-        path: path.clone(),
+    let file = LogFile::open(settings).map_err(|source| Error::File {
+        path: settings.path.clone(),
         source,
     })?;
-    Ok(BoxMakeWriter::new(Arc::new(file)))
+    Ok(BoxMakeWriter::new(file))
 }
 
 #[cfg(test)]

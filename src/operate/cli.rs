@@ -3,8 +3,11 @@
 //! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
 //! `launch` starts the roles.
 
+mod api_key;
 mod budget;
+mod bulk;
 mod check;
+pub mod command;
 mod costs;
 pub mod dlq;
 pub mod doctor;
@@ -12,49 +15,63 @@ mod follow;
 mod form;
 mod get;
 mod health;
+pub mod init;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
 mod local_files;
 pub mod manual;
 mod models;
+mod notifications;
+pub mod pages;
 mod period;
+#[cfg(all(test, feature = "dev"))]
+mod reference;
 mod replay;
 pub mod run;
 pub mod secrets;
+pub mod settings;
 pub mod status;
 mod submit;
+mod table;
 mod temporal;
+pub mod terminal;
 mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use self::api_key::ApiKey;
 pub use self::budget::Budget;
+pub use self::bulk::Ask;
 pub use self::costs::Costs;
 pub use self::dlq::Dlq;
 pub use self::get::Get;
 pub use self::health::HealthArgs;
 pub use self::list::List;
 pub use self::models::Models;
+pub use self::notifications::Notifications;
 pub use self::replay::Replay;
 pub use self::submit::SubmitArgs;
-use crate::domain::{Kind, ProviderName};
-use crate::engines::config::secret_file;
+use crate::domain::{ErrorCode, Kind, ProviderName};
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
 use crate::engines::temporal::{admin as temporal_admin, client};
 
 /// Turns generation requests on Kafka into Temporal workflows, and reports their progress and outcome.
 #[derive(Debug, Parser)]
-#[command(name = "genflow", version, max_term_width = 100)]
+#[command(name = "genflow", version)]
 pub struct Cli {
+    /// Print results and errors only: no notes, no progress bars
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     #[command(subcommand)]
     pub command: CliCommand,
 }
@@ -86,6 +103,11 @@ pub enum CliCommand {
     CodecServer,
     /// Print new secrets as lines for .env
     Secrets,
+    /// Write a .env with fresh secrets: ask for what is needed, or take it from flags
+    Init(init::Init),
+    /// Show the settings with their values and where these come from, or check them
+    #[command(subcommand)]
+    Config(settings::Settings),
     /// List, show and redrive dead letters
     #[command(subcommand)]
     Dlq(Dlq),
@@ -125,6 +147,9 @@ pub enum Operator {
         /// Replicas of each new topic [default: 3 with three or more brokers, else 1]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
+        /// Print each thing that is done as a line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check everything that genflow depends on, change nothing, and print advice
     Doctor {
@@ -160,67 +185,23 @@ pub enum Operator {
     Models(Models),
     /// Send requests
     Submit(Box<SubmitArgs>),
-    /// Cancel a request, by a command on Kafka
+    /// Cancel requests: one, several, or all that match a filter
     Cancel(Ask),
-    /// Run a failed or cancelled request again, by a command on Kafka
+    /// Run failed or cancelled requests again: one, several, or all that match a filter
     Retry(Ask),
+    /// List how notifications ended, send them again, and test a webhook
+    #[command(subcommand)]
+    Notifications(Notifications),
     /// Follow events as they arrive; with an ID, those of one request from its start to its end
     Watch(Watch),
     /// Print what verifies a user's webhooks: secrets (v1), then public keys (v1a), each with the current one first
     WebhookSecret {
         /// User id
         user: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
-}
-
-/// `genflow cancel` and `genflow retry`.
-#[derive(Debug, clap::Args)]
-pub struct Ask {
-    /// Request id
-    pub id: String,
-    /// Reason; kept with the run in Temporal
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Who issues the command; recorded in it
-    #[arg(long, value_name = "NAME")]
-    pub by: Option<String>,
-    #[command(flatten)]
-    pub key: ApiKey,
-}
-
-/// `--api-key`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct ApiKey {
-    /// API key, sent as the header x-api-key
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "GENFLOW_API_KEY",
-        hide_env_values = true
-    )]
-    api_key: Option<String>,
-    /// File that contains the key
-    #[arg(long, value_name = "PATH", env = "GENFLOW_API_KEY_FILE")]
-    api_key_file: Option<String>,
-}
-
-impl ApiKey {
-    /// Returns the key, or else the content of its file; an empty variable counts as not set.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is empty.
-    pub(crate) fn get(&self) -> Result<Option<String>, Error> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let Some(key) = given(&self.api_key) {
-            return Ok(Some(key));
-        }
-        let Some(path) = given(&self.api_key_file) else {
-            return Ok(None);
-        };
-        let key = secret_file::read(Path::new(&path));
-        key.map(Some)
-            .map_err(|problem| Error::Usage(format!("the file of the API key is {problem}")))
-    }
 }
 
 /// `genflow watch`.
@@ -285,16 +266,19 @@ fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The exit code: 0 for help and version, [`USAGE`] for a fault. A fault is printed as one line on standard error; if
 /// the command is missing, the help is printed there.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
-    Cli::try_parse_from(arguments).map_err(|error| {
+    let matches = command::command().try_get_matches_from(arguments);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
         let kind = error.kind();
+        let help = || terminal::wrapped(&error.render().ansi().to_string(), terminal::text_width());
         // If a write fails, there is nowhere left to report it.
         if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            write!(std::io::stdout().lock(), "{error}").ok();
+            write!(anstream::stdout().lock(), "{}", help()).ok();
             return 0;
         }
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = anstream::stderr().lock();
         if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            write!(stderr, "{error}").ok();
+            write!(stderr, "{}", help()).ok();
         } else {
             writeln!(stderr, "genflow: {}", one_line(&error)).ok();
         }
@@ -302,13 +286,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     })
 }
 
-/// Returns clap's message without the usage and hints, which follow after an empty line.
+/// Returns clap's message without the usage, which follows after an empty line, and with the name that was probably meant.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    let lines = text.lines().map(str::trim);
-    let first: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let mut lines = text.lines().map(str::trim);
+    let first: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let joined = first.join(" ");
-    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+    let message = joined.strip_prefix("error: ").unwrap_or(&joined);
+    let tips = lines.filter_map(|line| line.strip_prefix("tip: "));
+    let tip = tips
+        .filter(|tip| tip.contains("similar"))
+        .map(|tip| format!("; {tip}"));
+    format!("{message}{}", tip.collect::<String>())
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -320,14 +309,36 @@ fn provider(text: &str) -> Result<ProviderName, String> {
     ProviderName::parse("the provider", text).map_err(|error| error.problem)
 }
 
+/// Reads a word from a list, in any case. Help, completions and faults show the list.
+fn word<T: Clone + Send + Sync + 'static>(
+    known: Vec<(&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+    PossibleValuesParser::new(names).try_map(move |text| {
+        let found = known
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(&text));
+        found
+            .map(|(_, value)| value.clone())
+            .ok_or("expected a word of the list")
+    })
+}
+
 /// Reads a kind of request or run.
-fn kind(text: &str) -> Result<Kind, &'static str> {
-    match text {
-        "video" => Ok(Kind::Video),
-        "image" => Ok(Kind::Image),
-        "batch" => Ok(Kind::Batch),
-        _ => Err("expected video, image or batch"),
-    }
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    word(vec![
+        ("video", Kind::Video),
+        ("image", Kind::Image),
+        ("batch", Kind::Batch),
+    ])
+}
+
+/// Reads the code of an error.
+fn error_code() -> impl TypedValueParser<Value = ErrorCode> {
+    let known = ErrorCode::ALL
+        .into_iter()
+        .filter(|(code, _)| *code != ErrorCode::Unknown);
+    word(known.map(|(code, name)| (name, code)).collect())
 }
 
 #[cfg(test)]
@@ -336,9 +347,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
-
-        Cli::command().debug_assert();
+        command::command().debug_assert();
     }
 
     #[test]
@@ -352,6 +361,10 @@ mod tests {
             (
                 &["genflow", "watch", "--fast"],
                 "unexpected argument '--fast' found",
+            ),
+            (
+                &["genflow", "doctr"],
+                "unrecognized subcommand 'doctr'; a similar subcommand exists: 'doctor'",
             ),
         ] {
             let error = Cli::try_parse_from(arguments).unwrap_err();

@@ -1,13 +1,15 @@
 //! `genflow console`: one page that shows requests as they run, and what became of them.
 //!
 //! It reads `gen.events` and `gen.notifications` without a group, keeps a compact row of each request in memory
-//! (`requests`), and serves it as JSON (`api`), as a stream of changes (`stream`) and as a page. Whatever is large or rarely
+//! (`crate::operate::requests`), and serves it as JSON (`api`), as a stream of changes (`stream`) and as a page. Whatever is large or rarely
 //! asked for is read when a person opens it: events by their positions, the run from Temporal, files from the result
-//! store (`detail`, `media`). It writes nothing but commands that a person who has signed in sends (`actions`).
+//! store (`detail`, `media`). It sends nothing but what a person who has signed in asks for (`actions`).
 
 mod access;
 mod actions;
 mod api;
+mod asked;
+mod by_hand;
 mod detail;
 mod doctor_report;
 mod endpoints;
@@ -16,7 +18,6 @@ mod known;
 mod letters;
 mod media;
 mod page;
-mod requests;
 mod stream;
 mod topic;
 

@@ -18,6 +18,7 @@ mod redrive;
 
 pub use self::contents::{Contents, Opened, Opener};
 pub use self::dead_letter::{DeadLetter, DlqTopic, InvalidPosition, Position};
+pub(crate) use self::deliver::{Deliveries, Redelivery};
 pub use self::filter::Filter;
 pub use self::policy::{RedrivePolicy, Skip};
 pub use self::redrive::{

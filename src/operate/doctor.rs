@@ -55,7 +55,6 @@ pub struct Finding {
     pub check: String,
     pub verdict: Verdict,
     pub found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use self::allowed::Allowed;
 pub use self::commands::Commands;
@@ -31,6 +32,7 @@ use crate::contract::avro;
 use crate::contract::avro::PartialRequest;
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
+use crate::domain::time::span;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
 use crate::engines::clock::now;
 use crate::engines::config::api_keys::Denied;
@@ -40,7 +42,8 @@ use crate::engines::kafka::consumer::{
     BoxError, Cause, Failed, Failure, Handler, Rejection, Slots,
 };
 use crate::engines::publisher::Publisher;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
+use crate::workflows::{batch, generation};
 
 type Metadata = BTreeMap<String, String>;
 
@@ -153,6 +156,7 @@ impl Intake {
 impl Handler for Intake {
     async fn handle(&self, record: &Record, slots: &Slots) -> Result<(), Failure> {
         let request = self.decode(record).await?;
+        spans::of_request(request.id.as_str());
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refusal = self.check(record, &request).err();
         // A duplicate is not refused and takes no token, so it is looked up first.
@@ -170,16 +174,22 @@ impl Handler for Intake {
                 }
             }
         }
-        let input = self.input(&request, &fingerprint, record.traceparent())?;
+        let starting_span =
+            spans::start_workflow(workflow_type(&request.spec), request.id.as_str());
+        let trace = starting_span.in_scope(|| spans::traceparent(record.traceparent()));
+        let input = self.input(&request, &fingerprint, trace.as_deref())?;
         let began = Instant::now();
         let (temporal, priority) = (&self.shared.temporal, request.priority);
-        let started = match &input {
-            WorkflowInput::Run(start) => temporal.start(start, priority).await,
-            WorkflowInput::Batch(start, items) => {
-                let starting = temporal.start_batch(start, items, priority, &fingerprint);
-                starting.await
+        let starting = async {
+            match &input {
+                WorkflowInput::Run(start) => temporal.start(start, priority).await,
+                WorkflowInput::Batch(start, items) => {
+                    let starting = temporal.start_batch(start, items, priority, &fingerprint);
+                    starting.await
+                }
             }
         };
+        let started = starting.instrument(starting_span).await;
         match decide(Some(started.map_err(of_temporal)?), None, &request.id)? {
             Decision::Repeat => report_repeat(record, &request),
             Decision::Start => events::request_started(
@@ -187,6 +197,7 @@ impl Handler for Intake {
                 &request.id,
                 request.spec.kind(),
                 began.elapsed(),
+                record.timestamp.map(|produced| span(produced, now())),
             ),
         }
         failpoint::hit("intake.started").await;
@@ -203,6 +214,13 @@ impl Handler for Intake {
         publishing.await.map_err(of_publisher)?;
         failpoint::hit("intake.rejected").await;
         Ok(())
+    }
+}
+
+fn workflow_type(spec: &Spec) -> &'static str {
+    match spec {
+        Spec::Single(_) => generation::NAME,
+        Spec::Batch(_) => batch::NAME,
     }
 }
 

@@ -26,6 +26,7 @@ mod plan;
 mod recent;
 mod schedule;
 mod slack;
+mod test_webhook;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod webhook;
 mod wording;
 pub mod worker;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +50,8 @@ use self::deliver::{Attempt, receipt};
 pub use self::handover::Handover;
 use self::handover::HandoverReason;
 use self::plan::Notification;
-pub use self::plan::shown;
+pub use self::plan::{shown, webhook as webhook_target};
+pub use self::test_webhook::{TestAnswer, test_webhook};
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, MasterKey, user_secret};
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::headers::ACCEPT_OLD;
@@ -59,6 +62,7 @@ use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{Cause, Failure, Fuse, Handler, RejectionFault, Slots};
+use crate::engines::telemetry::spans;
 use crate::roles::notifier::attempt::{Notice, Tried};
 use crate::roles::notifier::operator_alerts::OperatorAlerts;
 use crate::roles::notifier::recent::{Known, Recent, Tries};
@@ -275,6 +279,7 @@ impl Handler for Notifier {
             return Ok(());
         };
         let event = self.deliverer.read(value).await?;
+        spans::of_request(&event.request_id);
         let planned = match self.plan(&event) {
             Ok(planned) => planned,
             // Operators are notified even if the seal does not open: their targets are in the settings.
@@ -310,7 +315,7 @@ fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notificat
         event_id: event.event_id.clone(),
         request_id: event.request_id.clone(),
         occurred_at: event.occurred_at,
-        traceparent: record.traceparent().map(str::to_owned),
+        traceparent: spans::traceparent(record.traceparent()).map(Cow::into_owned),
         channel: notification.channel(),
         target_hash: notification.hash.clone(),
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
-use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
+use temporalio_sdk::runtime::PollerBehavior;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -29,11 +29,11 @@ use crate::engines::publisher::Publisher;
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Store};
 use crate::engines::temporal::client::Temporal;
-use crate::engines::temporal::memory;
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
 use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
+use crate::engines::temporal::{census, memory, meter};
 use crate::roles::worker::accounts::Accounts;
 use crate::roles::worker::activities::Activities;
 use crate::roles::worker::listed::Listed;
@@ -60,8 +60,7 @@ pub async fn run(
     // Activities must stop somewhat before the process has to exit.
     let grace = config.grace.mul_f64(0.8);
     let work = Arc::new(work(settings, temporal, publisher, grace, stop.clone())?);
-    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
-        .context("cannot create the Temporal runtime")?;
+    let runtime = meter::runtime()?;
     let mut workers = workers(config, temporal, &runtime, &work)?;
     let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
     let stopping = async {
@@ -79,10 +78,15 @@ pub async fn run(
         ended
     };
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
-    let watching = memory::watch(&stop);
+    let watching = async {
+        tokio::join!(
+            memory::watch(&stop),
+            census::run(temporal, Sweep::Runs, &stop)
+        )
+    };
     let listing = work.listed.watch(temporal, &over);
     let serving = stopping_all(callbacks::serve(callbacks, &work, temporal, &over), &stop);
-    let (ended, (), (), (), (), served) =
+    let (ended, (), (), _, (), served) =
         tokio::join!(ended, stopping, sweeping, watching, listing, serving);
     // The rest of the grace period is for the rest of the process.
     work.store.close(config.grace.mul_f64(0.1)).await;

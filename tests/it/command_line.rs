@@ -1,9 +1,16 @@
 //! The command line and the HTTP pages, as an operator uses them.
 
+mod covered;
+mod many;
+mod settings;
+mod shapes;
+mod terminal;
+
 use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually, nowhere};
 
 #[tokio::test]
@@ -33,6 +40,93 @@ async fn a_request_is_submitted_watched_and_asked_for_by_command() {
     assert_eq!(code, 0, "{printed}");
     let (code, _) = space.run(&["status", "nobody"]).await;
     assert_eq!(code, 1);
+}
+
+#[tokio::test]
+async fn notifications_are_listed_sent_again_and_tested_by_command() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let receiver = Receiver::start(&[]).await;
+    let submit = [
+        "submit",
+        "image",
+        "--id",
+        "told-1",
+        "--prompt",
+        "a fox",
+        "--width",
+        "64",
+        "--height",
+        "64",
+        "--webhook-url",
+        &receiver.url,
+        "--watch",
+    ];
+    space.succeed(&submit).await;
+    let first = receiver.wait(1).await.remove(0);
+    let listed = eventually("the notification has ended", async || {
+        let listed = space.succeed(&["notifications", "list", "told-1"]).await;
+        (!listed.is_empty()).then_some(listed)
+    })
+    .await;
+    for shown in [
+        "DELIVERED 204",
+        "WEBHOOK",
+        "told-1",
+        first.header("webhook-id"),
+        "1 attempt",
+    ] {
+        assert!(listed.contains(shown), "{shown}: {listed}");
+    }
+    assert!(!listed.contains("secret-token"), "{listed}");
+    let undelivered = ["notifications", "list", "told-1", "--undelivered"];
+    assert_eq!(space.succeed(&undelivered).await, "");
+
+    let resend = [
+        "notifications",
+        "resend",
+        "told-1",
+        "--event",
+        "completed",
+        "--channel",
+        "webhook",
+    ];
+    let would = space.succeed(&[&resend[..], &["--dry-run"]].concat()).await;
+    assert!(
+        would.starts_with("would be sent: WEBHOOK to http://127.0.0.1/…"),
+        "{would}"
+    );
+    assert_eq!(receiver.got().len(), 1, "a dry run sends nothing");
+    let sent = space.succeed(&resend).await;
+    assert!(sent.starts_with("is sent again: WEBHOOK"), "{sent}");
+    let second = receiver.wait(2).await.remove(1);
+    assert_eq!(second.header("webhook-id"), first.header("webhook-id"));
+    assert_eq!(second.body, first.body);
+    let (code, said) = space
+        .run(&["notifications", "resend", "told-1", "--channel", "slack"])
+        .await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("genflow notifications list told-1"), "{said}");
+
+    let said = space
+        .succeed(&["notifications", "test", &receiver.url, "--user", "ann"])
+        .await;
+    assert!(
+        said.starts_with("delivered after") && said.contains("status 204"),
+        "{said}"
+    );
+    let tested = receiver.wait(3).await.remove(2);
+    assert!(tested.header("webhook-id").starts_with("test-"));
+    let body: Value = serde_json::from_slice(&tested.body).unwrap();
+    assert_eq!(body["type"], "genflow.test");
+    receiver.answer(Answer::Status(410));
+    let test = ["notifications", "test", &receiver.url, "--json"];
+    let (code, said) = space.run(&test).await;
+    let answer: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(
+        (code, &answer["status"], &answer["delivered"]),
+        (1, &410.into(), &false.into())
+    );
 }
 
 #[tokio::test]
@@ -222,6 +316,7 @@ fn bash_completes_commands_and_options() {
         complete_last dl
         complete_last dlq red
         complete_last health --re
+        complete_last list --state com
     "#;
 
     let ran = std::process::Command::new("bash")
@@ -231,7 +326,7 @@ fn bash_completes_commands_and_options() {
 
     let printed = String::from_utf8(ran.stdout).unwrap();
     let errors = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(printed, "dlq\nredrive\n--ready\n", "{errors}");
+    assert_eq!(printed, "dlq\nredrive\n--ready\ncompleted\n", "{errors}");
 }
 
 #[test]

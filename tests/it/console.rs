@@ -1,6 +1,8 @@
 //! The console: what its API and its page show of requests that run through the real system.
 
 mod browser;
+mod figures;
+mod notifications;
 mod page;
 mod schema;
 
@@ -19,7 +21,7 @@ const KEY: &str = "ann-key-0123456789";
 
 /// A console on the engines of a space.
 struct Console {
-    _process: Process,
+    process: Process,
     url: String,
     client: Client,
     /// What the API promises.
@@ -38,7 +40,7 @@ impl Console {
         })
         .await;
         let mut console = Self {
-            _process: process,
+            process,
             url,
             client: Client::new(),
             document: Value::Null,
@@ -85,14 +87,24 @@ impl Console {
         answer
     }
 
+    /// Sends a body that must be as the document of the API describes it, as must be the answer.
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let promised = &self.document["paths"][path]["post"];
+        let wanted = &promised["requestBody"]["content"]["application/json"]["schema"];
+        let fault = schema::fits(&self.document, wanted, body);
+        assert_eq!(fault, Ok(()), "{path}: {body}");
         let request = self.client.post(format!("{}/api/v1{path}", self.url));
         let request = request
             .bearer_auth(KEY)
             .header("x-genflow-console", "1")
             .json(body);
         let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        let status = answer.status().as_u16();
+        let answer = answer.json().await.unwrap();
+        let promised = &promised["responses"][status.to_string()]["content"]["application/json"];
+        let fault = schema::fits(&self.document, &promised["schema"], &answer);
+        assert_eq!(fault, Ok(()), "{path}: {answer}");
+        (status, answer)
     }
 
     /// Waits until a request has this state; returns its row.

@@ -139,6 +139,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     let mut pages = pages_of_docs();
     pages.extend(pages_in("."));
     pages.extend(pages_in(".github"));
+    pages.extend(pages_in("examples"));
     let faults: Vec<_> = pages
         .iter()
         .flat_map(|page| links(page).into_iter().map(move |link| (page, link)))
@@ -182,10 +183,13 @@ fn the_readme_is_short() {
 #[test]
 fn every_metric_is_described() {
     let page = read(Path::new("docs/operating/metrics.md"));
-    let source = read(Path::new("src/engines/telemetry/metrics.rs"));
-    let names = source.split('"').filter(|text| {
+    let folder = Path::new("src/engines/telemetry");
+    let sources = ["metrics/catalogue.rs", "process.rs"].map(|file| read(&folder.join(file)));
+    let names = sources.iter().flat_map(|source| source.split('"'));
+    let names = names.filter(|text| {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        text.starts_with("genflow_") && text.chars().all(is_name)
+        let is_ours = text.starts_with("genflow_") || text.starts_with("process_");
+        is_ours && text.chars().all(is_name)
     });
     let names: BTreeSet<_> = names.collect();
 
@@ -193,13 +197,19 @@ fn every_metric_is_described() {
         .iter()
         .filter(|name| !page.contains(&format!("| `{name}` |")))
         .collect();
-    assert!(names.len() > 40, "{names:?}");
+    assert!(names.len() > 60, "{names:?}");
     assert!(lost.is_empty(), "docs/operating/metrics.md lacks {lost:?}");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|row| row.split('`').next());
+    let rows = rows.filter(|name| name.starts_with("genflow_") || name.starts_with("process_"));
+    let gone: Vec<_> = rows.filter(|name| !names.contains(name)).collect();
+    assert!(gone.is_empty(), "no longer metrics: {gone:?}");
 }
 
 #[test]
-fn every_alert_has_a_section() {
-    let known = anchors(&read(Path::new("docs/operating/alerts.md")));
+fn every_alert_has_a_section_with_its_first_three_commands() {
+    let page = read(Path::new("docs/operating/alerts.md"));
+    let known = anchors(&page);
     let rules = read(Path::new("grafana/alerts.yml"));
     let names = rules
         .lines()
@@ -210,8 +220,15 @@ fn every_alert_has_a_section() {
         .iter()
         .filter(|name| !known.contains(&slug(name)))
         .collect();
-    assert!(names.len() > 15, "{names:?}");
+    assert!(names.len() > 25, "{names:?}");
     assert!(lost.is_empty(), "docs/operating/alerts.md lacks {lost:?}");
+    for section in page.split("\n### ").skip(1) {
+        let (name, text) = section.split_once('\n').unwrap();
+        assert!(names.contains(&name), "{name} is no alert");
+        let commands = text.split("```").nth(1).unwrap_or_default();
+        let commands = commands.lines().filter(|line| !line.is_empty());
+        assert_eq!(commands.count(), 3, "{name}");
+    }
 }
 
 #[test]

@@ -143,7 +143,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
     let (code, printed) = space.run(&["list", "--limit", "2"]).await;
     assert_eq!(code, 0, "{printed}");
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines.len(), 3, "{printed}");
+    assert_eq!(lines.len(), 4, "{printed}");
     let has = |words: &[&str]| {
         lines
             .iter()

@@ -16,6 +16,7 @@
 mod support;
 
 mod access;
+mod asyncapi;
 mod batch;
 mod budgets;
 mod builds;
@@ -28,6 +29,7 @@ mod console;
 mod costs;
 mod counts;
 mod crashes;
+mod dashboards;
 mod dev;
 mod dev_faults;
 mod dlq;
@@ -36,6 +38,7 @@ mod doctor;
 mod egress;
 mod email;
 mod endings;
+mod examples;
 mod fallback;
 mod flow;
 mod image;
@@ -68,3 +71,4 @@ mod sizing;
 mod status;
 mod storage;
 mod temporal_tls;
+mod traces;

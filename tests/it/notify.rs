@@ -53,7 +53,7 @@ pub(crate) async fn publish(space: &Space, events: &[Event]) {
 pub(crate) fn publisher(space: &Space) -> Publisher {
     let kafka = &space.config.kafka;
     let producer = Producer::new(kafka, "test").unwrap().into();
-    Publisher::new(producer, space.registry.clone(), kafka.topics.clone())
+    Publisher::new(producer, space.registry.clone(), kafka)
 }
 
 /// Publishes a new event with `webhook` as target.

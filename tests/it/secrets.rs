@@ -22,6 +22,7 @@ use self::needles::Needles;
 use crate::batch::{batch, spec};
 use crate::notify::receipts;
 use crate::retry::retry_with;
+use crate::support::collector::Collector;
 use crate::support::engines::engines;
 use crate::support::mail::mail;
 use crate::support::receiver::{Answer, Receiver};
@@ -38,7 +39,7 @@ struct Story {
 }
 
 impl Story {
-    async fn begin(operators: &Receiver, slack: &Receiver) -> Self {
+    async fn begin(operators: &Receiver, slack: &Receiver, collector: &Collector) -> Self {
         let mut needles = Needles::default();
         let (key, image_key) = (needles.make("apikey"), needles.make("imagekey"));
         let ops = at(&operators.url, &needles.make("opsslack"));
@@ -51,8 +52,12 @@ impl Story {
         let login = format!("smtp://ann:{}@", needles.make("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
         let mailbox = format!("{}@example.org", needles.make("opsmail"));
+        let otlp = format!("authorization=Bearer%20{}", needles.make("otlp"));
         let space = Space::with(&[
             ("OPS_EMAIL", &mailbox),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
+            ("OTEL_EXPORTER_OTLP_HEADERS", &otlp),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
             ("SCHEMA_REGISTRY_USER", "ann"),
             ("SCHEMA_REGISTRY_PASSWORD", &registry),
             // Of all crates, not only of genflow.
@@ -208,7 +213,8 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
     let good = Receiver::start(&[]).await;
     let slack = Receiver::answering(&[Answer::Status(200)]).await;
     let bad = Receiver::answering(&[Answer::Status(500)]).await;
-    let mut story = Story::begin(&operators, &slack).await;
+    let collector = Collector::start().await;
+    let mut story = Story::begin(&operators, &slack, &collector).await;
     let all = Watched::start(&story.space, "all", &[]);
     let needles = &mut story.needles;
 
@@ -279,6 +285,13 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
     let log = all.process.output();
     assert!(log.contains(" TRACE ") && log.contains("DEBUG genflow::"));
     story.search_files(story.space.folder());
+    let names: BTreeSet<_> = collector.spans().into_iter().map(|it| it.name).collect();
+    for name in ["POST", "deliver WEBHOOK", "deliver EMAIL", "deliver SLACK"] {
+        assert!(names.contains(name), "{names:?}");
+    }
+    for (_, export) in collector.exports() {
+        story.search("an export of spans", &export);
+    }
     let found = story.found.take();
     assert!(found.is_empty(), "{found:#?}");
     // The search works: it finds all needles of requests on their topic.
@@ -347,6 +360,6 @@ async fn check_planted(story: &Story) {
         }
     }
     planted.extend(["imagekey", "opsmail", "opsslack", "password", "registry"]);
-    planted.extend(["defaultslack", "sealkey", "master", "signingkey"]);
+    planted.extend(["defaultslack", "sealkey", "master", "signingkey", "otlp"]);
     assert_eq!(planted, story.needles.names());
 }

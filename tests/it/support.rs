@@ -4,6 +4,7 @@ pub(crate) mod apicurio;
 pub(crate) mod axonops;
 pub(crate) mod broker;
 pub(crate) mod certificates;
+pub(crate) mod collector;
 pub(crate) mod cutter;
 pub(crate) mod described;
 pub(crate) mod engines;

@@ -83,11 +83,10 @@ impl Stages<'_> {
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink()).await?;
         let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Arc::new(Producer::new(&config.kafka, "bench")?);
-        let topics = config.kafka.topics.clone();
-        let subject = format!("{}-value", topics.requests);
+        let subject = format!("{}-value", config.kafka.topics.requests);
         Ok(Stage {
             schema: registry.id_of(&subject, &avro::REQUEST).await?,
-            publisher: Publisher::new(producer.clone(), registry.clone(), topics),
+            publisher: Publisher::new(producer.clone(), registry.clone(), &config.kafka),
             producer,
             registry,
             config,

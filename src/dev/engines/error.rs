@@ -94,7 +94,7 @@ impl LogEnd {
     /// Reads the end of the log at `path`; a log that cannot be read counts as empty.
     pub(super) fn of(path: &Path) -> Self {
         let lines: Vec<_> = read(path)
-            .lines()
+            .split(['\n', '\r'])
             .filter(|line| is_worth_showing(line))
             .map(without_addresses)
             .collect();
@@ -127,7 +127,8 @@ fn read(path: &Path) -> String {
 }
 
 /// Prefixes of lines without information: Maven's progress and its general advice.
-const NOISE: [&str; 6] = [
+const NOISE: [&str; 7] = [
+    "Progress (",
     "[INFO]",
     "[ERROR] To see the full stack trace",
     "[ERROR] Re-run Maven",
@@ -226,7 +227,7 @@ mod tests {
         let text: String = (0..40).map(|n| format!("line {n}\n")).collect();
         std::fs::write(
             &log,
-            text + "\n[ERROR] from central (https://repo.test/a/b): refused\n",
+            text + "\nProgress (1): 3/5 kB\rProgress (1): 4/5 kB\r[ERROR] from central (https://repo.test/a/b): refused\n",
         )
         .unwrap();
 

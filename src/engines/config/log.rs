@@ -1,6 +1,7 @@
 //! Settings of logs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -15,8 +16,35 @@ pub struct Log {
     /// Write JSON instead of text.
     pub json: bool,
     /// Append to this file instead of standard error.
-    pub file: Option<PathBuf>,
+    pub file: Option<LogFile>,
 }
+
+/// A log file, and when another one is begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// Above this many bytes, another file is begun; `None`: never.
+    pub max_bytes: Option<u64>,
+    /// After this time, another file is begun; `None`: never.
+    pub max_age: Option<Duration>,
+    /// How many earlier files are kept: `path.1` is the newest.
+    pub kept: u32,
+}
+
+impl LogFile {
+    /// Returns the file at a path, with the default limits.
+    pub const fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            max_bytes: Some(MAX_BYTES),
+            max_age: None,
+            kept: KEPT,
+        }
+    }
+}
+
+const MAX_BYTES: u64 = 100 << 20;
+const KEPT: u32 = 5;
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Log {
     let debug = vars.flag("DEBUG", false);
@@ -27,8 +55,21 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Log {
     Log {
         filter: given.or_else(|| filter(default)).unwrap_or_default(),
         json: vars.flag("USE_JSON_LOGGING", false),
-        file: vars.optional("LOG_FILE_PATH").map(PathBuf::from),
+        file: file(vars),
     }
+}
+
+fn file(vars: &mut Vars<'_>) -> Option<LogFile> {
+    let path = vars.optional("LOG_FILE_PATH").map(PathBuf::from);
+    let max_bytes = vars.number("LOG_FILE_MAX_BYTES", MAX_BYTES, 0..=u64::MAX);
+    let max_age = vars.optional_duration("LOG_FILE_MAX_AGE");
+    let kept = vars.number("LOG_FILES_KEPT", KEPT.into(), 1..=100);
+    Some(LogFile {
+        path: path?,
+        max_bytes: (max_bytes > 0).then_some(max_bytes),
+        max_age,
+        kept: u32::try_from(kept).unwrap_or(KEPT),
+    })
 }
 
 /// Returns the filter for `level`. A plain level applies to genflow; libraries log warnings at most.

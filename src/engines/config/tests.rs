@@ -298,6 +298,22 @@ fn a_setting_of_librdkafka_may_have_spaces_around_its_name() {
 }
 
 #[test]
+fn the_source_of_events_is_a_uri_or_a_path() {
+    let source = |text| Config::of(&[("CE_SOURCE", text)]).map(|config| config.kafka.event_source);
+    for good in [
+        "/genflow",
+        "https://genflow.example.com/eu#1",
+        "urn:genflow:eu",
+    ] {
+        assert_eq!(source(good).unwrap(), good);
+    }
+    for bad in ["our genflow", "<genflow>", "/gen\u{e9}"] {
+        let faults = source(bad).unwrap_err().to_string();
+        assert!(faults.starts_with("CE_SOURCE: is "), "{faults}");
+    }
+}
+
+#[test]
 fn a_bucket_brings_its_settings_and_hides_its_secrets() {
     let config = Config::of(&[
         ("S3_BUCKET", "media"),

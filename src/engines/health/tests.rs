@@ -63,7 +63,7 @@ async fn the_three_pages_answer_until_the_stop() {
         json: false,
         file: None,
     };
-    let metrics = telemetry::init(&log).unwrap();
+    let metrics = telemetry::init(&log, None).unwrap();
     let server = tokio::spawn(serve(listener, health.clone(), metrics, stop.clone()));
     let get = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -7,6 +7,7 @@
 mod admin_token;
 mod refusal;
 mod settings;
+mod statistics;
 mod token;
 
 use std::error::Error;
@@ -30,6 +31,7 @@ use crate::engines::config;
 use crate::engines::config::kafka::security::{KafkaLogin, KafkaSecurity};
 use crate::engines::health::Health;
 use crate::engines::telemetry::events;
+use crate::engines::telemetry::events::KafkaTotals;
 
 /// The line of `/readyz` for the connections to the brokers; it appears when they are refused for the first time.
 const HEALTH: &str = "kafka";
@@ -48,6 +50,8 @@ struct Inner {
     health: Option<Arc<Health>>,
     tokens: Option<TokenServer>,
     refused: Mutex<Refused>,
+    /// What the client had done at its last report.
+    totals: Mutex<KafkaTotals>,
 }
 
 #[derive(Default)]
@@ -69,6 +73,7 @@ impl Connection {
             health,
             tokens,
             refused: Mutex::default(),
+            totals: Mutex::default(),
         }))
     }
 
@@ -108,8 +113,11 @@ impl Connection {
         }
     }
 
-    /// Ends a refusal when a broker has accepted the connection, and a consumer is settled in its group again.
+    /// Reports the statistics. Ends a refusal when a broker has accepted the connection, and a consumer is settled in its
+    /// group again.
     pub(super) fn note_statistics(&self, statistics: &Statistics) {
+        let report = statistics::report(statistics, &mut self.0.totals.lock());
+        events::kafka_client_reported(&self.0.client, report);
         let mut brokers = statistics.brokers.values();
         let is_up = brokers.any(|broker| broker.state == "UP");
         let group = statistics.cgrp.as_ref();

@@ -13,6 +13,7 @@ mod concurrency_limit;
 mod connect;
 mod dead_letter;
 mod deferred;
+mod depth;
 mod fuse;
 mod group;
 mod key_order;
@@ -268,8 +269,12 @@ pub async fn run<H: Handler>(
         .map_err(|source| Error::not_created(&options.topic, source))?;
     let deferred = DeferredReader::new(kafka.clone(), options.clone(), connection);
     let tasks = RecordTasks::new(options.clone(), producer, handler, health);
-    let mut poll_loop = PollLoop::new(options, consumer, deferred, tasks);
-    let ended = poll_loop.run(&stop).await;
+    let dlq = options.dlq.clone();
+    let mut poll_loop = PollLoop::new(options, consumer.clone(), deferred, tasks);
+    let ended = tokio::select! {
+        ended = poll_loop.run(&stop) => ended,
+        never = depth::watch(&consumer, &dlq) => match never {},
+    };
     stop.cancel();
     poll_loop.drain().await;
     ended

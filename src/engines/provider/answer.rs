@@ -19,6 +19,7 @@ use super::{Error, Provider};
 use crate::domain::model::Charge;
 use crate::domain::{ErrorCode, EventError, Problem};
 use crate::engines::http;
+use crate::engines::telemetry::spans;
 
 const MIB: usize = 1024 * 1024;
 /// Limit on a page of a list of jobs.
@@ -152,7 +153,10 @@ impl Provider {
         request: RequestBuilder,
         max_bytes: usize,
     ) -> Result<HttpAnswer, Error> {
-        let response = request.send().await.map_err(Error::Unreachable)?;
+        let (client, request) = request.build_split();
+        let request = request.map_err(Error::Unreachable)?;
+        let response = spans::http(&client, request).await;
+        let response = response.map_err(Error::Unreachable)?;
         Ok(read(response, max_bytes, Some(&self.clients.memory)).await?)
     }
 

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::{Map, Value};
+use tracing::Instrument as _;
 
 use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
 use super::{Provider, described, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, Single};
 use crate::engines::config::Protocol;
+use crate::engines::telemetry::spans;
 
 impl Provider {
     /// Sends a job with this input at most once, and counts it; `key` is our id of it, `left` the time until its
@@ -29,22 +31,25 @@ impl Provider {
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         let began = Instant::now();
-        let mut submission = match self.draft(key, spec, input, left) {
-            Ok(mut draft) => {
-                if let Some(url) = callback {
-                    self.ask_to_call(url, &mut draft);
-                }
-                let max_bytes = draft.max_answer;
-                match self.send(key, draft, go).await {
-                    Ok(response) => {
-                        let accepted = |answer: &HttpAnswer| self.accepted(spec, answer);
-                        judge(response, max_bytes, accepted, |body| self.said(body)).await
-                    }
-                    Err(unanswered) => unanswered,
-                }
+        let span = spans::provider_step(self.config.name, "submit");
+        let submitting = async {
+            let mut draft = match self.draft(key, spec, input, left) {
+                Ok(draft) => draft,
+                Err(undrafted) => return undrafted,
+            };
+            if let Some(url) = callback {
+                self.ask_to_call(url, &mut draft);
             }
-            Err(undrafted) => undrafted,
+            let max_bytes = draft.max_answer;
+            match self.send(key, draft, go).await {
+                Ok(response) => {
+                    let accepted = |answer: &HttpAnswer| self.accepted(spec, answer);
+                    judge(response, max_bytes, accepted, |body| self.said(body)).await
+                }
+                Err(unanswered) => unanswered,
+            }
         };
+        let mut submission = submitting.instrument(span.clone()).await;
         if let Submission::Accepted(job) = &mut submission {
             job.called_back = callback.is_some();
         }
@@ -55,6 +60,9 @@ impl Provider {
             Submission::Unknown(_) => "unknown",
             Submission::Withheld(_) => "withheld",
         };
+        if outcome != "ok" {
+            span.in_scope(|| spans::failed(outcome));
+        }
         self.report("submit", outcome, began);
         submission
     }
@@ -118,7 +126,11 @@ impl Provider {
         if let Some((name, value)) = draft.header {
             request = request.header(name, value);
         }
-        let sent = request.send().await;
+        let (client, request) = request.build_split();
+        let sent = match request {
+            Ok(request) => spans::http(&client, request).await,
+            Err(unbuilt) => Err(unbuilt),
+        };
         // Without the URL: its host may be internal, and this text reaches users.
         sent.map_err(|error| unanswered(&error.without_url(), begun.load(Ordering::Acquire)))
     }

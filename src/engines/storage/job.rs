@@ -28,7 +28,7 @@ impl Store {
     ) -> io::Result<()> {
         let name = file(record.candidate);
         let writing = self.write_json(durability, &record.workflow_id, &name, record);
-        self.counted(writing).await
+        self.counted("write_job", writing).await
     }
 
     /// Returns the answer to a submit of run `run_id` to a candidate, if one is stored.
@@ -43,7 +43,7 @@ impl Store {
     ) -> io::Result<Option<JobRecord>> {
         let name = file(candidate);
         let reading = self.read_json::<JobRecord>(workflow, &name);
-        let record = self.counted(reading).await?;
+        let record = self.counted("read_job", reading).await?;
         Ok(record.filter(|record| record.run_id == run_id))
     }
 }

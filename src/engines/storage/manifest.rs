@@ -36,7 +36,7 @@ impl Store {
             MANIFEST,
             manifest,
         );
-        self.counted(writing).await
+        self.counted("write_manifest", writing).await
     }
 
     /// Returns the manifest of a run, if one for this content exists and so do all its files.
@@ -50,7 +50,7 @@ impl Store {
         workflow: &WorkflowId,
         fingerprint: Option<&str>,
     ) -> io::Result<Option<Manifest>> {
-        self.counted(self.read_manifest(workflow, fingerprint))
+        self.counted("read_manifest", self.read_manifest(workflow, fingerprint))
             .await
     }
 

@@ -72,6 +72,7 @@ impl TempFolders {
                 disk.f_bavail.saturating_mul(disk.f_frsize) / 2
             }
         };
+        events::temp_limited(max_bytes);
         let name = format!("worker-{}", Uuid::new_v4().simple());
         let unlocked = root.join(format!("{name}.new"));
         let lock_path = root.join(format!("{name}.lock"));

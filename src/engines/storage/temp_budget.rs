@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::engines::telemetry::events;
+
 /// Bytes of a step. A film seldom takes more than a few steps.
 const STEP: usize = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,12 +75,19 @@ impl Reservation {
                     return Err(io::Error::new(io::ErrorKind::StorageFull, full));
                 }
             };
+            events::temp_reserved(f64::from(step));
             match &mut self.permit {
                 Some(permit) => permit.merge(more),
                 None => self.permit = Some(more),
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        events::temp_reserved(-(self.bytes() as f64));
     }
 }
 

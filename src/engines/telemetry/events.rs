@@ -1,11 +1,13 @@
 //! Telemetry events: one function for each thing that happens, which writes its log line and changes its metrics.
 //!
 //! Call sites say `events::record_handled(…)`. Levels: ERROR if data is lost or a person must act; WARN for a
-//! problem that the process handles; INFO for the life of the process; DEBUG for all else, so that in normal
-//! operation nothing above DEBUG is logged per record. A repeated warning is logged the first time and then at
+//! problem that the process handles; INFO for the life of the process, and once for the start and once for the end of
+//! each request; DEBUG for all else, so that in normal operation nothing else is logged per record. A repeated warning is logged the first time and then at
 //! powers of two; it is counted every time. Parameters of the type `&'static str` are labels, from a closed set.
 
 mod consumer;
+mod engines;
+mod money;
 mod notifications;
 
 use std::error::Error;
@@ -16,11 +18,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
+pub use self::engines::*;
+pub use self::money::*;
 pub use self::notifications::*;
 use super::metrics as catalogue;
-use crate::domain::{
-    Action, Cost, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId,
-};
+use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
 /// Returns whether the `tries`-th time is logged: the first one, and then powers of two.
 fn worth_a_line(tries: u32) -> bool {
@@ -32,16 +34,21 @@ pub fn request_decoded(elapsed: Duration) {
     catalogue::DECODE_SECONDS.record(elapsed, &[]);
 }
 
-/// A request's workflow was started. `elapsed`: how long Temporal took.
+/// A request's workflow was started. `elapsed`: how long Temporal took; `delay`: since the record was produced, if it has
+/// a time.
 pub fn request_started(
     position: &RecordPosition,
     request_id: &RequestId,
     kind: Kind,
     elapsed: Duration,
+    delay: Option<Duration>,
 ) {
-    debug!(%position, %request_id, ?elapsed, "request started");
+    info!(%position, %request_id, kind = kind.as_str(), ?elapsed, ?delay, "request started");
     catalogue::REQUESTS.add(1, &["started", kind.as_str()]);
     catalogue::START_SECONDS.record(elapsed, &[]);
+    if let Some(delay) = delay {
+        catalogue::REQUEST_START_DELAY.record(delay, &[kind.as_str()]);
+    }
 }
 
 /// A request arrived whose workflow was already started.
@@ -108,21 +115,6 @@ pub fn callback_missed(provider: ProviderName) {
     catalogue::CALLBACKS_MISSED.add(1, &[provider]);
 }
 
-/// A generation is paid for. `model`: of a closed set.
-pub fn generation_priced(provider: ProviderName, model: &str, cost: Cost) {
-    let (provider, source) = (provider.as_str(), cost.source.as_str());
-    debug!(provider, model, cost.usd, source, "generation priced");
-    // Counters of this library hold whole numbers only; the sum of a histogram holds cents.
-    catalogue::PROVIDER_COST.record(cost.usd, &[provider, model, source]);
-}
-
-/// A budget was asked for a reservation. `budget`: `user` or `all`; `outcome`: `granted`, `refused`, `full` or
-/// `unanswered`.
-pub fn budget_asked(budget: &'static str, outcome: &'static str) {
-    debug!(budget, outcome, "budget asked");
-    catalogue::BUDGET_RESERVATIONS.add(1, &[budget, outcome]);
-}
-
 /// A run's job was sent to its provider for the first time. `waited`: since the run started.
 pub fn run_began(kind: Kind, waited: Duration) {
     let kind = kind.as_str();
@@ -131,9 +123,10 @@ pub fn run_began(kind: Kind, waited: Duration) {
 }
 
 /// A run has its outcome, and its last event is published. `elapsed`: since the run started; `worked`: since its job
-/// was first sent to the provider, if the provider accepted it.
+/// was first sent to the provider, if the provider accepted it. Items are logged as DEBUG: a batch may have thousands.
 pub fn run_ended(
     request_id: &str,
+    is_item: bool,
     kind: Kind,
     outcome: EventType,
     code: Option<ErrorCode>,
@@ -142,7 +135,11 @@ pub fn run_ended(
 ) {
     let (kind, outcome) = (kind.as_str(), outcome.as_str());
     let code = code.map(ErrorCode::as_str);
-    debug!(%request_id, kind, outcome, code, ?elapsed, "run ended");
+    if is_item {
+        debug!(%request_id, kind, outcome, code, ?elapsed, "item ended");
+    } else {
+        info!(%request_id, kind, outcome, code, ?elapsed, "request ended");
+    }
     if let Some(code) = code {
         catalogue::RUNS_FAILED.add(1, &[kind, code]);
     }
@@ -187,6 +184,17 @@ pub fn store_failed(place: &'static str, cause: &'static str, error: &io::Error)
 pub fn temp_swept(folders: usize) {
     info!(folders, "temp folders swept");
     catalogue::TEMP_FOLDERS_SWEPT.add(folders as u64, &[]);
+}
+
+/// The files of this worker reserved `bytes` more in the temp folder; below zero if they released some.
+pub fn temp_reserved(bytes: f64) {
+    catalogue::TEMP_BYTES.change(bytes, &[]);
+}
+
+/// The files of this worker may reserve this many bytes in the temp folder.
+pub fn temp_limited(bytes: u64) {
+    catalogue::TEMP_LIMIT.set(bytes as f64, &[]);
+    catalogue::TEMP_BYTES.change(0.0, &[]);
 }
 
 /// A worker started an activity. `queue`: `main`, `fetch`, `submit` or `notify`.

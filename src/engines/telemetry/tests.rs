@@ -32,7 +32,7 @@ fn emit_all() {
     let provider = ProviderName::REPLICATE;
     let error = &io::Error::other("no luck");
 
-    request_started(position, request_id, Kind::Image, elapsed);
+    request_started(position, request_id, Kind::Image, elapsed, Some(elapsed));
     request_decoded(elapsed);
     request_repeated(position, request_id, Kind::Image);
     command_handled(position, Action::Cancel, "cancelled");
@@ -56,6 +56,7 @@ fn emit_all() {
     let outcome = EventType::Completed;
     run_ended(
         "order-7",
+        false,
         Kind::Video,
         outcome,
         code,
@@ -70,7 +71,10 @@ fn emit_all() {
         usd: 0.25,
         source: CostSource::Metered,
     };
-    generation_priced(provider, "flux", cost);
+    generation_priced(provider, "flux", "HIGH", cost);
+    money_at_risk(provider, "resent");
+    generation_failed(provider, ErrorCode::StoreFailed);
+    generation_failed(provider, ErrorCode::SubmitAmbiguous);
     budget_asked("user", "refused");
     slot_taken("main");
     slot_taken("fetch");
@@ -78,6 +82,13 @@ fn emit_all() {
     memory_measured(1 << 24, 1 << 30);
     memory_limit_out_of_reach(1, 2, 3);
     temp_swept(2);
+    temp_limited(1 << 30);
+    temp_reserved(1024.0);
+    kafka_client_reported("producer", KafkaClientReport::default());
+    dead_letters("gen.requests.dlq", 3);
+    runs_open("under_1m", 3);
+    deliveries_open("under_1m", 3);
+    version_reported("1.0.0");
     emit_of_notifications(elapsed, error);
     call_refused("webhook", "address");
     role_started("intake");
@@ -162,6 +173,9 @@ fn events_change_exactly_the_metrics_of_the_catalogue() {
 
 #[test]
 fn metric_names_show_their_kind_and_buckets_rise() {
+    for (name, kind, _) in process::PROCESS {
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+    }
     for metric in CATALOGUE {
         assert!(metric.name.starts_with("genflow_"), "{}", metric.name);
         let total = metric.name.ends_with("_total");
@@ -182,9 +196,47 @@ fn values_are_in_base_units() {
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"1\"} 0",
         "genflow_runs_failed_total{kind=\"VIDEO\",code=\"provider_failed\"} 1",
         "genflow_provider_cost_usd_sum{provider=\"replicate\",model=\"flux\",source=\"METERED\"} 0.25",
+        "genflow_spent_usd_sum{model=\"flux\",priority=\"HIGH\"} 0.25",
+        "genflow_money_at_risk_total{provider=\"replicate\",cause=\"not_stored\"} 1",
+        "genflow_money_at_risk_total{provider=\"replicate\",cause=\"ambiguous\"} 1",
+        "genflow_request_start_delay_seconds_sum{kind=\"IMAGE\"} 1.5",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",
         "genflow_requests_total{outcome=\"duplicate\",kind=\"IMAGE\"} 1",
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is not in\n{page}"
+        );
+    }
+}
+
+#[test]
+fn metrics_of_a_library_are_named_as_prometheus_recommends_and_have_buckets() {
+    use foreign::{Instrument, Kind};
+
+    let recorder = metrics::recorder().unwrap();
+    let handle = recorder.handle();
+    ::metrics::with_local_recorder(&recorder, || {
+        let labels = [("task_queue".to_owned(), "main".to_owned())];
+        let polls = Instrument::new(Kind::Counter, "polls", "Polls.");
+        polls.counter(&labels).add(3);
+        let slots = Instrument::new(Kind::Gauge, "task-slots", "Slots.");
+        slots.gauge(&labels).set(7.0);
+        slots.gauge(&labels).change(-2.0);
+        let latency = Instrument::new(Kind::Seconds, "latency", "Latency.");
+        latency.histogram(&labels).record(0.2);
+    });
+
+    let page = handle.render();
+    for line in [
+        "# HELP temporal_polls_total Polls.",
+        "# TYPE temporal_polls_total counter",
+        "temporal_polls_total{task_queue=\"main\"} 3",
+        "temporal_task_slots{task_queue=\"main\"} 5",
+        "# TYPE temporal_latency_seconds histogram",
+        "temporal_latency_seconds_bucket{task_queue=\"main\",le=\"0.1\"} 0",
+        "temporal_latency_seconds_bucket{task_queue=\"main\",le=\"0.25\"} 1",
     ] {
         assert!(
             page.lines().any(|found| found == line),
@@ -201,12 +253,18 @@ fn a_second_init_gives_the_same_handle() {
         file: None,
     };
 
-    let first = init(&log).unwrap();
-    let second = init(&log).unwrap();
+    let first = init(&log, None).unwrap();
+    let second = init(&log, None).unwrap();
     ::metrics::counter!("twice").increment(1);
 
     assert!(first.render().contains("twice 1"));
     assert!(second.render().contains("twice 1"));
+    assert!(second.render().contains("genflow_build_info{version=\""));
+    assert!(
+        second
+            .render()
+            .contains("# TYPE process_cpu_seconds_total counter\n")
+    );
 }
 
 #[test]
@@ -216,13 +274,9 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
     let log = config::Log {
         filter: "warn,genflow=info".to_owned(),
         json: true,
-        file: Some(path.clone()),
+        file: Some(config::LogFile::at(path.clone())),
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.filter))
-        .with_writer(writer(&log).unwrap())
-        .json()
-        .finish();
+    let subscriber = Registry::default().with(lines(&log).unwrap());
 
     tracing::subscriber::with_default(subscriber, || {
         role_started("intake");
@@ -241,7 +295,7 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
         .collect();
     let messages: Vec<_> = lines
         .iter()
-        .map(|line| line["fields"]["message"].as_str().unwrap())
+        .map(|line| line["message"].as_str().unwrap())
         .collect();
     assert_eq!(
         messages,
@@ -252,8 +306,8 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
             "notification held"
         ]
     );
-    assert_eq!(lines[1]["fields"]["error"], "no luck");
-    assert_eq!(lines[3]["fields"]["tries"], 4);
+    assert_eq!(lines[1]["error"], "no luck");
+    assert_eq!(lines[3]["tries"], 4);
 }
 
 #[test]
@@ -265,7 +319,7 @@ fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
     let log = |file: &str| config::Log {
         filter: "off".to_owned(),
         json: true,
-        file: Some(folder.join(file)),
+        file: Some(config::LogFile::at(folder.join(file))),
     };
     symlink(folder.join("other"), folder.join("link")).unwrap();
 
@@ -294,4 +348,50 @@ fn no_metric_or_label_of_a_version_is_gone() {
     let gone: Vec<_> = released.filter(|metric| !now.contains(*metric)).collect();
     assert!(gone.is_empty(), "docs/versioning.md: {gone:#?}");
     assert!(names.contains("metric genflow_requests_total outcome kind"));
+}
+
+#[test]
+fn a_line_is_flat_json_with_the_ids_of_the_spans_around_it() {
+    let path = std::env::temp_dir().join(format!("genflow-flat-{}", std::process::id()));
+    let log = config::Log {
+        filter: "warn,genflow=warn".to_owned(),
+        json: true,
+        file: Some(config::LogFile::at(path.clone())),
+    };
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let attempt = spans::ActivityAttempt {
+        activity: "submit.v1",
+        workflow: "order-7~1",
+        number: 2,
+        request_id: Some("order-7"),
+        traceparent: Some(trace),
+        ..spans::ActivityAttempt::default()
+    };
+
+    tracing::subscriber::with_default(Registry::default().with(lines(&log).unwrap()), || {
+        spans::attempt(&attempt).in_scope(|| {
+            tracing::warn!(target = "a field", workflow = "its own", "said \"so\"\n");
+            tracing::info!("not logged");
+        });
+    });
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with(r#"{"timestamp":"20"#), "{text}");
+    let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).is_ok());
+    let expected = serde_json::json!({
+        "level": "WARN",
+        "target": "genflow::engines::telemetry::tests",
+        "message": "said \"so\"\n",
+        "field.target": "a field",
+        "activity": "submit.v1",
+        "workflow": "its own",
+        "attempt": 2,
+        "request_id": "order-7",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    });
+    assert_eq!(line, expected);
 }

@@ -10,6 +10,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::Instant;
 
 use crate::contract::activities::EXPIRED;
+use crate::domain::Priority;
 use crate::domain::time::{since_epoch, span};
 use crate::engines::clock::now;
 
@@ -38,6 +39,14 @@ impl From<anyhow::Error> for Aborted {
     fn from(error: anyhow::Error) -> Self {
         Self::Again(error)
     }
+}
+
+/// Returns the priority of the request that an activity works for, as a label. A run without one is of an older version.
+pub(crate) fn priority(ctx: &ActivityContext) -> &'static str {
+    let key = ctx.info().priority.priority_key;
+    let mut all = [Priority::High, Priority::Low].into_iter();
+    let found = all.find(|priority| Some(priority.key()) == key);
+    found.unwrap_or(Priority::Normal).as_str()
 }
 
 /// Does the work, with heartbeats meanwhile.

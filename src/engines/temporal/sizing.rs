@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use temporalio_common::worker::{WorkerDeploymentOptions, build_id_from_current_exe};
+use temporalio_sdk::activities::ActivityError;
 use temporalio_sdk::interceptors::{
     ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next,
 };
@@ -10,10 +11,14 @@ use temporalio_sdk::runtime::worker_tuner::{
     FixedSizeSlotSupplier, ResourceBasedController, ResourceBasedSlotOptions,
     ResourceBasedSlotsForType, ResourceBasedTunerOptions, SlotSupplier, TunerHolder,
 };
+use tracing::{Instrument as _, Span};
 
 use super::memory::Memory;
+use crate::contract::delivery::{Conclude, Deliver};
+use crate::contract::run::{Fetch, Finish, PendingEvents, Submit};
 use crate::engines::config;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::spans::ActivityAttempt;
+use crate::engines::telemetry::{events, spans};
 
 /// After this time, a dead worker's workflows go to another worker (contract, rule 6).
 pub(crate) const STICKY: Duration = Duration::from_secs(2);
@@ -114,10 +119,47 @@ impl ActivityInboundInterceptor for Busy {
         next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
     ) -> ExecuteActivityOutput<'a> {
         let running = RunningActivity::new(self.0);
+        let span = span_of(&input);
         let execution = next.run(input);
-        Box::pin(async move {
+        let running = async move {
             let _until_it_ends = running;
-            execution.await
-        })
+            let ended = execution.await;
+            if let Err(error) = &ended {
+                spans::failed(kind(error));
+            }
+            ended
+        };
+        Box::pin(running.instrument(span))
+    }
+}
+
+/// Opens the span of an attempt, in the trace that the activity's input names.
+fn span_of(input: &ExecuteActivityInput) -> Span {
+    let info = input.activity_info();
+    let pending = (input.args_ref::<Submit>().map(|input| &input.pending))
+        .or_else(|| input.args_ref::<Fetch>().map(|input| &input.pending))
+        .or_else(|| input.args_ref::<Finish>().map(|input| &input.pending))
+        .or_else(|| input.args_ref::<PendingEvents>());
+    let parcel = (input.args_ref::<Deliver>().map(|input| &input.parcel))
+        .or_else(|| input.args_ref::<Conclude>().map(|input| &input.parcel));
+    let (request_id, traceparent) = match (pending, parcel) {
+        (Some(pending), _) => (Some(pending.workflow.request()), &pending.traceparent),
+        (None, Some(parcel)) => (Some(parcel.request_id.as_str()), &parcel.traceparent),
+        (None, None) => (None, &None),
+    };
+    spans::attempt(&ActivityAttempt {
+        activity: &info.activity_type,
+        workflow: info.workflow_id.as_deref().unwrap_or_default(),
+        run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
+        number: info.attempt,
+        request_id,
+        traceparent: traceparent.as_deref(),
+    })
+}
+
+fn kind(error: &ActivityError) -> &'static str {
+    match matches!(error, ActivityError::Cancelled { .. }) {
+        true => "cancelled",
+        false => "failed",
     }
 }

@@ -51,10 +51,8 @@ pub struct RunStatus {
     /// Why it did not complete.
     pub error: Option<EventError>,
     /// The items of a batch, counted by how they ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
     /// The models tried without success, in order, if the run fell back to another one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
     /// The outputs and their cost, if it completed.
     pub result: Option<Generated>,

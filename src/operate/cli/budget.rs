@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use clap::builder::styling::Style;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::table::{BAD, Cell, Column, Table};
 use super::temporal::{PATIENCE, connect, within};
 use crate::domain::UserId;
 use crate::domain::budget::{Micros, Statement, Usage};
@@ -44,33 +46,41 @@ pub(super) async fn show(
     if budget.json {
         writeln!(out, "{}", as_json(&statement))?;
     } else {
-        table(&statement, out)?;
+        print(&statement, out)?;
     }
     Ok(0)
 }
 
-/// Prints a line for the day and one for the month, and the number of runs whose cost is not settled.
-fn table(statement: &Statement, out: &mut dyn Write) -> std::io::Result<()> {
+/// Prints a row for the day and one for the month, and the number of runs whose cost is not settled.
+fn print(statement: &Statement, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut table = Table::new([
+        Column::Left("period"),
+        Column::Right("spent USD"),
+        Column::Right("reserved"),
+        Column::Right("limit"),
+        Column::Left("until"),
+    ]);
     for (period, usage) in [("day", statement.day), ("month", statement.month)] {
-        let Usage {
-            spent,
-            reserved,
-            limit,
-            frees_at,
-        } = usage;
-        let limit = limit.map_or_else(|| "no limit".to_owned(), |it| format!("of {}", usd(it)));
-        let (spent, reserved) = (usd(spent), usd(reserved));
-        let frees_at = rfc3339(frees_at);
-        writeln!(
-            out,
-            "{period:<5}  spent {spent}  reserved {reserved}  {limit}  until {frees_at}"
-        )?;
+        let limit = usage.limit.map_or_else(|| "none".to_owned(), usd);
+        // Nothing more is accepted once both together reach the limit.
+        let is_full = usage
+            .limit
+            .is_some_and(|limit| usage.spent.usd() + usage.reserved.usd() >= limit.usd());
+        let style = if is_full { BAD } else { Style::new() };
+        table.row([
+            Cell::from(period),
+            Cell::from(usd(usage.spent)).styled(style),
+            Cell::from(usd(usage.reserved)),
+            Cell::from(limit),
+            Cell::from(rfc3339(usage.frees_at)),
+        ]);
     }
+    table.print(out)?;
     writeln!(out, "{} runs are not settled", statement.open)
 }
 
 fn usd(amount: Micros) -> String {
-    format!("{:.4} US dollars", amount.usd())
+    format!("{:.4}", amount.usd())
 }
 
 fn as_json(statement: &Statement) -> Value {
@@ -89,22 +99,20 @@ fn as_json(statement: &Statement) -> Value {
 mod tests {
     use super::*;
     use crate::domain::budget::Limits;
+    use crate::operate::cli::table::without_colors;
 
     #[test]
-    fn a_budget_is_two_lines_or_one_object() {
+    fn a_budget_is_two_rows_or_one_object() {
         let limits = Limits {
             day: Some(Micros::of_usd(2.5)),
             month: None,
         };
         let statement = Statement::unused(limits, 1_700_000_000_000);
-        let mut out = Vec::new();
-
-        table(&statement, &mut out).unwrap();
-
         assert_eq!(
-            std::str::from_utf8(&out).unwrap(),
-            "day    spent 0.0000 US dollars  reserved 0.0000 US dollars  of 2.5000 US dollars  until 2023-11-15T00:00:00.000Z\n\
-             month  spent 0.0000 US dollars  reserved 0.0000 US dollars  no limit  until 2023-12-01T00:00:00.000Z\n\
+            without_colors(|out| print(&statement, out).unwrap()),
+            "period  spent USD  reserved   limit  until\n\
+             day        0.0000    0.0000  2.5000  2023-11-15T00:00:00.000Z\n\
+             month      0.0000    0.0000    none  2023-12-01T00:00:00.000Z\n\
              0 runs are not settled\n"
         );
         assert_eq!(

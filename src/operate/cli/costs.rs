@@ -4,10 +4,13 @@ mod bill;
 
 use std::io::Write;
 
+use clap::builder::styling::Style;
 use serde_json::json;
 
 use self::bill::{Bill, Sum};
 use super::period::Period;
+use super::table::{Cell, Column, Table};
+use super::terminal::bar;
 use super::{Error, watch};
 use crate::domain::time::rfc3339;
 use crate::domain::{Event, EventType, Generated, UserId};
@@ -15,7 +18,6 @@ use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::registry::Registry;
-use crate::operate::text::plain;
 
 /// `genflow costs`.
 #[derive(Debug, clap::Args)]
@@ -65,7 +67,9 @@ pub(super) async fn costs(
     let mut records = Snapshot::open(&config.kafka, topic, extent).await?;
     let registry = Registry::new(&config.schema_registry);
     let mut bill = Bill::default();
+    let bar = bar("results read", None);
     while let Some(record) = records.next().await? {
+        bar.inc(1);
         // On standard error, so that standard output has only the sums.
         let event = watch::read(&registry, &record, &mut std::io::stderr()).await?;
         let Some(event) = event else { continue };
@@ -79,6 +83,7 @@ pub(super) async fn costs(
             bill.add(record.position.partition, &event, name, result);
         }
     }
+    bar.finish_and_clear();
     let report = Report {
         by: asked.by,
         topic,
@@ -180,23 +185,15 @@ impl Report<'_> {
     }
 
     fn table(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let by = self.by.as_str();
-        let mut rows = vec![[by, "runs", "USD", "estimated", "no price"].map(str::to_owned)];
-        rows.extend(self.sums().iter().map(|(name, sum)| row(name, *sum)));
-        rows.push(row("total", self.bill.total()));
-        let width = |column: usize| {
-            rows.iter()
-                .map(move |row| row[column].chars().count())
-                .max()
-        };
-        let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or(0));
-        for [name, numbers @ ..] in &rows {
-            let mut line = format!("{name:<width$}", width = widths[0]);
-            for (number, width) in numbers.iter().zip(&widths[1..]) {
-                line.push_str(&format!("  {number:>width$}"));
-            }
-            writeln!(out, "{line}")?;
+        let numbers = ["runs", "USD", "estimated", "no price"].map(Column::Right);
+        let mut columns = vec![Column::Left(self.by.as_str())];
+        columns.extend(numbers);
+        let mut table = Table::new(columns);
+        for (name, sum) in self.sums() {
+            table.row(row(name, sum));
         }
+        table.row(row("total", self.bill.total()).map(|cell| cell.styled(Style::new().bold())));
+        table.print(out)?;
         let (since, until) = (rfc3339(self.since), rfc3339(self.until));
         let oldest = match self.bill.oldest() {
             Some(oldest) => format!(
@@ -214,13 +211,13 @@ impl Report<'_> {
     }
 }
 
-fn row(name: &str, sum: Sum) -> [String; 5] {
+fn row(name: &str, sum: Sum) -> [Cell; 5] {
     [
-        plain(name),
-        sum.runs.to_string(),
-        format!("{:.4}", sum.usd),
-        format!("{:.4}", sum.estimated_usd),
-        sum.unpriced.to_string(),
+        Cell::from(name),
+        Cell::from(sum.runs.to_string()),
+        Cell::from(format!("{:.4}", sum.usd)),
+        Cell::from(format!("{:.4}", sum.estimated_usd)),
+        Cell::from(sum.unpriced.to_string()),
     ]
 }
 

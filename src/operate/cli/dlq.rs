@@ -7,17 +7,21 @@ mod show;
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use clap::builder::TypedValueParser;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub use self::redrive::Redrive;
 pub use self::show::Show;
-use super::Error;
 use super::period::Period;
 use super::run::ignoring_closed_pipe;
+use super::table::{BAD, Cell, Column, Table, cut};
+use super::terminal::{ago, bar, note};
+use super::{Error, word};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
+use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::operate::dead_letters::redact::redacted;
@@ -26,7 +30,7 @@ use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener};
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Dlq {
-    /// List dead letters, one per line, the oldest first, and count them by reason
+    /// List dead letters, the oldest first, and count them by reason
     List(DlqList),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
@@ -51,7 +55,7 @@ pub struct FilterArgs {
     #[command(flatten)]
     pub topic: TopicChoice,
     /// Only those with this reason; several separated by commas
-    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
+    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason(), conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
     #[command(flatten)]
     pub period: Period,
@@ -95,28 +99,55 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
     let extent = filter.since.map_or(Extent::All, Extent::Since);
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
     let mut opener = Some(Opener::new(&config.schema_registry, &config.kafka.topics));
-    let mut rows = Vec::new();
+    let mut letters = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    let bar = bar("dead letters read", None);
     while let Some(record) = snapshot.next().await? {
+        bar.inc(1);
         let letter = DeadLetter(record);
         if !filter.takes(&letter) {
             continue;
         }
-        let (id, user) = request_and_user(&mut opener, &letter).await?;
+        let (id, user) = request_and_user(&mut opener, &letter).await;
         *reasons.entry(letter.reason().to_owned()).or_default() += 1;
-        let line = if list.json { json_line } else { line };
-        let line = line(&letter, id.as_deref(), user.as_deref());
-        rows.push((letter.0.timestamp, letter.position(), line));
+        let shown = match list.json {
+            true => Row::Json(json_line(&letter, id.as_deref(), user.as_deref())),
+            false => Row::Cells(Box::new(cells(
+                &letter,
+                id.as_deref(),
+                user.as_deref(),
+                now(),
+            ))),
+        };
+        letters.push((letter.0.timestamp, letter.position(), shown));
     }
-    rows.sort_unstable();
-    for (_, _, line) in &rows {
-        writeln!(out, "{line}")?;
+    bar.finish_and_clear();
+    letters.sort_by_key(|(time, position, _)| (*time, *position));
+    let columns = [
+        "position", "age", "reason", "key", "user", "attempts", "from", "error",
+    ];
+    let mut table = Table::new(columns.map(Column::Left));
+    for (_, _, shown) in letters {
+        match shown {
+            Row::Json(line) => writeln!(out, "{line}")?,
+            Row::Cells(cells) => table.row(*cells),
+        }
+    }
+    if !list.json && !reasons.is_empty() {
+        table.print(out)?;
     }
     out.flush()?;
     // On standard error, so that standard output has only the dead letters, also as JSON and in a pipe.
-    let mut reported = std::io::stderr().lock();
-    histogram(&mut reported, &format!("dead letters on {topic}"), &reasons)?;
+    let mut counts = Vec::new();
+    histogram(&mut counts, &format!("dead letters on {topic}"), &reasons)?;
+    note(String::from_utf8_lossy(&counts).trim_end());
     Ok(0)
+}
+
+/// A dead letter as it is printed.
+enum Row {
+    Json(String),
+    Cells(Box<[Cell; 8]>),
 }
 
 /// Returns the request id and user of the value, as far as it can be read. If the registry fails, reports why and drops
@@ -124,48 +155,47 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
 async fn request_and_user(
     opener: &mut Option<Opener>,
     letter: &DeadLetter,
-) -> std::io::Result<(Option<String>, Option<String>)> {
+) -> (Option<String>, Option<String>) {
     let Some(open) = opener else {
-        return Ok((None, None));
+        return (None, None);
     };
     match open.open(letter).await {
-        Ok(opened) => Ok((opened.request_id, opened.user)),
+        Ok(opened) => (opened.request_id, opened.user),
         Err(error) => {
             let why = causes(&error);
             *opener = None;
-            writeln!(
-                std::io::stderr().lock(),
+            note(format!(
                 "cannot read the values, so users are not shown: {why}"
-            )?;
-            Ok((None, None))
+            ));
+            (None, None)
         }
     }
 }
 
-/// Formats a dead letter as one line.
-fn line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> String {
+/// Returns a dead letter as a row of the table; `now` is when it is printed.
+fn cells(letter: &DeadLetter, id: Option<&str>, user: Option<&str>, now: i64) -> [Cell; 8] {
     let key = letter.key();
     let id = key.as_deref().or(id).map_or("-".to_owned(), redacted);
-    let user = user.map_or("-".to_owned(), redacted);
-    let from = letter.original();
-    let mut line = format!(
-        "{:<8}  {}  {:<22}  {id}  {user}  attempts {}  {}",
-        letter.position(),
-        rfc3339(letter.0.timestamp.unwrap_or_default()),
-        redacted(letter.reason()),
-        letter.attempts(),
-        from.map_or("-".to_owned(), |from| redacted(&from.to_string())),
-    );
+    let mut from = letter
+        .original()
+        .map_or("-".to_owned(), |from| redacted(&from.to_string()));
     if let Some((channel, hash)) = letter.notification() {
-        line = format!("{line}  {} {}", channel.as_str(), redacted(hash));
+        from = format!("{from} to {} {}", channel.as_str(), redacted(hash));
     }
+    let mut error = cut(&redacted(letter.error()), LONGEST_ERROR);
     if letter.is_truncated() {
-        line.push_str("  truncated");
+        error = format!("(value truncated) {error}");
     }
-    let error = redacted(letter.error());
-    let cut: String = error.chars().take(LONGEST_ERROR).collect();
-    let more = if cut.len() < error.len() { "…" } else { "" };
-    format!("{line}  {cut}{more}").trim_end().to_owned()
+    [
+        Cell::from(letter.position().to_string()),
+        Cell::from(ago(letter.0.timestamp.unwrap_or_default(), now)),
+        Cell::from(redacted(letter.reason())).styled(BAD),
+        Cell::from(id),
+        Cell::from(user.map_or("-".to_owned(), redacted)),
+        Cell::from(letter.attempts().to_string()),
+        Cell::from(from),
+        Cell::from(error),
+    ]
 }
 
 fn json_line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> String {
@@ -227,16 +257,8 @@ impl TopicChoice {
     }
 }
 
-fn reason(text: &str) -> Result<ErrorCode, String> {
-    let found = ErrorCode::REASONS
-        .into_iter()
-        .find(|code| code.as_str() == text);
-    found.ok_or_else(|| {
-        format!(
-            "expected one of {}",
-            ErrorCode::REASONS.map(ErrorCode::as_str).join(", ")
-        )
-    })
+fn reason() -> impl TypedValueParser<Value = ErrorCode> {
+    word(ErrorCode::REASONS.map(|code| (code.as_str(), code)).into())
 }
 
 #[cfg(test)]

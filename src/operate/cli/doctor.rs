@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::table::style_of;
 use crate::engines::config::Config;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};
@@ -35,8 +36,10 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             found,
             advice,
         } = check;
+        let verdict = format!("{verdict:<7}");
+        let style = style_of(verdict.trim());
         // It may contain a user id, which is text from others.
-        write!(out, "{verdict:<7}  {name}: {}", plain(found))?;
+        write!(out, "{style}{verdict}{style:#}  {name}: {}", plain(found))?;
         if let Some(advice) = advice {
             write!(out, " -> {advice}")?;
         }
@@ -48,6 +51,7 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::cli::table::without_colors;
     use crate::operate::doctor::Verdict;
 
     #[test]
@@ -65,12 +69,8 @@ mod tests {
                 check(Verdict::Fail, Some("genflow setup")),
             ],
         };
-        let mut out = Vec::new();
-
-        print(&report, &mut out).unwrap();
-
         assert_eq!(
-            std::str::from_utf8(&out).unwrap(),
+            without_colors(|out| print(&report, out).unwrap()),
             "ok       topic gen.requests: is so\nFAIL     topic gen.requests: is so -> genflow setup\n"
         );
     }

@@ -86,6 +86,16 @@ impl Follow {
         }
     }
 
+    /// Returns how many requests are awaited; 0 if the watch never ends.
+    pub(super) fn awaited(&self) -> usize {
+        self.waited.len()
+    }
+
+    /// Returns how many of the awaited requests have ended.
+    pub(super) fn ended(&self) -> usize {
+        self.waited.values().flatten().count()
+    }
+
     /// Returns whether all awaited requests have ended.
     pub(super) fn is_done(&self) -> bool {
         let settled = |ending: &Option<KnownEnding>| ending.is_some_and(|ending| ending.settled);

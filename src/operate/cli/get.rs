@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::ValueHint;
+use serde_json::json;
 
 use super::Error;
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
-use crate::domain::{Generated, RequestId, WorkflowId};
+use super::terminal::bar;
+use crate::domain::{Generated, Output, RequestId, WorkflowId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::storage::Store;
@@ -21,8 +24,11 @@ pub struct Get {
     /// ID for the newest run of a request, ID~n for its n-th retry; the id of a batch stands for all its items
     pub id: String,
     /// Folder for the files; created if it does not exist
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
+    /// Print each file as a line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The most items of a batch.
@@ -53,15 +59,33 @@ pub(super) async fn get(config: &Config, get: &Get, out: &mut dyn Write) -> anyh
     std::fs::create_dir_all(&get.output).map_err(|error| {
         Error::Usage(format!("cannot create {}: {error}", get.output.display()))
     })?;
+    let files = runs.iter().map(|(_, result)| result.outputs.len() as u64);
+    let bar = bar("files copied", Some(files.sum()));
     for (run, result) in &runs {
         for (index, output) in result.outputs.iter().enumerate() {
             let path = get.output.join(file_name(run, index, &output.uri));
             copy(&store, run, &output.uri, &path).await?;
-            writeln!(out, "{}", path.display())?;
+            bar.inc(1);
+            let line = match get.json {
+                true => as_json(run, output, &path),
+                false => path.display().to_string(),
+            };
+            bar.suspend(|| writeln!(out, "{line}"))?;
         }
     }
     out.flush()?;
     Ok(0)
+}
+
+fn as_json(run: &WorkflowId, output: &Output, path: &Path) -> String {
+    json!({
+        "path": path,
+        "workflow_id": run.as_str(),
+        "uri": output.uri,
+        "content_type": output.content_type,
+        "bytes": output.bytes,
+    })
+    .to_string()
 }
 
 async fn stored(store: &Store, run: &WorkflowId) -> anyhow::Result<Option<Generated>> {

@@ -1,10 +1,11 @@
 //! `genflow health`: asks the genflow process of the same settings how it is, for containers without a shell.
 
+use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::engines::config::Config;
@@ -22,6 +23,19 @@ pub struct HealthArgs {
     /// Ask another address, such as that of the provider simulator [default: HTTP_ADDR]
     #[arg(long, conflicts_with = "ready")]
     url: Option<Url>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer.
+#[derive(Serialize)]
+struct Answer {
+    ok: bool,
+    url: String,
+    status: Option<u16>,
+    /// Why it is not well.
+    why: Option<String>,
 }
 
 /// What `/readyz` says of a role.
@@ -44,6 +58,16 @@ pub(super) async fn check(
     let page = if asked.ready { "readyz" } else { "livez" };
     let own = || format!("http://{}/{page}", reachable(config.http_addr));
     let url = asked.url.as_ref().map_or_else(own, Url::to_string);
+    let answer = ask(url).await?;
+    if asked.json {
+        writeln!(out, "{}", serde_json::to_string(&answer)?)?;
+    } else {
+        writeln!(out, "{answer}")?;
+    }
+    Ok(u8::from(!answer.ok))
+}
+
+async fn ask(url: String) -> anyhow::Result<Answer> {
     let client = http::client().timeout(PATIENCE).build()?;
     let response = match client.get(&url).send().await {
         Ok(response) => response,
@@ -53,18 +77,41 @@ pub(super) async fn check(
             } else {
                 "is not reachable"
             };
-            writeln!(out, "unhealthy: {url} {why}")?;
-            return Ok(1);
+            return Ok(Answer {
+                ok: false,
+                url,
+                status: None,
+                why: Some(why.to_owned()),
+            });
         }
     };
     let status = response.status();
-    if status.is_success() {
-        writeln!(out, "ok: {url} answers {}", status.as_u16())?;
-        return Ok(0);
+    let ok = status.is_success();
+    let why = match ok {
+        true => None,
+        false => Some(reasons(&response.text().await.unwrap_or_default())),
+    };
+    Ok(Answer {
+        ok,
+        url,
+        status: Some(status.as_u16()),
+        why: why.filter(|why| !why.is_empty()),
+    })
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, .. } = self;
+        let why = self.why.as_deref();
+        match self.status {
+            Some(status) if self.ok => write!(f, "ok: {url} answers {status}"),
+            Some(status) => {
+                let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+                write!(f, "unhealthy: {url} answers {status}{why}")
+            }
+            None => write!(f, "unhealthy: {url} {}", why.unwrap_or_default()),
+        }
     }
-    let reasons = reasons(&response.text().await.unwrap_or_default());
-    writeln!(out, "unhealthy: {url} answers {}{reasons}", status.as_u16())?;
-    Ok(1)
 }
 
 /// Returns the address to call: a server that listens on all addresses is reached on loopback.
@@ -83,10 +130,10 @@ fn reasons(page: &str) -> String {
     let roles = page
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
-    roles
+    let roles = roles
         .filter(|role: &Role| !role.ready)
-        .map(|role| format!("; {}: {}", role.role, role.why))
-        .collect()
+        .map(|role| format!("{}: {}", role.role, role.why));
+    roles.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -116,7 +163,11 @@ mod tests {
         let config = Arc::new(Config::of(&[("HTTP_ADDR", &address)]).unwrap());
         let mut out = Vec::new();
 
-        let asked = HealthArgs { ready, url: None };
+        let asked = HealthArgs {
+            ready,
+            url: None,
+            json: false,
+        };
         let code = check(&config, &asked, &mut out).await.unwrap();
 
         server.abort();
@@ -163,6 +214,7 @@ mod tests {
         let asked = HealthArgs {
             ready: false,
             url: None,
+            json: false,
         };
         let mut out = Vec::new();
 

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use super::period::Period;
+use super::table::{Cell, Column, Table, style_of};
 use super::temporal::{LONGEST, connect, within};
+use super::terminal::{ago, note};
 use super::{Error, kind};
-use crate::domain::time::rfc3339;
 use crate::domain::{Kind, RequestId, UserId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::temporal::list::{Listed, RunFilter, State};
-use crate::operate::text::plain;
 
 /// `genflow list`.
 #[derive(Debug, clap::Args)]
@@ -18,10 +18,10 @@ pub struct List {
     /// Only runs of this user
     #[arg(long)]
     pub user: Option<String>,
-    /// Only runs of this kind: video, image or batch
-    #[arg(long, value_parser = kind)]
+    /// Only runs of this kind
+    #[arg(long, value_parser = kind())]
     pub kind: Option<Kind>,
-    /// Only runs in this state: running, completed, failed, cancelled, terminated, timed_out, claimed
+    /// Only runs in this state
     #[arg(long, value_enum)]
     pub state: Option<State>,
     /// Only items of this batch
@@ -52,17 +52,16 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> a
             let line = serde_json::to_string(run)?;
             writeln!(out, "{line}")?;
         }
+    } else if runs.is_empty() {
+        note("no run matches");
     } else {
-        table(&runs, out)?;
+        table(&runs, now()).print(out)?;
     }
     out.flush()?;
     if more {
-        // On standard error, so that standard output has only runs.
-        let mut reported = std::io::stderr().lock();
-        writeln!(
-            reported,
+        note(format!(
             "these are the newest {limit}; there are more: raise --limit"
-        )?;
+        ));
     }
     Ok(0)
 }
@@ -84,44 +83,29 @@ impl List {
     }
 }
 
-/// Prints one line per run, in aligned columns.
-fn table(runs: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
-    let rows: Vec<_> = runs.iter().map(row).collect();
-    let mut widths = [0; COLUMNS];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
+/// Returns the runs as a table; `now` is when it is printed.
+fn table(runs: &[Listed], now: i64) -> Table {
+    let columns = ["started", "state", "kind", "run", "user", "batch"];
+    let mut table = Table::new(columns.map(Column::Left));
+    for run in runs {
+        let or_none = |text: &Option<String>| Cell::from(text.as_deref().unwrap_or("-"));
+        let state = run.state.as_str();
+        table.row([
+            Cell::from(ago(run.started_at, now)),
+            Cell::from(state).styled(style_of(state)),
+            or_none(&run.kind),
+            Cell::from(&run.workflow_id),
+            or_none(&run.user_id),
+            Cell::from(run.batch_id.as_deref().unwrap_or_default()),
+        ]);
     }
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-const COLUMNS: usize = 6;
-
-/// Returns the cells of a line: start, state, kind, workflow id, user, and the batch of an item.
-fn row(run: &Listed) -> [String; COLUMNS] {
-    let or_none = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
-    let batch = run.batch_id.as_ref();
-    [
-        rfc3339(run.started_at),
-        run.state.as_str().to_owned(),
-        or_none(&run.kind),
-        run.workflow_id.clone(),
-        or_none(&run.user_id),
-        batch.map_or_else(String::new, |batch| format!("of {}", plain(batch))),
-    ]
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::cli::table::without_colors;
 
     fn run(id: &str, state: State, batch: Option<&str>) -> Listed {
         Listed {
@@ -143,15 +127,14 @@ mod tests {
             run("a", State::Cancelled, Some("b")),
             run("gone", State::Claimed, None),
         ];
-        let mut out = Vec::new();
-
-        table(&runs, &mut out).unwrap();
+        let table = table(&runs, 1_700_000_200_000);
 
         assert_eq!(
-            std::str::from_utf8(&out).unwrap(),
-            "2023-11-14T22:13:20.123Z  running    IMAGE  order-7  ann\n\
-             2023-11-14T22:13:20.123Z  cancelled  IMAGE  a        ann  of b\n\
-             2023-11-14T22:13:20.123Z  claimed    -      gone     -\n"
+            without_colors(|out| table.print(out).unwrap()),
+            "started    state      kind   run      user  batch\n\
+             3 min ago  running    IMAGE  order-7  ann\n\
+             3 min ago  cancelled  IMAGE  a        ann   b\n\
+             3 min ago  claimed    -      gone     -\n"
         );
     }
 

@@ -41,7 +41,7 @@ pub enum Local {
 }
 
 /// Options of `genflow dev` and `genflow test`.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Here {
     /// Ports of the engines: the usual ones, or any free ones
     #[arg(long, value_enum, default_value_t = EnginePorts::Fixed)]
@@ -52,6 +52,27 @@ pub struct Here {
     /// Send the sample requests even if they cost money (MOCK_EXTERNAL_APIS=false)
     #[arg(long)]
     pub samples: bool,
+    /// Make one real result instead of the samples, with the provider's key; asks before it costs money
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "samples")]
+    pub real: Option<Real>,
+    /// Pay for --real without being asked
+    #[arg(long, requires = "real")]
+    pub yes: bool,
+    /// Folder that keeps the state of the engines for the next start [default: a new one, removed at the end]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "use_existing")]
+    pub keep: Option<PathBuf>,
+    /// Remove what the folder of --keep holds, and begin anew
+    #[arg(long, requires = "keep")]
+    pub reset: bool,
+}
+
+/// What `genflow dev --real` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Real {
+    /// One image, by IMAGE_PROVIDER with IMAGE_API_KEY.
+    Image,
+    /// One video, by VIDEO_PROVIDER with VIDEO_API_KEY.
+    Video,
 }
 
 /// Options of `genflow bench`.

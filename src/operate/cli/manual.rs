@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::command::command;
 
 /// Prints the completions of a shell.
 ///
@@ -15,7 +14,7 @@ use super::Cli;
 /// The output is closed.
 pub fn completions(shell: Shell, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "genflow", &mut script);
+    clap_complete::generate(shell, &mut command(), "genflow", &mut script);
     out.write_all(&script)?;
     Ok(())
 }
@@ -27,7 +26,7 @@ pub fn completions(shell: Shell, out: &mut dyn Write) -> anyhow::Result<()> {
 pub fn man(folder: &Path) -> anyhow::Result<()> {
     let named = || format!("cannot write man pages to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(named)?;
-    clap_mangen::generate_to(Cli::command(), folder).with_context(named)
+    clap_mangen::generate_to(command(), folder).with_context(named)
 }
 
 #[cfg(test)]
@@ -40,7 +39,7 @@ mod tests {
 
     /// The commands that users see, without `help`.
     fn commands() -> Vec<String> {
-        let root = Cli::command();
+        let root = command();
         let shown = root
             .get_subcommands()
             .filter(|command| !command.is_hide_set());

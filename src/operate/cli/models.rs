@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::check::{Source, Sources, check};
 use super::submit::{SubmitArgs, requests};
+use super::table::{Column, Table};
 use super::{Error, provider};
 use crate::domain::ProviderName;
 use crate::domain::model::bundle;
@@ -20,6 +21,9 @@ pub enum Models {
         /// Only models of this provider: replicate, openai, fal or one of PROVIDERS_FILE
         #[arg(long, value_name = "NAME", value_parser = provider)]
         provider: Option<ProviderName>,
+        /// Print each model as a line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show what a model accepts: each of its inputs with its values
     Show {
@@ -40,9 +44,6 @@ pub enum Models {
         submit: Box<SubmitArgs>,
         #[command(flatten)]
         source: Source,
-        /// Print each result as a line of JSON
-        #[arg(long)]
-        json: bool,
     },
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     match models {
-        Models::List { provider } => list(config, *provider, out)?,
+        Models::List { provider, json } => list(config, *provider, *json, out)?,
         Models::Show {
             model,
             provider,
@@ -70,13 +71,9 @@ pub(super) async fn run(
             )
             .await?;
         }
-        Models::Check {
-            submit,
-            source,
-            json,
-        } => {
+        Models::Check { submit, source } => {
             let requests = requests(submit).await?;
-            return check(&Sources::new(config, *source)?, &requests, *json, out).await;
+            return check(&Sources::new(config, *source)?, &requests, submit.json, out).await;
         }
     }
     Ok(0)
@@ -94,7 +91,13 @@ fn known(config: &Config, provider: ProviderName) -> Result<(), Error> {
     Err(Error::Usage(problem))
 }
 
-fn list(config: &Config, only: Option<ProviderName>, out: &mut dyn Write) -> anyhow::Result<()> {
+fn list(
+    config: &Config,
+    only: Option<ProviderName>,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut table = Table::new(["provider", "model"].map(Column::Left));
     only.map_or(Ok(()), |only| known(config, only))?;
     let providers = config.worker.named.iter();
     for (name, own) in providers.filter(|(name, _)| only.is_none_or(|only| only == *name)) {
@@ -105,8 +108,15 @@ fn list(config: &Config, only: Option<ProviderName>, out: &mut dyn Write) -> any
             }
         };
         for model in models {
-            writeln!(out, "{:<10} {}", name.as_str(), plain(model))?;
+            let provider = name.as_str();
+            match as_json {
+                true => writeln!(out, "{}", json!({"provider": provider, "model": model}))?,
+                false => table.row([provider.into(), model.into()]),
+            }
         }
+    }
+    if !as_json {
+        table.print(out)?;
     }
     Ok(())
 }

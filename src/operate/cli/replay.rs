@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io::Write;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::table::style_of;
 use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
+use super::terminal::{bar, note};
 use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::config::Config;
@@ -46,6 +49,7 @@ pub(super) async fn replay(
         replayer: Replayer::new()?,
         json: replay.json,
         out,
+        bar: ProgressBar::hidden(),
         replayed: 0,
         misfits: 0,
         unknown: 0,
@@ -63,6 +67,7 @@ struct Replays<'o> {
     replayer: Replayer,
     json: bool,
     out: &'o mut dyn Write,
+    bar: ProgressBar,
     replayed: usize,
     misfits: usize,
     unknown: usize,
@@ -97,14 +102,15 @@ impl Replays<'_> {
                 let listing = temporal.open(&workflow_type, limit, now());
                 let (runs, all) = within(LONGEST, server, listing).await?;
                 if all > 0 {
-                    // On standard error, so that standard output has only results.
-                    let mut stderr = std::io::stderr().lock();
-                    writeln!(
-                        stderr,
+                    note(format!(
                         "{workflow_type}: {all} open, {} replayed",
                         runs.len()
-                    )?;
+                    ));
                 }
+                self.bar = bar(
+                    format!("replaying {workflow_type}"),
+                    Some(runs.len() as u64),
+                );
                 for (workflow_id, run_id) in &runs {
                     let reading = temporal.recorded(workflow_id, Some(run_id));
                     // A run without a history has ended since, and its retention is over.
@@ -121,6 +127,7 @@ impl Replays<'_> {
     async fn named(&mut self, server: &config::Temporal, ids: &[String]) -> anyhow::Result<()> {
         let names = ids.iter().map(|id| RunName::parse(id));
         let names: Vec<_> = names.collect::<Result<_, _>>()?;
+        self.bar = bar("replaying", Some(ids.len() as u64));
         let temporal = connect(server).await?;
         for (id, name) in ids.iter().zip(names) {
             let run = within(PATIENCE, server, name.workflow(&temporal)).await?;
@@ -144,16 +151,19 @@ impl Replays<'_> {
         self.replayed += 1;
         self.misfits += usize::from(misfit.is_some());
         let line = ReplayLine::of(recorded, misfit.as_ref());
-        match self.json {
-            true => writeln!(self.out, "{}", serde_json::to_string(&line)?)?,
-            false => writeln!(self.out, "{line}")?,
-        }
+        let line = match self.json {
+            true => serde_json::to_string(&line)?,
+            false => line.colored(),
+        };
+        self.bar.inc(1);
+        self.bar.suspend(|| writeln!(self.out, "{line}"))?;
         // Flushed, so that a long list is visible while it grows.
         Ok(self.out.flush()?)
     }
 
     /// Prints the summary; returns the exit code, 1 if any run cannot continue or is unknown.
     fn sum(self) -> anyhow::Result<u8> {
+        self.bar.finish_and_clear();
         let (replayed, misfits) = (self.replayed, self.misfits);
         let sum = match (replayed, misfits) {
             // The unknown runs are reported already.
@@ -166,7 +176,7 @@ impl Replays<'_> {
                  start no worker of this build before then"
             ),
         };
-        writeln!(std::io::stderr().lock(), "{sum}")?;
+        note(sum);
         Ok(u8::from(misfits + self.unknown > 0))
     }
 }
@@ -184,6 +194,16 @@ impl<'r> ReplayLine<'r> {
             problem: misfit.map(|misfit| misfit.problem.as_str()),
             effect: misfit.map(|misfit| misfit.effect),
         }
+    }
+}
+
+impl ReplayLine<'_> {
+    /// Returns the line with a coloured verdict.
+    fn colored(&self) -> String {
+        let line = self.to_string();
+        let (verdict, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let style = style_of(verdict);
+        format!("{style}{verdict}{style:#} {rest}")
     }
 }
 

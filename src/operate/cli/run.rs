@@ -2,19 +2,17 @@
 
 use std::io::Write;
 
-use uuid::Uuid;
+use serde_json::json;
 
 use super::{
-    Ask, Error, Operator, budget, costs, doctor, get, health, list, models, replay, status, submit,
-    watch,
+    Error, Operator, budget, bulk, costs, doctor, get, health, list, models, notifications, replay,
+    status, submit, watch,
 };
-use crate::domain::{Action, Command, CommandId, RequestId, UserId};
+use crate::domain::{Action, UserId};
 use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
-use crate::operate::sender::RecordSender;
 use crate::operate::setup;
-use crate::roles::notifier;
-use crate::roles::notifier::user_secret;
+use crate::roles::notifier::{MasterKey, user_secret};
 
 /// Runs one command, and returns its exit code.
 ///
@@ -23,19 +21,30 @@ use crate::roles::notifier::user_secret;
 pub async fn operate(
     config: &Config,
     command: &Operator,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     ignoring_closed_pipe(carry_out(config, command, out).await)
 }
 
-async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> anyhow::Result<u8> {
+async fn carry_out(
+    config: &Config,
+    command: &Operator,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<u8> {
     match command {
-        Operator::Setup { grow, replication } => {
+        Operator::Setup {
+            grow,
+            replication,
+            json,
+        } => {
             let asked = Asked {
                 grow: *grow,
                 replication: replication.map(usize::from),
             };
-            setup::run(config, asked, out).await?;
+            match json {
+                true => setup::run(config, asked, &mut JsonLines(out)).await?,
+                false => setup::run(config, asked, out).await?,
+            }
         }
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
@@ -48,11 +57,12 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Budget(budget) => return budget::show(config, budget, out).await,
         Operator::Replay(replay) => return replay::replay(config, replay, out).await,
         Operator::Models(models) => return models::run(config, models, out).await,
+        Operator::Notifications(command) => return notifications::run(config, command, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
-        Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
-        Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,
+        Operator::Cancel(asked) => return bulk::ask(config, Action::Cancel, asked, out).await,
+        Operator::Retry(asked) => return bulk::ask(config, Action::Retry, asked, out).await,
         Operator::Watch(watch) => watch::watch(config, watch, out).await?,
-        Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
+        Operator::WebhookSecret { user, json } => webhook_secret(config, user, *json, out)?,
     }
     Ok(0)
 }
@@ -66,40 +76,48 @@ pub(super) fn ignoring_closed_pipe(ended: anyhow::Result<u8>) -> anyhow::Result<
     }
 }
 
-/// Sends a command about a request and prints the command's id. Needs Kafka and the registry, not Temporal.
-async fn ask(
-    config: &Config,
-    action: Action,
-    asked: &Ask,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    let issued_by = match action {
-        Action::Cancel => "genflow cancel",
-        Action::Retry => "genflow retry",
-    };
-    let request = RequestId::try_from(asked.id.clone());
-    let command = Command {
-        id: CommandId::try_from(Uuid::new_v4().to_string())?,
-        request: request.map_err(|error| Error::Usage(format!("request id {error}")))?,
-        action,
-        reason: asked.reason.clone(),
-        issued_by: Some(asked.by.clone().unwrap_or_else(|| issued_by.to_owned())),
-    };
-    let sender = RecordSender::open(config, asked.key.get()?).await?;
-    let topic = &config.kafka.topics.commands;
-    sender.command(topic, &command).await?;
-    writeln!(out, "{}", command.id.as_str())?;
-    Ok(())
+/// Writes each line that it gets as a JSON object with it.
+struct JsonLines<'o>(&'o mut (dyn Write + Send));
+
+impl Write for JsonLines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            writeln!(self.0, "{}", json!({ "done": line }))?;
+        }
+        Ok(bytes.len())
+    }
+
+    // Unlike the default, which writes a line in pieces.
+    fn write_fmt(&mut self, line: std::fmt::Arguments<'_>) -> std::io::Result<()> {
+        self.write_all(line.to_string().as_bytes())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
-fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+fn webhook_secret(
+    config: &Config,
+    user: &str,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     UserId::try_from(user.to_owned())
         .map_err(|error| Error::Usage(format!("the user id {error}")))?;
-    for master in &config.notifier.signing_secrets {
-        writeln!(out, "{}", user_secret(master, user)?.expose())?;
+    let notifier = &config.notifier;
+    let secrets = notifier.signing_secrets.iter();
+    let secrets = secrets.map(|master| Ok(user_secret(master, user)?.expose().to_owned()));
+    let secrets: Vec<String> = secrets.collect::<anyhow::Result<_>>()?;
+    let keys = notifier.signing_keys.iter();
+    let keys = keys.map(|key| Ok(MasterKey::parse(key)?.public(user)));
+    let keys: Vec<String> = keys.collect::<anyhow::Result<_>>()?;
+    if as_json {
+        writeln!(out, "{}", json!({"secrets": secrets, "public_keys": keys}))?;
+        return Ok(());
     }
-    for key in &config.notifier.signing_keys {
-        writeln!(out, "{}", notifier::MasterKey::parse(key)?.public(user))?;
+    for line in secrets.iter().chain(&keys) {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
@@ -113,7 +131,7 @@ mod tests {
         let config = Config::of(&[]).unwrap();
         let mut out = Vec::new();
 
-        webhook_secret(&config, "alice", &mut out).unwrap();
+        webhook_secret(&config, "alice", false, &mut out).unwrap();
 
         // From Python: hmac.new(b"genflow-dev-secret-not-for-prod", b"v1:alice", "sha256")
         assert_eq!(

@@ -12,12 +12,27 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 /// # Errors
 /// The output is closed.
 pub fn print(out: &mut dyn Write) -> std::io::Result<()> {
-    let random = || BASE64.encode(rand::random::<[u8; 32]>());
-    let day = chrono::Utc::now().format("%Y-%m-%d");
-    writeln!(out, "NOTIFY_KEYS={day}:{}", random())?;
-    writeln!(out, "WEBHOOK_SIGNING_SECRET=whsec_{}", random())?;
-    writeln!(out, "WEBHOOK_SIGNING_KEY=whsk_{}", random())?;
-    writeln!(out, "# PAYLOAD_KEYS={day}:{}", random())
+    for (name, value) in fresh() {
+        writeln!(out, "{name}={value}")?;
+    }
+    writeln!(out, "# PAYLOAD_KEYS={}:{}", today(), random())
+}
+
+/// Returns new secrets.
+pub(super) fn fresh() -> Vec<(&'static str, String)> {
+    vec![
+        ("NOTIFY_KEYS", format!("{}:{}", today(), random())),
+        ("WEBHOOK_SIGNING_SECRET", format!("whsec_{}", random())),
+        ("WEBHOOK_SIGNING_KEY", format!("whsk_{}", random())),
+    ]
+}
+
+fn random() -> String {
+    BASE64.encode(rand::random::<[u8; 32]>())
+}
+
+fn today() -> String {
+    chrono::Utc::now().format("%Y-%m-%d").to_string()
 }
 
 #[cfg(test)]

@@ -2,9 +2,14 @@
 
 use std::io::Write;
 
+use clap::builder::styling::Style;
+
+use super::table::{BAD, Cell, UNSURE, fact, style_of};
 use super::temporal::{PATIENCE, RunName, connect, not_found, within};
+use super::terminal::ago;
 use super::watch;
 use crate::domain::time::rfc3339;
+use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::temporal::status::{RunStatus, StatusSource};
 use crate::operate::text::plain;
@@ -44,20 +49,27 @@ fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<
         writeln!(out, "{line}")?;
         return Ok(());
     }
-    for (name, text) in facts(status) {
-        writeln!(out, "{name:<16} {text}")?;
+    for (name, text) in facts(status, now()) {
+        let style = match name {
+            "state" => style_of(&text),
+            "error" => BAD,
+            "note" => UNSURE,
+            _ => Style::new(),
+        };
+        writeln!(out, "{}", fact(name, 16, &Cell::from(text).styled(style)))?;
     }
     Ok(())
 }
 
-/// Returns what is known, in the order in which it is printed.
-fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
+/// Returns what is known, in the order in which it is printed; `now` is when.
+fn facts(status: &RunStatus, now: i64) -> Vec<(&'static str, String)> {
     let error = status.error.as_ref();
     let result = status.result.as_ref();
     let note = match status.source {
         StatusSource::Worker | StatusSource::History => None,
         StatusSource::Server => Some(NO_WORKER.to_owned()),
     };
+    let time = |then: i64| format!("{} ({})", rfc3339(then), ago(then, now));
     let run = (status.workflow_id != status.request_id).then(|| status.workflow_id.clone());
     let all = [
         ("request id", Some(status.request_id.clone())),
@@ -75,9 +87,9 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
         ("items", status.batch.as_ref().map(watch::items)),
         ("provider job id", status.provider_job_id.clone()),
         ("attempts", status.attempts.map(|sent| sent.to_string())),
-        ("started at", Some(rfc3339(status.started_at))),
-        ("submitted at", status.submitted_at.map(rfc3339)),
-        ("updated at", status.updated_at.map(rfc3339)),
+        ("started at", Some(time(status.started_at))),
+        ("submitted at", status.submitted_at.map(time)),
+        ("updated at", status.updated_at.map(time)),
         (
             "error",
             error.map(|error| format!("{}: {}", error.code.as_str(), error.message)),
@@ -107,6 +119,7 @@ mod tests {
     use super::*;
     use crate::contract::run::RunState;
     use crate::domain::{ErrorCode, EventError};
+    use crate::operate::cli::table::without_colors;
 
     fn found(source: StatusSource) -> RunStatus {
         RunStatus {
@@ -134,11 +147,13 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line_per_fact() {
-        let mut out = Vec::new();
+        let shown = without_colors(|out| {
+            print(&found(StatusSource::History), false, out).unwrap();
+        });
 
-        print(&found(StatusSource::History), false, &mut out).unwrap();
-
-        let lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().collect();
+        let age = ago(1_700_000_000_123, now());
+        let started = format!("started at       2023-11-14T22:13:20.123Z ({age})");
+        let lines: Vec<_> = shown.lines().collect();
         assert_eq!(
             lines,
             [
@@ -148,7 +163,7 @@ mod tests {
                 "kind             IMAGE",
                 "state            failed",
                 "percent          40%",
-                "started at       2023-11-14T22:13:20.123Z",
+                &started,
                 "error            provider_failed: boom",
             ]
         );
@@ -161,6 +176,7 @@ mod tests {
         print(&found(StatusSource::Server), false, &mut text).unwrap();
         print(&found(StatusSource::Server), true, &mut json).unwrap();
 
+        let text = anstream::adapter::strip_bytes(&text).into_vec();
         let text = String::from_utf8(text).unwrap();
         assert!(
             text.contains("note             no worker answered"),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::ValueHint;
 use futures::StreamExt as _;
 use serde_json::{Map, Value as Json, json};
 
@@ -9,6 +10,7 @@ use super::check::{Source, Sources, check};
 use super::follow::Follow;
 use super::form::{self, Defaults};
 use super::local_files;
+use super::terminal::bar;
 use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
 use crate::domain::{Invalid, InvalidFields, Kind, Request, Role};
@@ -20,93 +22,97 @@ use crate::operate::sender::RecordSender;
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
 pub struct SubmitArgs {
-    /// What to generate: video, image or batch; optional if the file says it
-    #[arg(value_name = "KIND", required_unless_present = "file", value_parser = kind)]
+    /// What to generate; optional if the file says it
+    #[arg(value_name = "KIND", required_unless_present = "file", value_parser = kind())]
     pub kind: Option<Kind>,
     /// Read requests from a JSON file (- for standard input): an object, an array, or one object per line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<String>,
     /// What the result should show
-    #[arg(long)]
+    #[arg(long, help_heading = "What to generate")]
     pub prompt: Option<String>,
     /// What the result should not show
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = "What to generate")]
     pub negative_prompt: Option<String>,
     /// Duration of the video in seconds
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub duration: Option<i32>,
     /// Resolution of the video: pixels such as 1280x720, or a class such as 720p
-    #[arg(long)]
+    #[arg(long, help_heading = "What to generate")]
     pub resolution: Option<String>,
     /// Frames per second of the video
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub fps: Option<i32>,
     /// Whether the video has sound
-    #[arg(long)]
+    #[arg(long, help_heading = "What to generate")]
     pub audio: Option<bool>,
     /// Width of the image in pixels
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub width: Option<i32>,
     /// Height of the image in pixels
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub height: Option<i32>,
     /// Ratio of width to height, such as 16:9
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", help_heading = "What to generate")]
     pub aspect_ratio: Option<String>,
     /// Number of images [default: 1]
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub num_images: Option<i32>,
     /// File format of the image, such as png
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help_heading = "What to generate")]
     pub output_format: Option<String>,
     /// Style: a word that the model knows
-    #[arg(long)]
+    #[arg(long, help_heading = "What to generate")]
     pub style: Option<String>,
     /// Seed, which makes the result repeatable
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "What to generate")]
     pub seed: Option<i64>,
     /// Input file, optionally with its role: first_frame, last_frame, source, reference or mask; may be repeated. A local
     /// file is stored in S3_BUCKET, where the provider reads it by a signed URL
-    #[arg(long, value_name = "[ROLE=]URL|FILE")]
+    #[arg(
+        long,
+        value_name = "[ROLE=]URL|FILE",
+        help_heading = "What to generate"
+    )]
     pub input: Vec<String>,
     /// Provider that generates the result [default: as configured]
-    #[arg(long)]
+    #[arg(long, help_heading = "The model")]
     pub provider: Option<String>,
     /// Model of the provider [default: as configured]
-    #[arg(long)]
+    #[arg(long, help_heading = "The model")]
     pub model: Option<String>,
     /// Input of the model, by the model's own name; a value that is not JSON counts as a string; may be repeated
-    #[arg(long, value_name = "NAME=JSON", value_parser = pair)]
+    #[arg(long, value_name = "NAME=JSON", value_parser = pair, help_heading = "The model")]
     pub param: Vec<(String, String)>,
-    /// What to do with a field that the model has no input for: refuse or drop [default: refuse]
-    #[arg(long, value_name = "WORD")]
+    /// What to do with a field that the model has no input for [default: refuse]
+    #[arg(long, value_name = "WORD", value_parser = ["refuse", "drop"], ignore_case = true, help_heading = "The model")]
     pub on_unsupported: Option<String>,
     /// Request id [default: a new one]
-    #[arg(long)]
+    #[arg(long, help_heading = "The request")]
     pub id: Option<String>,
     /// User id of requests that name none
-    #[arg(long, default_value = "cli")]
+    #[arg(long, default_value = "cli", help_heading = "The request")]
     pub user: String,
-    /// low, normal or high [default: normal]
-    #[arg(long)]
+    /// Priority among the requests that wait [default: normal]
+    #[arg(long, value_parser = ["low", "normal", "high"], ignore_case = true, help_heading = "The request")]
     pub priority: Option<String>,
     /// Deadline in whole seconds, such as 90s or 1h [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = seconds, help_heading = "The request")]
     pub timeout: Option<u64>,
     /// URL to send the events to, by POST
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Notifications")]
     pub webhook_url: Option<String>,
     /// Address to mail the events to
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Notifications")]
     pub notify_email: Option<String>,
     /// Slack incoming-webhook URL to send the events to
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Notifications")]
     pub notify_slack: Option<String>,
     /// Types of events to notify of, separated by commas [default: completed,failed,cancelled,rejected]
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = EVENTS, ignore_case = true, help_heading = "Notifications")]
     pub notify_on: Vec<String>,
     /// Metadata, returned in every event; may be repeated
-    #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = pair, help_heading = "The request")]
     pub metadata: Vec<(String, String)>,
     #[command(flatten)]
     pub key: ApiKey,
@@ -116,8 +122,20 @@ pub struct SubmitArgs {
     /// Follow the events to the end; exit code 0: all completed, 1: any failed, 2: any cancelled or rejected
     #[arg(long)]
     pub watch: bool,
+    /// Print JSON: an object for each request, then one for each event
+    #[arg(long)]
+    pub json: bool,
 }
 
+/// The types of events that a user can be notified of.
+const EVENTS: [&str; 6] = [
+    "started",
+    "progress",
+    "completed",
+    "failed",
+    "cancelled",
+    "rejected",
+];
 /// Largest value of a record, in bytes: the topic's limit, less room for headers.
 const LARGEST: usize = 1024 * 1024 - 4096;
 /// Maximum number of sends in flight.
@@ -133,7 +151,7 @@ pub(super) async fn submit(
     let mut requests = checked(forms.clone(), submit).await?;
     if submit.dry_run {
         let sources = Sources::new(config, Source { offline: false })?;
-        return check(&sources, &requests, false, out).await;
+        return check(&sources, &requests, submit.json, out).await;
     }
     // Not those that a JSON file names: it may come from someone who must not read this machine's files.
     if submit.file.is_none() && local_files::share(config, &mut forms).await? {
@@ -161,19 +179,26 @@ pub(super) async fn submit(
     let sends = requests.iter().zip(&values);
     let sends = sends.map(|(request, value)| sender.send(topic, request.id.as_str(), value));
     let mut sent = futures::stream::iter(sends).buffered(IN_FLIGHT);
+    let bar = bar("requests sent", Some(requests.len() as u64));
     for request in &requests {
         if let Some(result) = sent.next().await {
             result?;
         }
-        writeln!(out, "{}", request.id)?;
+        bar.inc(1);
+        let line = match submit.json {
+            true => json!({ "request_id": request.id.as_str() }).to_string(),
+            false => request.id.to_string(),
+        };
+        bar.suspend(|| writeln!(out, "{line}"))?;
     }
+    bar.finish_and_clear();
     out.flush()?;
     let Some(tail) = tail else {
         return Ok(0);
     };
     let ids = requests.iter().map(|request| request.id.to_string());
     let follow = Follow::of(ids.collect(), Some(started));
-    watch::show(config, &tail, follow, false, out).await
+    watch::show(config, &tail, follow, submit.json, out).await
 }
 
 /// Reads the requests that the flags or a file describe, to be checked only: local input files are not stored.

@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 use super::Watch;
 use super::follow::Follow;
+use super::table::style_of;
+use super::terminal::bar;
 use crate::contract::avro;
 use crate::domain::time::rfc3339;
 use crate::domain::{BatchSummary, CostSource, Event, EventType, Generated};
@@ -45,7 +48,13 @@ pub(super) async fn show(
 ) -> anyhow::Result<u8> {
     let registry = Registry::new(&config.schema_registry);
     let mut stale_since = None;
+    // For one request, its events say more than a bar.
+    let bar = match follow.awaited() {
+        0 | 1 => ProgressBar::hidden(),
+        many => bar("requests ended", Some(many as u64)),
+    };
     loop {
+        bar.set_position(follow.ended() as u64);
         let next = if follow.is_done() && follow.is_stale() {
             let since = *stale_since.get_or_insert_with(Instant::now);
             match tokio::time::timeout_at(since + GRACE, tail.next()).await {
@@ -66,7 +75,7 @@ pub(super) async fn show(
                     continue;
                 };
                 if follow.see(record.position.partition, &event) {
-                    print(&event, json, out)?;
+                    bar.suspend(|| print(&event, json, out))?;
                 }
             }
         }
@@ -107,11 +116,20 @@ fn print(event: &Event, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         }
         writeln!(out, "{json}")?;
     } else {
-        writeln!(out, "{}", line(event))?;
+        writeln!(out, "{}", colored(&line(event), event.event_type))?;
     }
     // Standard output is often a pipe, whose reader needs each event at once.
     out.flush()?;
     Ok(())
+}
+
+/// Colours the type in the line of an event.
+fn colored(line: &str, event_type: EventType) -> String {
+    let name = event_type.as_str();
+    let style = style_of(name);
+    // An id may contain the same word, so the first one after two spaces counts.
+    let styled = format!("  {style}{name}{style:#}");
+    line.replacen(&format!("  {name}"), &styled, 1)
 }
 
 /// Returns what a result cost, and where that number is from.

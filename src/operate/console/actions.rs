@@ -1,76 +1,36 @@
-//! What a person who has signed in can do: cancel and retry requests, and redrive dead letters.
+//! What a person who has signed in can do: cancel and retry requests, redrive dead letters, send notifications again and
+//! test an endpoint (`by_hand`).
 //!
 //! Each action is first asked for as a dry run, which says how many would be sent and why others would not. The action
-//! itself names the number that the dry run reported, and does nothing if it would now send more. Cancels and retries are
-//! commands on `gen.commands`, which name the person.
+//! itself names the number that the dry run reported, and does nothing if it would now send more. Cancels and retries
+//! (`crate::operate::requests::bulk`) are commands on `gen.commands`, and repeated notifications are deliveries; both name
+//! the person, as the log does for all.
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::Shared;
 use super::access::{Who, refused};
 use super::api;
+use super::asked::{Asked, Verb, refused_if_grown};
+use super::by_hand;
 use super::letters::topic;
-use super::requests::{Row, State as RowState};
-use crate::domain::{Action, Command, CommandId, Kind, RequestId};
+use crate::domain::{Action, Command};
 use crate::operate::dead_letters::{
-    Position, RedriveOrder, RedrivePolicy, Redriven, Selection, redrive,
+    self, Position, RedriveOrder, RedrivePolicy, Redriven, redrive,
 };
-use crate::operate::sender::RecordSender;
+use crate::operate::requests::bulk::{self, Plan, Selection};
 
-/// The most that one action sends.
-const MOST: usize = 10_000;
 /// Dead letters that are sent again in a second.
 const REDRIVE_RATE: u32 = 50;
 /// Dead letters that were dead-lettered this many times are not sent again.
 const MOST_ATTEMPTS: u32 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Verb {
-    Cancel,
-    Retry,
-    Redrive,
-}
-
-/// An action and what it is for.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    verb: Verb,
-    /// Request ids, or for a redrive positions of dead letters.
-    #[serde(default)]
-    ids: Vec<String>,
-    /// All requests that the list shows with this query, instead of ids.
-    filter: Option<api::Asked>,
-    /// The topic of a redrive: `requests` or `notifications`.
-    #[serde(default)]
-    topic: String,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-    /// What the dry run said would be sent. Without a dry run it is required.
-    expect: Option<usize>,
-}
-
-/// What an action would send.
-#[derive(Debug, Default)]
-struct Plan {
-    ids: Vec<String>,
-    /// How many are left out, by reason.
-    left: BTreeMap<&'static str, usize>,
-    /// What requests of these kinds usually cost, in US dollars; `None` if no cost of one of the kinds is known.
-    usual_cost: Option<f64>,
-}
 
 pub(super) async fn act(
     State(shared): State<Shared>,
@@ -82,8 +42,11 @@ pub(super) async fn act(
         return refused(StatusCode::FORBIDDEN, why);
     };
     let done = match asked.verb {
-        Verb::Cancel | Verb::Retry => command(&shared, &person, &asked).await,
+        Verb::Cancel => command(&shared, &person, &asked, Action::Cancel).await,
+        Verb::Retry => command(&shared, &person, &asked, Action::Retry).await,
         Verb::Redrive => send_again(&shared, &person, &asked).await,
+        Verb::Resend => Box::pin(by_hand::resend(&shared, &person, &asked)).await,
+        Verb::Test => Box::pin(by_hand::test(&shared, &person, &asked)).await,
     };
     match done {
         Ok(answer) => answer,
@@ -92,107 +55,66 @@ pub(super) async fn act(
 }
 
 /// Cancels or retries requests.
-async fn command(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result<Response> {
-    let plan = match plan(shared, asked) {
+async fn command(
+    shared: &Shared,
+    person: &str,
+    asked: &Asked,
+    action: Action,
+) -> anyhow::Result<Response> {
+    let plan = match plan(shared, asked, action) {
         Ok(plan) => plan,
         Err(why) => return Ok(refused(StatusCode::BAD_REQUEST, &why)),
     };
     if asked.dry_run {
-        let cost = plan.usual_cost.filter(|_| asked.verb == Verb::Retry);
         let answer = json!({
             "would": plan.ids.len(),
             "left": plan.left,
             "ids": plan.ids,
-            "usual_cost_usd": cost,
+            "usual_cost_usd": plan.usual_cost,
         });
         return Ok(Json(answer).into_response());
     }
-    if let Some(refusal) = grown(asked, plan.ids.len()) {
+    if let Some(refusal) = refused_if_grown(asked, plan.ids.len()) {
         return Ok(refusal);
     }
-    let action = match asked.verb {
-        Verb::Cancel => Action::Cancel,
-        Verb::Retry | Verb::Redrive => Action::Retry,
+    let issued_by = format!("console:{person}");
+    let order = bulk::Order {
+        action,
+        reason: asked.reason.as_deref(),
+        issued_by: &issued_by,
     };
-    let sender = RecordSender::open(&shared.config, shared.api_key.clone()).await?;
-    let topic = &shared.config.kafka.topics.commands;
-    for (sent, id) in plan.ids.iter().enumerate() {
-        let command = Command {
-            id: CommandId::try_from(Uuid::new_v4().to_string())?,
-            request: RequestId::try_from(id.clone())?,
-            action,
-            reason: asked.reason.clone(),
-            issued_by: Some(format!("console:{person}")),
-        };
-        let sending = sender.command(topic, &command).await;
-        sending.with_context(|| format!("{sent} of {} were sent", plan.ids.len()))?;
-        tracing::info!(person, request = id, action = ?action, "a command was sent from the console");
-    }
+    let mut log = |command: &Command| {
+        let request = command.request.as_str();
+        tracing::info!(
+            person,
+            request,
+            ?action,
+            "a command was sent from the console"
+        );
+        Ok(())
+    };
+    bulk::send(
+        &shared.config,
+        shared.api_key.clone(),
+        &order,
+        &plan.ids,
+        &mut log,
+    )
+    .await?;
     Ok(Json(json!({ "sent": plan.ids.len() })).into_response())
-}
-
-/// Returns a refusal if more would be sent than the person has seen.
-fn grown(asked: &Asked, would: usize) -> Option<Response> {
-    let seen = asked.expect.unwrap_or(0);
-    (would > seen).then(|| {
-        let why = format!("{would} would be sent, but the dry run said {seen}; make a new dry run");
-        refused(StatusCode::CONFLICT, &why)
-    })
 }
 
 /// Chooses the requests that an action is for.
 ///
 /// # Errors
 /// What is wrong with what was asked.
-fn plan(shared: &Shared, asked: &Asked) -> Result<Plan, String> {
-    let memory = shared.known.memory();
-    let mut plan = Plan::default();
-    let mut kinds = Vec::new();
-    let mut add =
-        |row: Option<&Row>, id: &str| match row.map(|row| (row, left_out(asked.verb, row))) {
-            None => *plan.left.entry("unknown").or_default() += 1,
-            Some((_, Some(why))) => *plan.left.entry(why).or_default() += 1,
-            Some((row, None)) => {
-                plan.ids.push(id.to_owned());
-                kinds.push(row.kind);
-            }
-        };
-    match &asked.filter {
-        None => {
-            for id in &asked.ids {
-                add(memory.requests.get(id), id);
-            }
-        }
-        Some(query) => {
-            let filter = query.filter()?;
-            for row in memory.requests.find(&filter, None, usize::MAX).rows {
-                add(Some(row), &row.id);
-            }
-        }
-    }
-    plan.usual_cost = memory.requests.usual_cost(&kinds);
-    if plan.ids.len() > MOST {
-        let count = plan.ids.len();
-        return Err(format!(
-            "{count} match, expected at most {MOST}; use a narrower filter"
-        ));
-    }
-    Ok(plan)
-}
-
-/// Returns why an action leaves a request out.
-fn left_out(verb: Verb, row: &Row) -> Option<&'static str> {
-    match (verb, row.state) {
-        (Verb::Cancel, state) if state.is_open() => None,
-        (Verb::Cancel, _) => Some("has ended"),
-        (_, RowState::Failed | RowState::Cancelled) if row.kind == Kind::Batch => {
-            Some("is a batch: retry its items")
-        }
-        (_, RowState::Failed | RowState::Cancelled) => None,
-        (_, RowState::Completed) => Some("has completed"),
-        (_, RowState::Rejected) => Some("was rejected: send it again as a new request"),
-        (_, RowState::Started | RowState::Generating) => Some("is running"),
-    }
+fn plan(shared: &Shared, asked: &Asked, action: Action) -> Result<Plan, String> {
+    let filter = asked.filter.as_ref().map(api::Asked::filter).transpose()?;
+    let selection = match &filter {
+        Some(filter) => Selection::Matching(filter),
+        None => Selection::Ids(&asked.ids),
+    };
+    Plan::of(&shared.known.memory().requests, action, &selection)
 }
 
 /// Redrives dead letters by their positions.
@@ -203,7 +125,7 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
         return Ok(refused(StatusCode::BAD_REQUEST, why));
     };
     let order = |dry_run| RedriveOrder {
-        selection: Selection::At(std::collections::BTreeSet::clone(&positions)),
+        selection: dead_letters::Selection::At(std::collections::BTreeSet::clone(&positions)),
         policy: RedrivePolicy {
             topic,
             max_attempts: MOST_ATTEMPTS,
@@ -226,8 +148,10 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     if asked.dry_run {
         return Ok(Json(json!({ "would": would, "left": left })).into_response());
     }
-    if let Some(refusal) = grown(asked, would) {
-        return Ok(refusal);
+    let seen = asked.expect.unwrap_or(0);
+    if would > seen {
+        let why = format!("{would} would be sent, but the dry run said {seen}; make a new dry run");
+        return Ok(refused(StatusCode::CONFLICT, &why));
     }
     let summary = redrive(&shared.config, &order(false), &stop, &mut ignored).await?;
     let sent: u64 = summary.sent.values().sum();

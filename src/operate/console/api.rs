@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::access::{Who, must_sign_in, refused};
 use super::known::{Memory, Reading};
-use super::requests::{Filter, Key, Row, State as RowState};
 use crate::domain::{ErrorCode, Kind};
 use crate::engines::clock::now;
+use crate::operate::requests::{Filter, Key, Row, State as RowState};
 
 /// Rows of a page of the list.
 const USUAL_LIMIT: usize = 100;

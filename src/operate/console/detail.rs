@@ -1,5 +1,6 @@
 //! One request: its row, its events and receipts from Kafka, and its run from Temporal.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use super::access::refused;
 use super::api::RowJson;
 use super::follow::{read_event, read_receipt};
 use super::media::workflow;
-use super::requests::At;
 use super::topic::Topic;
 use crate::domain::{Event, Latest};
+use crate::engines::config::TRACE_ID;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
+use crate::operate::requests::At;
 
 /// How long each source may take; the others are shown without it.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -43,29 +45,46 @@ pub(super) async fn request(State(shared): State<Shared>, Path(id): Path<String>
         within(receipts_at(&shared, receipts)),
         within(timeline(&shared, &run)),
     );
+    let trace = events.as_ref().ok().and_then(|(_, trace)| trace.as_deref());
+    let template = shared.config.console.trace_url.as_ref();
+    let trace_url = template
+        .zip(trace)
+        .map(|(url, trace)| url.replace(TRACE_ID, trace));
     Json(json!({
         "row": row,
         "run": run,
-        "events": events,
-        "receipts": receipts,
-        "timeline": timeline,
+        "trace_url": trace_url,
+        "events": part(events.map(|(events, _)| events)),
+        "receipts": part(receipts),
+        "timeline": part(timeline),
     }))
     .into_response()
 }
 
-/// Returns `{"value": …}`, or `{"error": …}` if the source fails or takes too long.
-async fn within(source: impl Future<Output = anyhow::Result<Value>>) -> Value {
+/// Waits for a source; returns why it cannot be shown if it fails or takes too long.
+async fn within<T>(source: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
     match timeout(PATIENCE, source).await {
-        Ok(Ok(value)) => json!({ "value": value }),
-        Ok(Err(error)) => json!({ "error": format!("{error:#}") }),
-        Err(_) => json!({ "error": format!("no answer within {PATIENCE:?}") }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
     }
 }
 
-/// Reads the events at these positions, in their order and without repeats, as webhooks have them.
-async fn events_at(shared: &Shared, positions: Vec<At>) -> anyhow::Result<Value> {
+fn part(source: Result<Value, String>) -> Value {
+    match source {
+        Ok(value) => json!({ "value": value }),
+        Err(why) => json!({ "error": why }),
+    }
+}
+
+/// Reads the events at these positions, in their order and without repeats, as webhooks have them. Also returns the id of
+/// the trace that the newest of them belong to, if they have one.
+async fn events_at(shared: &Shared, positions: Vec<At>) -> anyhow::Result<(Value, Option<String>)> {
     let mut events: Vec<Event> = Vec::new();
+    let mut trace = None;
     for record in records(shared, Topic::Events, positions).await? {
+        let id = record.traceparent().and_then(|text| text.split('-').nth(1));
+        trace = id.map(str::to_owned).or(trace);
         events.extend(read_event(&shared.registry, &record).await.ok());
     }
     events.sort_by_key(|event| event.occurred_at);
@@ -76,18 +95,20 @@ async fn events_at(shared: &Shared, positions: Vec<At>) -> anyhow::Result<Value>
         latest = after.or(latest.take());
         is_new
     });
-    Ok(json!(events.iter().map(Event::public).collect::<Vec<_>>()))
+    let events: Vec<_> = events.iter().map(Event::public).collect();
+    Ok((json!(events), trace))
 }
 
-/// Reads the receipts at these positions, without repeats.
+/// Reads the receipts at these positions; the newest of each notification, which may have been sent again.
 async fn receipts_at(shared: &Shared, positions: Vec<At>) -> anyhow::Result<Value> {
     let mut receipts = Vec::new();
     for record in records(shared, Topic::Receipts, positions).await? {
         receipts.extend(read_receipt(&shared.registry, &record).await.ok());
     }
+    receipts.sort_by_key(|receipt| Reverse(receipt.ended_at));
     let mut seen = BTreeSet::new();
     receipts.retain(|receipt| seen.insert(receipt.receipt_id.clone()));
-    receipts.sort_by_key(|receipt| receipt.ended_at);
+    receipts.reverse();
     Ok(json!(receipts))
 }
 

@@ -79,6 +79,12 @@ impl Endpoints {
         self.0.len()
     }
 
+    /// Returns the request of the newest notification to a target, if the target is known.
+    pub(super) fn last_request(&self, channel: Channel, hash: &str) -> Option<String> {
+        let endpoint = self.0.get(&(channel, hash.to_owned()))?;
+        Some(endpoint.last.request_id.clone())
+    }
+
     fn forget_quietest(&mut self) {
         let quietest = self.0.iter().min_by_key(|(_, endpoint)| endpoint.last.at);
         if let Some(key) = quietest.map(|(key, _)| key.clone()) {

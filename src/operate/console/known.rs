@@ -6,11 +6,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use super::endpoints::Endpoints;
-use super::requests::{At, Requests};
 use super::topic::Topic;
 use crate::contract::receipt::Receipt;
 use crate::domain::Event;
 use crate::operate::dead_letters::DlqTopic;
+use crate::operate::requests::{At, Requests};
 
 /// Changes that a page may be behind before it has to read anew.
 const MOST_CHANGES: usize = 1_024;

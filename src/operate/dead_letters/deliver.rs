@@ -10,21 +10,24 @@ use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::deliveries::{HandedOver, Once};
 
-/// A notification to deliver again, and its user.
+/// A notification to deliver again.
 #[derive(Clone, Debug)]
-pub(super) struct Redelivery {
-    parcel: Parcel,
-    user: String,
+pub(crate) struct Redelivery {
+    pub parcel: Parcel,
+    /// The user of its request.
+    pub user: String,
+    /// The person who asked for it, if that is known.
+    pub asked_by: Option<String>,
 }
 
 /// Starts deliveries; it connects when it is first needed.
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     server: config::Temporal,
     temporal: OnceCell<Temporal>,
 }
 
 impl Deliveries {
-    pub(super) fn new(config: &config::Temporal) -> Self {
+    pub(crate) fn new(config: &config::Temporal) -> Self {
         Self {
             server: config.for_deliveries(),
             temporal: OnceCell::new(),
@@ -47,9 +50,13 @@ impl Deliveries {
     }
 
     /// Starts the delivery of a notification, and returns the workflow id.
-    pub(super) async fn start(&self, notification: Redelivery) -> anyhow::Result<String> {
+    pub(crate) async fn start(&self, notification: Redelivery) -> anyhow::Result<String> {
         let temporal = self.temporal().await?;
-        let Redelivery { parcel, user } = notification;
+        let Redelivery {
+            parcel,
+            user,
+            asked_by,
+        } = notification;
         let id = parcel.workflow();
         let delivery = DeliveryInput {
             parcel,
@@ -60,6 +67,7 @@ impl Deliveries {
             waited: 0,
             shut: 0,
             lost: None,
+            asked_by,
             pause_ms: 0,
         };
         // The delivery that gave up has the same workflow id, so this one can start only after that has closed.
@@ -92,5 +100,6 @@ pub(super) async fn notification(
             target_hash: target_hash.to_owned(),
         },
         user: event.user_id.clone(),
+        asked_by: None,
     })
 }

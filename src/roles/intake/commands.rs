@@ -13,7 +13,7 @@ use crate::engines::config::api_keys::{Denied, Pass};
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{Failure, Handler, Slots};
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
 use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
@@ -112,13 +112,14 @@ impl Handler for Commands {
         command.reason = command
             .reason
             .map(|it| it.chars().take(LONGEST_REASON).collect());
+        spans::of_request(command.request.as_str());
         let pass = self.0.config.intake.api_keys.check(record.api_key())?;
         check_key(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
-                let traceparent = record.traceparent();
-                Box::pin(self.retry(&command, &pass, traceparent, slots)).await?
+                let trace = spans::traceparent(record.traceparent());
+                Box::pin(self.retry(&command, &pass, trace.as_deref(), slots)).await?
             }
         };
         failpoint::hit("commands.started").await;

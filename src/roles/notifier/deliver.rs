@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
 use url::Url;
 
 use super::channels::{Channels, UnusableChannel};
@@ -23,7 +24,7 @@ use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Rejection};
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 use crate::roles::notifier::operator_alerts;
 
@@ -180,7 +181,19 @@ impl Deliverer {
             return Attempt::Sent(tried);
         }
         let began = Instant::now();
-        let tried = match Box::pin(channel.send(notice, limit)).await {
+        let channel_name = notification.channel().as_str();
+        let sending = async {
+            let trace = spans::traceparent(notice.traceparent);
+            let notice = Notice {
+                traceparent: trace.as_deref(),
+                ..*notice
+            };
+            let tried = channel.send(&notice, limit).await;
+            trace_end(channel_name, &tried);
+            tried
+        };
+        let sending = sending.instrument(spans::delivery(channel_name, notice.event));
+        let tried = match Box::pin(sending).await {
             Ok(tried) => tried,
             // Nothing was sent, so the endpoint's circuits do not change.
             Err(NotNow(_)) => return Attempt::Closed(Closed::Full),
@@ -193,7 +206,7 @@ impl Deliverer {
             Tried::Refused { .. } => "refused",
             Tried::Later { .. } => "later",
         };
-        events::notification_tried(notification.channel().as_str(), outcome, began.elapsed());
+        events::notification_tried(channel_name, outcome, began.elapsed());
         Attempt::Sent(tried)
     }
 
@@ -229,6 +242,23 @@ impl Deliverer {
         );
         failpoint::hit("notify.reported").await;
         Ok(())
+    }
+}
+
+/// Ends the span of an attempt.
+fn trace_end(channel: &'static str, tried: &Result<Tried, NotNow>) {
+    let (status, error) = match tried {
+        Ok(Tried::Delivered(status)) => (Some(*status), None),
+        Ok(Tried::Refused { status, error } | Tried::Later { status, error, .. }) => {
+            (*status, Some(error.code.as_str()))
+        }
+        Err(NotNow(_)) => (None, Some("rate_limited")),
+    };
+    if let Some(status) = status {
+        spans::delivery_answered(channel, status);
+    }
+    if let Some(code) = error {
+        spans::failed(code);
     }
 }
 

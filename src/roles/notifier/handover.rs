@@ -91,6 +91,7 @@ impl Handover {
             waited: 0,
             shut: 0,
             lost: None,
+            asked_by: None,
             pause_ms: millis(pause),
         };
         let giving = async {

@@ -83,6 +83,19 @@ pub(super) fn plan(
 
 /// Returns the target with this hash as a receipt shows it, if the event's seal opens and contains it.
 pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
+    let found = sealed(event, channel, hash, keys)?;
+    Some(found.shown())
+}
+
+/// Returns the URL of the webhook with this hash, if the event's seal opens and contains it.
+pub fn webhook(event: &Event, hash: &str, keys: &[NotifyKey]) -> Option<Url> {
+    match sealed(event, Channel::Webhook, hash, keys)?.target {
+        Target::Webhook(url) => Some(url),
+        Target::Email(_) | Target::Slack(_) => None,
+    }
+}
+
+fn sealed(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<Notification> {
     let sealed = &wanted(event)?.sealed;
     let targets = Sealer::new(keys)
         .ok()?
@@ -90,8 +103,7 @@ pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) ->
         .ok()?;
     let planned = plan(event, Some(&targets), None);
     let mut planned = planned.into_iter();
-    let found = planned.find(|found| found.channel() == channel && found.hash == hash)?;
-    Some(found.shown())
+    planned.find(|found| found.channel() == channel && found.hash == hash)
 }
 
 /// Returns whether the default Slack target is notified of the event. Items of a batch are left out: there may

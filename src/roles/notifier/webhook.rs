@@ -17,6 +17,7 @@ use url::Url;
 pub use self::signature::{InvalidSecret, user_secret};
 pub use self::signature_v1a::{InvalidKey, MasterKey};
 use crate::contract::receipt::DeliveryError;
+use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
@@ -92,26 +93,49 @@ impl Sender {
         }
     }
 
+    /// Sends a test, which says that it is one, signed for `user`; gives up if there is no answer within `limit`.
+    pub(super) async fn test(&self, user: &str, id: &str, target: &Url, limit: Duration) -> Tried {
+        let sending = async {
+            let body = body::test_body(now()).map_err(|_| Error::Unwritable)?;
+            self.post_signed(user, id, body, target, limit, None).await
+        };
+        match sending.await {
+            Ok(status) => Tried::Delivered(status),
+            Err(error) => error.into(),
+        }
+    }
+
     /// Posts the event; returns the status if the target accepted it.
     async fn post(&self, notice: &Notice<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
-        let event = notice.event;
+        let (event, trace) = (notice.event, notice.traceparent);
         let body = body::body(event).map_err(|_| Error::Unwritable)?;
+        let (user, id) = (&event.user_id, &event.event_id);
+        self.post_signed(user, id, body, target, limit, trace).await
+    }
+
+    async fn post_signed(
+        &self,
+        user: &str,
+        id: &str,
+        body: Vec<u8>,
+        target: &Url,
+        limit: Duration,
+        trace: Option<&str>,
+    ) -> Result<u16, Error> {
         let client = self.guard.client(target)?;
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let signatures = self
-            .signer
-            .signatures(&event.user_id, &event.event_id, timestamp, &body);
+        let signatures = self.signer.signatures(user, id, timestamp, &body);
         let mut request = client
             .post(target.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", &event.event_id)
+            .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures)
             .body(body)
             .timeout(limit);
-        if let Some(trace) = notice.traceparent {
+        if let Some(trace) = trace {
             request = request.header("traceparent", trace);
         }
         let response = request.send().await.map_err(Error::of)?;

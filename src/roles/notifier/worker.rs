@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use temporalio_sdk::runtime::RuntimeOptions;
-use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use temporalio_sdk::{Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::Deliverer;
@@ -15,6 +14,7 @@ use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
+use crate::engines::temporal::{census, meter};
 use crate::workflows;
 
 /// Runs deliveries and digests until `stop`, then finishes or hands back what it has accepted.
@@ -27,8 +27,7 @@ pub async fn run(
     deliverer: Arc<Deliverer>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
-        .context("cannot create the Temporal runtime")?;
+    let runtime = meter::runtime()?;
     let queue = config.temporal.for_deliveries().task_queue;
     let mut options = WorkerOptions::new(queue)
         .deployment_options(build())
@@ -53,7 +52,8 @@ pub async fn run(
     };
     let pause = config.worker.sweep_interval;
     let sweeping = sweep::run(temporal, Sweep::Deliveries, pause, stop);
-    let (ended, (), ()) = tokio::join!(ended, stopping, sweeping);
+    let counting = census::run(temporal, Sweep::Deliveries, stop);
+    let (ended, (), (), ()) = tokio::join!(ended, stopping, sweeping, counting);
     ended.context("the delivery worker failed")?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::contract::run::{
     Submit, Submitted,
 };
 use crate::domain::ItemOutcome;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::{
     Aborted, again_by, alive, alive_until_stop, deadline, failure, heartbeating,
 };
@@ -39,8 +40,17 @@ impl Activities {
         input: Submit,
     ) -> Result<Submitted, ActivityError> {
         let deadline = deadline(&ctx, input.deadline);
+        let provider = input.provider;
         let submitting = Box::pin(submit::run(&self.work, &ctx, input, deadline));
         let submitted = submitting.await;
+        if let Ok(
+            Submitted::Refused { error, .. }
+            | Submitted::Declined { error, .. }
+            | Submitted::Ambiguous { error, .. },
+        ) = &submitted
+        {
+            events::generation_failed(provider, error.code);
+        }
         submitted.map_err(|error| again_by(deadline, &ctx, error))
     }
 
@@ -59,11 +69,15 @@ impl Activities {
                 () = sleep_until(deadline) => Aborted::Expired,
             }
         };
+        let provider = input.job.provider;
         let fetching = self.work.fetch(input, &turn, ended);
         let fetched = heartbeating(&ctx, || turn.failures(), fetching).await?;
         if fetched.is_err() {
             // Reaches Temporal together with the failure, so the next attempt continues the counts.
             ctx.record_heartbeat(turn.failures()).await?;
+        }
+        if let Ok(Fetched::Failed(error)) = &fetched {
+            events::generation_failed(provider, error.code);
         }
         fetched.map_err(|aborted| again_by(deadline, &ctx, failure(aborted)))
     }

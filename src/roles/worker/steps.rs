@@ -118,11 +118,13 @@ impl Work {
                 return Err(Aborted::Again(error.into()));
             }
             Ok(Err(_)) => {
-                tracing::error!(workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
+                tracing::error!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
+                not_cancelled(&input.leftover);
             }
             Ok(Ok(())) => {}
             Err(_) => {
-                tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
+                tracing::warn!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
+                not_cancelled(&input.leftover);
             }
         }
         let outcome = input
@@ -172,7 +174,7 @@ impl Work {
                 ProviderJobLeft::Unknown(lookup) => self.find_and_end(workflow, lookup).await,
             };
             let Err(error) = ended else { return Ok(()) };
-            tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
+            tracing::warn!(event = "job_not_cancelled", %workflow, error = format!("{error:#}"), tries = attempt, "cannot cancel the provider's job");
             if let Ok(error @ provider::Error::NotConfigured(_)) = error.downcast() {
                 return Err(error);
             }
@@ -180,6 +182,7 @@ impl Work {
                 tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
             }
         }
+        not_cancelled(leftover);
         Ok(())
     }
 
@@ -238,9 +241,25 @@ async fn in_time(
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 /// It is not counted if a cancel ends the run while they are stored.
-pub(crate) fn priced(provider: &Provider, model: Option<&str>, cost: Option<Cost>) {
+pub(crate) fn priced(
+    provider: &Provider,
+    model: Option<&str>,
+    priority: &'static str,
+    cost: Option<Cost>,
+) {
     if let Some(cost) = cost {
-        provider.count_cost(model.unwrap_or_default(), cost);
+        provider.count_cost(model.unwrap_or_default(), priority, cost);
+    }
+}
+
+/// Counts a job that may still run at its provider, and cost something.
+fn not_cancelled(leftover: &ProviderJobLeft) {
+    match leftover {
+        ProviderJobLeft::None => {}
+        ProviderJobLeft::Job(job) => events::money_at_risk(job.provider, "not_cancelled"),
+        ProviderJobLeft::Unknown(lookup) => {
+            events::money_at_risk(lookup.provider, "not_cancelled");
+        }
     }
 }
 
@@ -251,6 +270,7 @@ fn report_end(outcome: &Event, input: &Finish) {
     let elapsed = span(input.started_at, outcome.occurred_at);
     events::run_ended(
         &outcome.request_id,
+        outcome.batch_id.is_some(),
         outcome.kind,
         outcome.event_type,
         outcome.error.as_ref().map(|error| error.code),

@@ -176,7 +176,7 @@ impl This<'_> {
             let waited = span(self.input.started_at, at);
             events::run_began(kind, waited);
         }
-        self.conclude(fence, asked, submission, sent).await
+        Box::pin(self.conclude(fence, asked, submission, sent)).await
     }
 
     /// Decides how the attempt ends, by what is known after the send.
@@ -200,16 +200,19 @@ impl This<'_> {
                         false => None,
                     }
                 };
-                Ok(match heartbeating(ctx, || fence, concluding).await? {
-                    Some(result) => fence.stored(result),
-                    None => fence.accepted(job, sent),
-                })
+                Ok(
+                    match Box::pin(heartbeating(ctx, || fence, concluding)).await? {
+                        Some(result) => fence.stored(result),
+                        None => fence.accepted(job, sent),
+                    },
+                )
             }
             Submission::Made(made) => {
                 let kept = heartbeating(
                     ctx,
                     || fence,
-                    self.work.keep(self.input, &self.provider, made, sent),
+                    self.work
+                        .keep(self.input, self.priority(), &self.provider, made, sent),
                 )
                 .await?;
                 failpoint::hit("submit.stored").await;
@@ -236,7 +239,7 @@ impl This<'_> {
             }
             Submission::Withheld(why) => clear(ctx, fence.withheld(), why.into()).await,
             Submission::Unknown(why) => {
-                tracing::warn!(workflow = %self.input.pending.workflow, why, "submit is ambiguous");
+                tracing::warn!(event = "submit_unanswered", workflow = %self.input.pending.workflow, why, "submit is ambiguous");
                 self.look_up(fence).await
             }
         }
@@ -305,7 +308,8 @@ impl This<'_> {
         // The attempt's result carries the same answer, so a failure here must not hold it back.
         let written = self.work.store.write_job_record(&record, durability).await;
         if let Err(error) = &written {
-            tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
+            tracing::warn!(event = "answer_not_kept", workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
+            events::money_at_risk(record.provider, "not_kept");
         }
         written.is_ok()
     }
@@ -360,9 +364,12 @@ impl This<'_> {
         let again = match record.state {
             Sent::NotAccepted => "no attempt has sent: the next one may",
             Sent::Maybe if resubmit && record.sends < self.input.attempts => {
+                tracing::warn!(event = "submit_repeated", workflow = %self.input.pending.workflow, "the job was not found: it is submitted again");
+                events::money_at_risk(record.provider, "resent");
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
+                tracing::warn!(event = "submit_ambiguous", workflow = %self.input.pending.workflow, "the run fails: its job may exist and be paid for");
                 let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),

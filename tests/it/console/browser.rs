@@ -97,7 +97,7 @@ impl Browser {
         })
     }
 
-    async fn call(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn call(&self, path: &str, body: &Value) -> Value {
         let answer = self
             .client
             .post(format!("{}/{path}", self.session))
@@ -137,8 +137,13 @@ impl Browser {
         self.call("execute/async", &body).await
     }
 
-    /// Takes a picture of the page. `GENFLOW_RECORD` puts it among the docs.
+    /// Takes a picture of the page, without the path of the result store. `GENFLOW_RECORD` puts it among the docs.
     pub(crate) async fn picture(&self, name: &str, dark: bool, width: u32) {
+        self.run(
+            "for (const part of document.querySelectorAll('.mono')) \
+             if (part.textContent.startsWith('file://')) part.textContent = part.textContent.replace(/^.*\\/results/, 'file:///srv/results')",
+        )
+        .await;
         let answer = self
             .client
             .get(format!("{}/screenshot", self.session))

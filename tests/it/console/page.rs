@@ -1,16 +1,21 @@
 //! The page in a real browser, on the real system.
 
-use genflow::domain::Request;
+use genflow::contract::avro::{self, RECEIPT};
+use genflow::contract::receipt::{Channel, DeliveryError, NotificationOutcome, Receipt};
+use genflow::domain::{Request, Single, Spec, Targets};
+use genflow::engines::clock::now;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::browser::Browser;
 use super::{Console, KEY, keys};
+use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 impl Browser {
     /// Opens the console and signs in.
-    async fn sign_in(&mut self, console: &Console) {
+    pub(super) async fn sign_in(&mut self, console: &Console) {
         self.go(&console.url).await;
         self.until("return document.querySelector('input[type=password]') !== null")
             .await;
@@ -91,6 +96,117 @@ async fn a_person_watches_a_request_opens_it_cancels_another_and_retries_it() {
         .until("return document.querySelector('.dh .st').textContent === 'Generating'")
         .await;
 
+    assert_eq!(browser.faults().await, Vec::<String>::new());
+}
+
+/// Sends a request for a large image with a webhook and a trace.
+async fn poster(space: &Space, receiver: &Receiver) -> Request {
+    let mut poster = script(image("poster"), &json!({"seconds": 2}));
+    if let Spec::Single(Single::Image(image)) = &mut poster.spec {
+        (image.width, image.height) = (Some(768), Some(512));
+    }
+    poster.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
+    let traceparent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = vec![("traceparent".to_owned(), Some(traceparent.to_vec()))];
+    space.send_with(&poster, headers).await;
+    poster
+}
+
+/// Publishes receipts of four more targets, over a day.
+async fn a_day_of_endpoints(space: &Space) {
+    let targets = [
+        (Channel::Webhook, "https://shop.example/…", 23),
+        (Channel::Webhook, "https://hooks.studio.example/…", 4),
+        (Channel::Slack, "https://hooks.slack.com/…", 17),
+        (Channel::Email, "…@agency.example", 9),
+    ];
+    let topic = &space.config.kafka.topics.notifications;
+    for (which, (channel, target, share)) in targets.into_iter().enumerate() {
+        for hour in (0..24).rev().filter(|hour| hour % 5 != which as i64) {
+            let is_down = which == 1 && hour < 3;
+            let receipt = Receipt {
+                receipt_id: Uuid::new_v4().to_string(),
+                event_id: Uuid::new_v4().to_string(),
+                request_id: format!("order-{}", 4_000 + hour * share),
+                channel,
+                target: target.to_owned(),
+                target_hash: format!("{which:016}"),
+                outcome: match is_down {
+                    true => NotificationOutcome::GivenUp,
+                    false => NotificationOutcome::Delivered,
+                },
+                status: Some(if is_down { 503 } else { 200 }),
+                tries: if is_down { 10 } else { 1 },
+                first_try_at: now() - hour * 3_600_000,
+                ended_at: now() - hour * 3_600_000,
+                error: is_down.then(|| DeliveryError {
+                    code: "target_failed".to_owned(),
+                    message: "the target failed with status 503".to_owned(),
+                }),
+            };
+            let datum = avro::write(&RECEIPT, &receipt).unwrap();
+            let value = space.framed(topic, &RECEIPT, &datum).await;
+            let key = &receipt.request_id;
+            space.produce(topic, key, Some(&value), Vec::new()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_sends_a_notification_again_and_tests_the_endpoint_on_the_page() {
+    let space = Space::new().await;
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let _roles = space.start(&["all"]);
+    let traces = ("CONSOLE_TRACE_URL", "https://traces.example/{trace_id}");
+    let console = Console::start(&space, &[keys()[0], traces]).await;
+    let receiver = Receiver::start(&[]).await;
+    let poster = poster(&space, &receiver).await;
+    browser.resize(1440, 900).await;
+    browser.sign_in(&console).await;
+    browser.shows(&poster, "Completed").await;
+    browser.click(&link(&poster)).await;
+
+    browser
+        .until("const picture = document.querySelector('.pics img'); return picture !== null && picture.complete && picture.naturalWidth > 0")
+        .await;
+    let trace = browser
+        .run("return document.querySelector('a.trace').href")
+        .await;
+    assert_eq!(
+        trace,
+        "https://traces.example/4bf92f3577b34da6a3ce929d0e0e4736"
+    );
+    browser.click(".again").await;
+    let question = "return document.querySelector('dialog h2').textContent";
+    browser
+        .until("return document.querySelector('dialog .pri') !== null")
+        .await;
+    assert_eq!(browser.run(question).await, "Send 1 notification again?");
+    browser.click("dialog .pri").await;
+    let got = receiver.wait(2).await;
+    assert_eq!(got[0].header("webhook-id"), got[1].header("webhook-id"));
+    browser
+        .until("return document.querySelector('dialog') === null && document.querySelector('.again') !== null")
+        .await;
+    browser.picture("one-request", false, 1440).await;
+
+    a_day_of_endpoints(&space).await;
+    browser.go(&format!("{}/endpoints", console.url)).await;
+    browser
+        .until("return document.querySelectorAll('.hours').length === 5")
+        .await;
+    browser.picture("deliveries", false, 1440).await;
+    browser
+        .click("[aria-label='Test http://127.0.0.1/…']")
+        .await;
+    browser.click("dialog .pri").await;
+    let got = receiver.wait(3).await;
+    assert!(got[2].header("webhook-id").starts_with("test-"));
+    browser
+        .until("return document.getElementById('toast').textContent.startsWith('The endpoint answered 204')")
+        .await;
     assert_eq!(browser.faults().await, Vec::<String>::new());
 }
 

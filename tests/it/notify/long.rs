@@ -93,6 +93,7 @@ fn waiting() -> DeliveryInput {
         waited: 0,
         shut: 0,
         lost: None,
+        asked_by: None,
         pause_ms: 1,
     }
 }

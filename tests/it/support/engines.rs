@@ -120,6 +120,7 @@ fn options(use_: &str) -> Options {
     Options {
         cache: default_cache(),
         data: root.join(format!("{use_}-{}", std::process::id())),
+        keep: false,
         guard: env!("CARGO_BIN_EXE_genflow").into(),
         ports: EnginePorts::Free,
         existing: Existing {
@@ -129,7 +130,7 @@ fn options(use_: &str) -> Options {
             // Always started, because tests read its Maildir.
             smtp_url: None,
         },
-        progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+        progress: Arc::new(|progress| eprintln!("engines: {progress}")),
     }
 }
 

@@ -25,6 +25,13 @@ pub(crate) struct Running {
     command: String,
 }
 
+impl Running {
+    /// Returns whether there is a process with this id.
+    pub(crate) fn exists(&self) -> bool {
+        Path::new(&format!("/proc/{}", self.pid)).exists()
+    }
+}
+
 impl Trial {
     pub(crate) fn new() -> Self {
         let mark = Uuid::new_v4().simple().to_string();
@@ -70,6 +77,17 @@ impl Trial {
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
         Process::start(arguments, &self.variables, self.folder.join("dev.log"))
+    }
+
+    /// Like [`Self::start`], on a terminal on which a person types `typed`.
+    pub(crate) fn start_on_terminal(&self, arguments: &[&str], typed: &str) -> Process {
+        let script = "import pty, sys\n\
+            typed = iter([sys.argv[1].encode()])\n\
+            read = lambda fd: next(typed, b'')\n\
+            sys.exit(pty.spawn(sys.argv[2:], stdin_read=read) >> 8)";
+        let through = ["python3", "-c", script, typed];
+        let log = self.folder.join("dev.log");
+        Process::start_through(&through, arguments, &self.variables, log)
     }
 
     /// Returns the processes whose command line, folder or variables contain this trial's folder.

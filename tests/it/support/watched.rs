@@ -1,23 +1,33 @@
 //! A role that tests observe through its HTTP pages.
 
+use std::net::SocketAddr;
+
 use super::process::Process;
 use super::{Space, eventually, nowhere};
 
 /// A role and its pages.
 pub(crate) struct Watched {
     pub(crate) process: Process,
+    address: SocketAddr,
     pages: String,
 }
 
 impl Watched {
     pub(crate) fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
-        let address = nowhere().to_string();
-        let mut all = vec![("HTTP_ADDR", address.as_str())];
+        let address = nowhere();
+        let text = address.to_string();
+        let mut all = vec![("HTTP_ADDR", text.as_str())];
         all.extend_from_slice(settings);
         Self {
             process: space.start_with(&[role], &all),
+            address,
             pages: format!("http://{address}"),
         }
+    }
+
+    /// Returns where its pages are.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) async fn page(&self, name: &str) -> String {

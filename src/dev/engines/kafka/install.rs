@@ -13,6 +13,8 @@ use crate::dev::engines::process::Process;
 use crate::dev::engines::{Error, Options, pins};
 
 const POM: &str = include_str!("pom.xml");
+/// About how many files Maven downloads if it has none yet.
+const FILES: u64 = 300;
 
 impl KafkaEngine {
     pub(crate) async fn install(
@@ -23,10 +25,8 @@ impl KafkaEngine {
         if self.is_installed() {
             return Ok(());
         }
-        installer.report(&format!(
-            "installing Kafka {}: about 300 small files",
-            pins::KAFKA
-        ));
+        let files = format!("version {}, about {FILES} small files", pins::KAFKA);
+        installer.report(NAME, &files);
         let staging = installer.stage(&folder_name())?;
         let pom = POM
             .replace("@KAFKA@", pins::KAFKA)
@@ -74,7 +74,7 @@ async fn resolve(
     let listing = folder.join("classpath");
     for again in [true, false] {
         installer
-            .maven(NAME, folder, "build-classpath", &settings)
+            .maven(NAME, folder, "build-classpath", &settings, FILES)
             .await?;
         let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
         let classpath = classpath.trim().to_owned();
@@ -84,10 +84,11 @@ async fn resolve(
             return Ok((classpath, jars));
         }
         for jar in cut.into_iter().filter(|_| again) {
-            installer.report(&format!(
-                "{} is truncated; downloading it again",
-                jar.display()
-            ));
+            let jar_name = jar.display();
+            installer.report(
+                NAME,
+                &format!("{jar_name} is truncated; downloading it again"),
+            );
             fs::remove_file(jar).map_err(Error::io("remove", jar))?;
         }
     }

@@ -37,7 +37,7 @@ fn the_example_lists_the_secrets_that_can_be_in_files() {
         names.sort_unstable();
         names
     });
-    let mut secrets = Config::secrets();
+    let mut secrets = Config::secret_names();
     secrets.renewed.sort_unstable();
     secrets.fixed.sort_unstable();
 

@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::concurrency_limit::ConcurrencyLimit;
 use super::fuse::Fuse;
@@ -19,7 +20,7 @@ use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::producer::Producer;
-use crate::engines::telemetry::events;
+use crate::engines::telemetry::{events, spans};
 
 /// The result of processing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +135,11 @@ impl<H: Handler> RecordTasks<H> {
 
     /// Processes the record until it is done, deferred, or abandoned.
     pub(super) async fn settle(&self, task: &RecordTask<'_>) -> Settled {
+        let record = task.record;
+        let group = &self.options.group;
+        let span = spans::record(&record.position, group, record.traceparent());
         let began = Instant::now();
-        if let Err(unsettled) = self.until_done(task).await {
+        if let Err(unsettled) = self.until_done(task).instrument(span).await {
             return unsettled;
         }
         events::record_handled(&self.options.topic, began.elapsed());
@@ -199,6 +203,7 @@ impl<H: Handler> RecordTasks<H> {
         })
         .await?;
         let position = &task.record.position;
+        spans::failed(rejection.reason.as_str());
         events::record_rejected(position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(task, || async {

@@ -1,5 +1,5 @@
 //! Compares dashboards and alert rules with the catalogue: they use no metric or label that it lacks, and the
-//! dashboards show every metric.
+//! dashboards show every metric. The story `dashboards` runs their expressions, also those of Temporal's metrics.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::base;
 use crate::engines::telemetry::metrics::CATALOGUE;
+use crate::engines::telemetry::process::PROCESS;
 
 /// Labels that Prometheus and its rules add to ours.
 const FOREIGN: &[&str] = &["instance", "job", "le", "severity"];
@@ -92,7 +93,7 @@ fn read(expression: &str) -> Use {
                     .extend(list.split(',').map(|label| label.trim().to_owned()));
                 rest = after;
             }
-        } else if word.starts_with("genflow_") {
+        } else if word.starts_with("genflow_") || word.starts_with("process_") {
             used.metrics.insert(base(word).to_owned());
             if let Some((matchers, after)) = after
                 .strip_prefix('{')
@@ -135,10 +136,10 @@ fn faults(expression: &str, templates: &[String]) -> Vec<String> {
         .extend(templates.iter().flat_map(|template| shown(template)));
     let mut faults = Vec::new();
     let labels_of = |name: &str| {
-        CATALOGUE
-            .iter()
-            .find(|metric| metric.name == name)
-            .map(|metric| metric.labels)
+        let mut ours = CATALOGUE.iter().filter(|metric| metric.name == name);
+        let mut of_process = PROCESS.iter().filter(|(process, ..)| *process == name);
+        let ours = ours.next().map(|metric| metric.labels);
+        ours.or_else(|| of_process.next().map(|_| &[][..]))
     };
     for name in used.metrics.iter().filter(|name| labels_of(name).is_none()) {
         faults.push(format!("{name} is not in the catalogue: {expression}"));
@@ -157,7 +158,12 @@ fn faults(expression: &str, templates: &[String]) -> Vec<String> {
         .flatten()
         .copied()
         .collect();
-    for label in &used.named {
+    // The labels of Temporal's metrics are not in the catalogue.
+    let named = match expression.contains("temporal_") {
+        true => &BTreeSet::new(),
+        false => &used.named,
+    };
+    for label in named {
         if !FOREIGN.contains(&label.as_str()) && !borne.contains(label.as_str()) {
             faults.push(format!(
                 "none of its metrics has the label {label}: {expression}"
@@ -197,12 +203,9 @@ fn dashboards_show_every_metric_and_no_unknown_one() {
     }
 
     assert_eq!(found, Vec::<String>::new());
-    for metric in CATALOGUE {
-        assert!(
-            shown.contains(metric.name),
-            "no panel shows {}",
-            metric.name
-        );
+    let all = CATALOGUE.iter().map(|metric| metric.name);
+    for name in all.chain(PROCESS.iter().map(|(name, ..)| *name)) {
+        assert!(shown.contains(name), "no panel shows {name}");
     }
 }
 
@@ -270,7 +273,7 @@ fn the_alert_on_failed_runs_names_the_panel_that_shows_why() {
 }
 
 #[test]
-fn panels_have_titles_and_places_of_their_own() {
+fn panels_have_titles_texts_units_and_places_of_their_own() {
     for (path, dashboard) in dashboards() {
         let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
         for panel in panels(&dashboard) {
@@ -282,6 +285,13 @@ fn panels_have_titles_and_places_of_their_own() {
                 ids.insert(panel["id"].as_u64().unwrap()),
                 "{path:?}: {title}: its id is taken"
             );
+            let has = |text: &Value| text.as_str().is_some_and(|text| !text.is_empty());
+            assert!(
+                has(&panel["description"]),
+                "{path:?}: {title}: no description"
+            );
+            let unit = &panel["fieldConfig"]["defaults"]["unit"];
+            assert!(has(unit), "{path:?}: {title}: no unit");
             let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
             assert!(
                 place("x") + place("w") <= 24,

@@ -25,6 +25,7 @@ use crate::domain::Credential;
 use crate::engines::config;
 use crate::engines::config::secret_file::REREAD;
 use crate::engines::temporal::error::{innermost, root_message};
+use crate::engines::temporal::meter;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +40,7 @@ pub(crate) async fn connect(
     let options = ConnectionOptions::new(config.url.clone())
         .identity(identity)
         .connect_timeout(CONNECT_TIMEOUT)
+        .metrics_meter(meter::of_calls())
         .maybe_api_key(key.map(|key| key.expose().into_owned()))
         .headers(metadata.collect())
         // The SDK uses TLS only if it has TLS options, whatever the URL's scheme.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{CostSource, Kind};
+use crate::operate::cli::table::without_colors;
 
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -67,12 +68,10 @@ fn events() -> Vec<Event> {
 
 #[test]
 fn each_run_is_added_up_once() {
-    let mut out = Vec::new();
-
-    bill(By::User, &events()).table(&mut out).unwrap();
+    let shown = without_colors(|out| bill(By::User, &events()).table(out).unwrap());
 
     assert_eq!(
-        std::str::from_utf8(&out).unwrap(),
+        shown,
         "user   runs     USD  estimated  no price\n\
          ann       3  0.3000     0.2000         1\n\
          bob       1  0.2000     0.0000         0\n\

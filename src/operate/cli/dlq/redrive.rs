@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{FilterArgs, histogram};
@@ -11,6 +12,7 @@ use crate::domain::time::rfc3339;
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::telemetry;
+use crate::operate::cli::terminal::bar;
 use crate::operate::cli::{ApiKey, Error};
 use crate::operate::dead_letters;
 use crate::operate::dead_letters::redact::redacted;
@@ -42,6 +44,9 @@ pub struct Redrive {
     /// --notifications: notify also of events that are older than NOTIFY_MAX_AGE
     #[arg(long)]
     pub accept_old: bool,
+    /// Print each dead letter that is sent as a line of JSON, then the counts
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub key: ApiKey,
 }
@@ -63,10 +68,7 @@ the notifier could not read is sent to TOPIC_EVENTS again.
 A redrive that is run again sends again what it selects. For a request, that does no harm within the dedup window: \
 intake recognises its id. A CANCEL ends the newest run again, so use --since or positions to leave it out. A \
 notification that was delivered is skipped, as long as Temporal retains its delivery. Of a record that was \
-dead-lettered again, only the last dead letter is sent, unless positions are given.
-
-Exit code: 0 when everything that may be sent was sent, 1 when a given position holds no dead letter, 69 when an \
-engine does not answer, 130 when it was interrupted.";
+dead-lettered again, only the last dead letter is sent, unless positions are given.";
 
 pub(super) async fn redrive(
     config: &Config,
@@ -76,13 +78,23 @@ pub(super) async fn redrive(
 ) -> anyhow::Result<u8> {
     let order = redrive.order()?;
     // The audit record of each redrive goes to the log of this process.
-    telemetry::init(&config.log).map_err(|error| unusable(&error))?;
+    telemetry::init(&config.log, None).map_err(|error| unusable(&error))?;
+    let bar = bar("dead letters sent", None);
     let mut report = |redriven: &Redriven<'_>| {
-        writeln!(out, "{}", line(redriven, now()))?;
+        bar.inc(1);
+        let line = match redrive.json {
+            true => json_line(redriven),
+            false => line(redriven, now()),
+        };
+        bar.suspend(|| writeln!(out, "{line}"))?;
         out.flush()
     };
     let summary = dead_letters::redrive(config, &order, stop, &mut report).await?;
-    print_summary(&summary, redrive.dry_run, out)?;
+    bar.finish_and_clear();
+    match redrive.json {
+        true => writeln!(out, "{}", json_summary(&summary, redrive.dry_run))?,
+        false => print_summary(&summary, redrive.dry_run, out)?,
+    }
     Ok(match summary {
         Summary {
             interrupted: true, ..
@@ -133,6 +145,32 @@ fn line(redriven: &Redriven<'_>, now: i64) -> String {
     )
 }
 
+fn json_line(redriven: &Redriven<'_>) -> String {
+    let letter = redriven.letter;
+    json!({
+        "position": letter.position().to_string(),
+        "to": redriven.to.to_string(),
+        "reason": letter.reason(),
+        "attempts": letter.attempts(),
+        "key": letter.key(),
+        "new_id": redriven.new_id,
+    })
+    .to_string()
+}
+
+fn json_summary(summary: &Summary, dry_run: bool) -> Value {
+    let missing = summary.missing.iter().map(ToString::to_string);
+    let skipped = summary.skipped.iter();
+    let skipped = skipped.map(|(why, count)| (why.to_string(), *count));
+    json!({
+        "sent": summary.sent,
+        "skipped": skipped.collect::<BTreeMap<_, _>>(),
+        "missing": missing.collect::<Vec<_>>(),
+        "interrupted": summary.interrupted,
+        "dry_run": dry_run,
+    })
+}
+
 fn print_summary(summary: &Summary, dry_run: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let what = if dry_run {
         "would be redriven"
@@ -160,7 +198,7 @@ fn print_summary(summary: &Summary, dry_run: bool, out: &mut dyn Write) -> std::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::config::Log;
+    use crate::engines::config::{Log, LogFile};
     use crate::operate::dead_letters::Skip;
 
     #[test]
@@ -168,7 +206,7 @@ mod tests {
         let log = Log {
             filter: "info".to_owned(),
             json: false,
-            file: Some("/nonexistent/log".into()),
+            file: Some(LogFile::at("/nonexistent/log".into())),
         };
 
         let error = unusable(&telemetry::check(&log).unwrap_err()).to_string();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
 
 use super::TopicChoice;
 use crate::domain::error_chain::causes;
@@ -22,6 +23,9 @@ pub struct Show {
     pub position: Position,
     #[command(flatten)]
     pub topic: TopicChoice,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> anyhow::Result<u8> {
@@ -45,12 +49,16 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
         return Ok(1);
     };
     let letter = DeadLetter(record);
-    facts(&letter, out)?;
     let opener = Opener::new(&config.schema_registry, &config.kafka.topics);
     let json = match opener.json(&letter).await {
         Ok(json) => json,
         Err(error) => Err(causes(&error)),
     };
+    if show.json {
+        writeln!(out, "{}", as_json(&letter, json))?;
+        return Ok(0);
+    }
+    facts(&letter, out)?;
     match json {
         Ok(json) => {
             let text = serde_json::to_string_pretty(&redacted_value(json))?;
@@ -63,6 +71,30 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> a
         }
     }
     Ok(0)
+}
+
+/// Returns the same facts as an object; `value` is the value, or why it cannot be read.
+fn as_json(letter: &DeadLetter, value: Result<Value, String>) -> Value {
+    let record = &letter.0;
+    let headers = record.headers.iter().map(
+        |(name, value)| json!({"name": redacted(name), "value": header(name, value.as_deref())}),
+    );
+    let bytes = record.value.as_deref();
+    let (value, unreadable) = match value {
+        Ok(value) => (redacted_value(value), None),
+        Err(problem) => (Value::Null, Some(redacted(&problem))),
+    };
+    json!({
+        "partition": letter.position().partition,
+        "offset": letter.position().offset,
+        "dead_lettered_at": record.timestamp.map(rfc3339),
+        "key": letter.key().map(|key| redacted(&key)),
+        "headers": headers.collect::<Vec<_>>(),
+        "bytes": bytes.map(<[u8]>::len),
+        "sha256": bytes.map(|bytes| hex(digest(&SHA256, bytes).as_ref())),
+        "value": value,
+        "unreadable": unreadable,
+    })
 }
 
 /// Prints position, time and key, the headers in their order, and the size and hash of the value.

@@ -5,12 +5,14 @@ use clap::Parser as _;
 use super::super::{Cli, CliCommand, one_line};
 use super::*;
 use crate::engines::kafka::Record;
+use crate::operate::cli::table::without_colors;
 
 fn parse(arguments: &[&str]) -> Result<Dlq, String> {
     let line = ["genflow", "dlq"].iter().chain(arguments);
     match Cli::try_parse_from(line) {
         Ok(Cli {
             command: CliCommand::Dlq(dlq),
+            ..
         }) => Ok(dlq),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(one_line(&error)),
@@ -52,7 +54,7 @@ fn a_bad_argument_is_reported_with_what_is_expected() {
     for (arguments, reported) in [
         (
             &["list", "--reason", "old"][..],
-            "invalid value 'old' for '--reason <REASON>': expected one of undecodable, ",
+            "invalid value 'old' for '--reason <REASON>' [possible values: undecodable, ",
         ),
         (
             &["list", "--since", "now"],
@@ -78,7 +80,7 @@ fn a_bad_argument_is_reported_with_what_is_expected() {
 }
 
 #[test]
-fn a_dead_letter_is_one_line_and_harmless_to_a_terminal() {
+fn a_dead_letter_is_one_row_and_harmless_to_a_terminal() {
     let long = format!("see https://a.example/token\u{1b}[2J\n{}", "x".repeat(200));
     let letter = letter(&[
         ("dlq.reason", "invalid"),
@@ -89,10 +91,13 @@ fn a_dead_letter_is_one_line_and_harmless_to_a_terminal() {
         ("dlq.attempts", "2"),
     ]);
 
-    let line = line(&letter, None, Some("ann"));
+    let mut table = Table::new([""; 8].map(Column::Left));
+    table.row(cells(&letter, None, Some("ann"), 1_700_000_100_123));
+    let shown = without_colors(|out| table.print(out).unwrap());
 
+    let line = shown.lines().nth(1).unwrap();
     assert!(
-        line.starts_with("0:15      2023-11-14T22:13:20.123Z  invalid                 order-7  ann  attempts 2  gen.requests/3/991  see https://a.example/… [2J xxx"),
+        line.starts_with("0:15  1 min ago  invalid  order-7  ann  2  gen.requests/3/991  see https://a.example/… [2J xxx"),
         "{line}"
     );
     assert!(line.ends_with("xx…") && line.chars().count() < 240);

@@ -221,3 +221,10 @@ fn a_timeout_that_is_not_in_whole_seconds_is_refused() {
     }
     assert_eq!(of("2000ms").unwrap().timeout, Some(2));
 }
+
+#[test]
+fn a_user_can_be_notified_of_every_type_of_event() {
+    let all = crate::domain::EventType::ALL.map(|it| it.as_str().to_ascii_lowercase());
+
+    assert_eq!(EVENTS, all.each_ref().map(String::as_str));
+}

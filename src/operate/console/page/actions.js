@@ -1,12 +1,17 @@
-// Cancel, retry and redrive: each first as a dry run, in a dialog whose focus is on the safe button. And signing in.
+// What a person can do, such as cancel, retry and redrive: each first as a dry run, in a dialog whose focus is on the safe button. And signing in.
 
-import { h, plural, post, replace, toast, usd } from './view.js';
+import { h, plural, post, replace, span, toast, usd } from './view.js';
 
 const WORDS = {
   cancel: { title: 'Cancel', noun: 'request', sent: 'cancelled', warning: 'What the provider has already made may still be billed.' },
   retry: { title: 'Retry', noun: 'request', sent: 'sent again', warning: 'Each retry is a new paid job.' },
   redrive: { title: 'Redrive', noun: 'dead letter', sent: 'sent again', warning: 'Records are sent again as they are; a request that ran already is recognised by its id.' },
+  resend: { title: 'Send again', ask: (count) => `Send ${plural(count, 'notification')} again`, noun: 'notification', sent: 'sent again', warning: 'It has the same webhook-id as before, by which the receiver recognises the repeat.' },
+  test: { title: 'Test', ask: () => 'Send a test', noun: 'test', sent: 'sent', warning: 'The endpoint gets one signed webhook of the type genflow.test, which says that it is a test.' },
 };
+// Those that take a reason, and those that the command line has under the same name.
+const WITH_REASON = ['cancel', 'retry'];
+const COMMANDS = { cancel: 'cancel', retry: 'retry', resend: 'notifications resend' };
 
 function dialog(label, ...children) {
   const box = h('dialog', { class: 'dialog', 'aria-label': label, onclose: () => box.remove() }, children);
@@ -30,30 +35,37 @@ export async function act(verb, scope, done) {
     toast(error.message);
     return;
   }
+  const ask = words.ask?.(plan.would) ?? `${words.title} ${plural(plan.would, words.noun)}`;
   const left = Object.entries(plan.left).map(([why, count]) => h('li', null, `${plural(count, words.noun)} left out: ${why}`));
-  const reason = verb === 'redrive' ? null : h('input', { name: 'reason', maxlength: 500, 'aria-label': 'Reason' });
+  const reason = !WITH_REASON.includes(verb) ? null : h('input', { name: 'reason', maxlength: 500, 'aria-label': 'Reason' });
   const safe = h('button', { class: 'btn', type: 'button', autofocus: true, onclick: () => box.close() }, plan.would ? 'Do nothing' : 'Close');
-  const go = h('button', { class: `btn ${verb === 'cancel' ? 'danger' : 'pri'}`, type: 'button', onclick: run }, `${words.title} ${plural(plan.would, words.noun)}`);
+  const go = h('button', { class: `btn ${verb === 'cancel' ? 'danger' : 'pri'}`, type: 'button', onclick: run }, ask);
   const ids = plan.ids ?? scope.ids ?? [];
   const box = dialog(words.title,
-    h('h2', null, `${words.title} ${plural(plan.would, words.noun)}?`),
+    h('h2', null, `${ask}?`),
     left.length ? h('ul', { class: 'sub' }, left) : null,
     plan.would ? h('p', { class: 'sub' }, words.warning, verb === 'retry' ? ` ${cost(plan)}` : null) : null,
     plan.would && reason ? h('label', { class: 'field' }, 'Reason', reason) : null,
-    ids.length === 1 && verb !== 'redrive' ? h('pre', null, `genflow ${verb} ${ids[0]}`) : null,
+    ids.length === 1 && COMMANDS[verb] ? h('pre', null, `genflow ${COMMANDS[verb]} ${ids[0]}`) : null,
     h('div', { class: 'row' }, safe, plan.would ? go : null));
 
   async function run() {
     go.disabled = true;
     try {
       const answer = await post('/actions', { verb, ...scope, expect: plan.would, reason: reason?.value || null });
-      toast(`${plural(answer.sent, words.noun)} ${words.sent}`);
+      toast(told(answer, words));
       done();
     } catch (error) {
       toast(error.message);
     }
     box.close();
   }
+}
+
+// Says what an action has done.
+function told({ sent, left, test }, words) {
+  if (test) return test.delivered ? `The endpoint answered ${test.status} after ${span(test.took_ms)}.` : `The test was not delivered: ${test.error.message}.`;
+  return [`${plural(sent, words.noun)} ${words.sent}`, ...Object.entries(left ?? {}).map(([why, count]) => `${count} left out: ${why}`)].join(', ');
 }
 
 // Shows the form that asks for a key; calls `done` after it was accepted.

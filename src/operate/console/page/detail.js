@@ -29,7 +29,7 @@ export function showDetail(main, session, go, id) {
     const spec = timeline?.spec;
     const spans = spansOf(row, timeline, receipts);
     replace(main,
-      head(row, spec),
+      head(row, spec, found.trace_url),
       numbers(row, timeline, receipts, result),
       h('div', { class: 'cols' },
         h('div', { class: 'stack' },
@@ -43,7 +43,7 @@ export function showDetail(main, session, go, id) {
           where(row, found, result, timeline))));
   }
 
-  function head(row, spec) {
+  function head(row, spec, trace) {
     const prompt = spec && (Object.values(spec).find((part) => part?.prompt)?.prompt ?? spec.prompt);
     const temporal = session.temporal_ui && `${session.temporal_ui.replace(/\/$/, '')}/namespaces/${encodeURIComponent(session.namespace)}/workflows/${encodeURIComponent(row.retry ? `${row.id}~${row.retry}` : row.id)}`;
     return h('div', { class: 'dh' },
@@ -58,6 +58,7 @@ export function showDetail(main, session, go, id) {
           h('span', null, ago(row.created), ' ago'))),
       h('div', { class: 'acts' },
         temporal ? h('a', { class: 'btn', href: temporal, rel: 'noreferrer' }, 'Temporal', icon('out', 13)) : null,
+        trace ? h('a', { class: 'btn trace', href: trace, rel: 'noreferrer' }, 'Trace', icon('out', 13)) : null,
         row.kind === 'BATCH' ? link(`/?batch=${encodeURIComponent(row.id)}`, { class: 'btn' }, 'Items') : null,
         row.ended === null
           ? h('button', { class: 'btn act', type: 'button', disabled: !session.can_act, onclick: () => act('cancel', { ids: [row.id] }, load) }, icon('cancel', 14), 'Cancel…')
@@ -120,7 +121,7 @@ export function showDetail(main, session, go, id) {
   function happened(events, receipts, timeline, found) {
     const lines = [
       ...events.map((event) => ({ at: event.occurred_at, sign: mark(STATE_OF[event.type], event.progress?.percent), text: [h('b', null, event.type), ' ', said(event)], from: `event ${event.sequence}` })),
-      ...receipts.map((receipt) => ({ at: receipt.ended_at, sign: mark(receipt.outcome === 'DELIVERED' ? 'completed' : receipt.outcome === 'GIVEN_UP' ? 'failed' : 'cancelled'), text: [`${title(receipt.channel)} to `, h('span', { class: 'mono' }, receipt.target), `: ${receipt.outcome.toLowerCase().replace('_', ' ')}`, receipt.status ? `, ${receipt.status}` : '', receipt.error ? `, ${receipt.error.message}` : '', `, ${plural(receipt.tries, 'attempt')}`], from: 'notification' })),
+      ...receipts.map((receipt) => ({ at: receipt.ended_at, sign: mark(receipt.outcome === 'DELIVERED' ? 'completed' : receipt.outcome === 'GIVEN_UP' ? 'failed' : 'cancelled'), text: [`${title(receipt.channel)} to `, h('span', { class: 'mono' }, receipt.target), `: ${receipt.outcome.toLowerCase().replace('_', ' ')}`, receipt.status ? `, ${receipt.status}` : '', receipt.error ? `, ${receipt.error.message}` : '', `, ${plural(receipt.tries, 'attempt')} `, again(receipt)], from: 'notification' })),
       ...(timeline?.steps ?? []).filter((step) => step.failure).map((step) => ({ at: step.ended_at ?? step.started_at ?? step.scheduled_at, sign: mark('warn'), text: [`${step.name}, attempt ${step.attempts}: ${step.failure}`], from: step.outcome.replace('_', ' ') })),
     ].sort((a, b) => a.at - b.at);
     const began = lines[0]?.at ?? 0;
@@ -130,6 +131,11 @@ export function showDetail(main, session, go, id) {
       h('ol', { class: 'steps' }, lines.map((line) => h('li', null,
         h('time', { class: 'mono dim', title: utc(line.at), datetime: new Date(line.at).toISOString() }, `+${span(line.at - began)}`), line.sign,
         h('span', { class: 'say' }, line.text), h('span', { class: 'dim sm' }, line.from)))));
+  }
+
+  function again(receipt) {
+    const scope = { ids: [id], event: receipt.event_id, channel: receipt.channel, target_hash: receipt.target_hash };
+    return h('button', { class: 'lk plain again', type: 'button', disabled: !session.can_act, onclick: () => act('resend', scope, load) }, 'Send again…');
   }
 
   function said(event) {

@@ -88,9 +88,9 @@ export function showLetters(main, session, go) {
   return { ...quiet, key(event) { if (event.key === 'u') go('/'); } };
 }
 
-export function showEndpoints(main) {
+export function showEndpoints(main, session) {
   const load = view(main, 'Endpoints', () => '/endpoints', (found) => found.items.length ? h('div', { class: 'panel list' }, h('table', null,
-    h('thead', null, h('tr', null, ['Target', 'Channel', 'Last 24 hours', 'Delivered', 'Last answer', 'When'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('thead', null, h('tr', null, ['Target', 'Channel', 'Last 24 hours', 'Delivered', 'Last answer', 'When', ''].map((name) => h('th', { scope: 'col' }, name || h('span', { class: 'vh' }, 'Test'))))),
     h('tbody', null, found.items.map((endpoint) => {
       const good = endpoint.delivered.reduce((sum, count) => sum + count, 0);
       const bad = endpoint.undelivered.reduce((sum, count) => sum + count, 0);
@@ -99,7 +99,8 @@ export function showEndpoints(main) {
         h('td', { class: 'mono' }, endpoint.target), h('td', null, title(endpoint.channel)), h('td', null, hours(endpoint)),
         h('td', null, good + bad ? `${(good / (good + bad) * 100).toFixed(1)} % of ${number(good + bad)}` : '–'),
         h('td', null, h('span', { class: 'st' }, mark(failing ? 'failed' : endpoint.last.outcome === 'DELIVERED' ? 'completed' : 'cancelled'), [endpoint.last.outcome.toLowerCase().replace('_', ' '), endpoint.last.status].filter(Boolean).join(', ')), endpoint.last.error ? h('div', { class: 'sm dim' }, endpoint.last.error) : null),
-        h('td', null, ago(endpoint.last.at), ' ago, ', link(`/requests/${encodeURIComponent(endpoint.last.request_id)}`, { class: 'lk mono' }, endpoint.last.request_id)));
+        h('td', null, ago(endpoint.last.at), ' ago, ', link(`/requests/${encodeURIComponent(endpoint.last.request_id)}`, { class: 'lk mono' }, endpoint.last.request_id)),
+        h('td', null, endpoint.channel === 'WEBHOOK' ? h('button', { class: 'btn test', type: 'button', disabled: !session.can_act, 'aria-label': `Test ${endpoint.target}`, onclick: () => act('test', { channel: endpoint.channel, target_hash: endpoint.target_hash }, load) }, 'Test…') : null));
     })))) : empty('No notification has ended yet. Requests name their targets: webhook_url, notify_email, notify_slack.'));
   let timer = null;
   const soon = () => { timer ??= setTimeout(() => { timer = null; load(); }, 2000); };

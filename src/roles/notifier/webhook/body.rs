@@ -45,6 +45,17 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     Ok(text)
 }
 
+/// Returns the body of a test. Its type is one that no event has, and it names no request.
+pub(crate) fn test_body(now: i64) -> Result<Vec<u8>, serde_json::Error> {
+    let about = "This is a test that an operator of genflow has sent. It is about no request.";
+    serde_json::to_vec(&Body {
+        kind: "genflow.test".to_owned(),
+        timestamp: rfc3339(now),
+        data: json!({ "test": true, "message": about }),
+        truncated: false,
+    })
+}
+
 // Bulky fields are emptied, not removed, so that the body keeps the shape of the schema.
 
 /// Empties the fields that say how the model's input differs from the request.

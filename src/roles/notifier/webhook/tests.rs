@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::domain::Secret;
 use crate::engines::config::{Config, Egress, Ports};
+use crate::roles::notifier::test_webhook;
 use crate::roles::notifier::testing::event;
 
 /// A target on a port of its own: gives these answers in order, then repeats the last one.
@@ -167,14 +168,20 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
         concat!("genflow/", env!("CARGO_PKG_VERSION"))
     );
     assert!(header("traceparent").starts_with("00-0af7"));
+    assert_signed_for_alice(&seen, &masters);
+}
+
+/// Asserts that each of the master secrets has signed a webhook for the user alice.
+fn assert_signed_for_alice(seen: &Seen, masters: &[Secret]) {
+    let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
     let signed = [
-        format!("{}.{}.", event().event_id, header("webhook-timestamp")).as_bytes(),
+        format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes(),
         &seen.body,
     ]
     .concat();
     let signatures = header("webhook-signature");
-    assert_eq!(signatures.split(' ').count(), 2);
-    for (signature, master) in signatures.split(' ').zip(&masters) {
+    assert_eq!(signatures.split(' ').count(), masters.len());
+    for (signature, master) in signatures.split(' ').zip(masters) {
         let secret = user_secret(master, "alice").unwrap();
         let key = BASE64
             .decode(secret.expose().strip_prefix("whsec_").unwrap())
@@ -185,6 +192,56 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
         hmac::verify(&key, &signed, &tag).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_test_is_signed_for_the_user_and_says_that_it_is_one() {
+    let masters = [Secret::new(format!("whsec_{}", BASE64.encode([1; 24])))];
+    let settings = config::Notifier {
+        signing_secrets: masters.to_vec(),
+        ..settings()
+    };
+    let receiver = Receiver::start(&[Given::Status(204), Given::Status(500)]).await;
+
+    let [good, bad] = [
+        test_webhook(&settings, &receiver.url, "alice")
+            .await
+            .unwrap(),
+        test_webhook(&settings, &receiver.url, "alice")
+            .await
+            .unwrap(),
+    ];
+
+    assert_eq!((good.delivered, good.status), (true, Some(204)));
+    assert_eq!((bad.delivered, bad.status), (false, Some(500)));
+    assert_eq!(bad.error.unwrap().code, "target_failed");
+    assert_ne!(good.webhook_id, bad.webhook_id);
+    let seen = receiver.seen().remove(0);
+    assert_signed_for_alice(&seen, &masters);
+    assert_eq!(seen.headers["webhook-id"], good.webhook_id.as_str());
+    let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(body["type"], "genflow.test");
+    assert_eq!(body["data"]["test"], true);
+    assert!(body["data"].get("request_id").is_none(), "{body}");
+}
+
+#[tokio::test]
+async fn a_test_to_a_private_address_is_refused() {
+    let settings = config::Notifier {
+        egress: Egress {
+            allow_private: false,
+            ..anywhere()
+        },
+        ..settings()
+    };
+    let receiver = Receiver::start(&[Given::Status(204)]).await;
+
+    let answer = test_webhook(&settings, &receiver.url, "alice")
+        .await
+        .unwrap();
+
+    assert_eq!(answer.error.unwrap().code, "address_refused");
+    assert!(receiver.seen().is_empty());
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ impl Work {
                 let stored = self.store(input, &provider, turn, done, ended);
                 let stored = stored.await?;
                 if stored.is_break() {
-                    priced(&provider, input.model.as_deref(), cost);
+                    priced(&provider, input.model.as_deref(), turn.priority(), cost);
                 }
                 Ok(stored)
             }

@@ -37,13 +37,14 @@ impl Work {
     pub(crate) async fn keep(
         &self,
         submit: &Submit,
+        priority: &'static str,
         provider: &Provider,
         made: Made,
         sent: SentInput,
     ) -> Result<Generated, EventError> {
         let pending = &submit.pending;
         let cost = sent.quote.settle(made.charge.as_ref());
-        priced(provider, sent.model.as_deref(), cost);
+        priced(provider, sent.model.as_deref(), priority, cost);
         let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::contract::run::Failures;
 use crate::engines::failpoint;
 use crate::engines::storage::DownloadError;
+use crate::engines::temporal::activity::priority;
 use crate::roles::worker::heartbeat::{self, Unstored};
 
 /// One attempt of `fetch`.
@@ -44,6 +45,11 @@ impl<'t> Turn<'t> {
     pub(super) fn user(&self) -> &str {
         let key = self.ctx.info().priority.fairness_key.as_deref();
         key.unwrap_or_default()
+    }
+
+    /// Returns the priority of the request, as a label.
+    pub(super) fn priority(&self) -> &'static str {
+        priority(self.ctx)
     }
 
     pub(super) fn number(&self) -> u32 {

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::This;
 use crate::contract::run::{AttemptRecord, Job, ProviderJobLeft};
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::job_use::is_used;
 use crate::roles::worker::heartbeat::{Unstored, store};
@@ -43,15 +44,17 @@ impl This<'_> {
         match unwanted {
             Some(false) => return true,
             Some(true) => {
-                tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
+                tracing::warn!(event = "job_unwanted", %workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
+                events::money_at_risk(job.provider, "unused");
                 let leftover = ProviderJobLeft::Job(job.clone());
                 // It knows the API: it has just submitted the job.
                 if let Err(error) = self.work.end_job(workflow, &leftover).await {
-                    tracing::warn!(%workflow, %error, "the job was not cancelled");
+                    tracing::warn!(event = "job_not_cancelled", %workflow, %error, "the job was not cancelled");
                 }
             }
             None => {
-                tracing::warn!(%workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
+                tracing::warn!(event = "job_not_cancelled", %workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
+                events::money_at_risk(job.provider, "unused");
             }
         }
         false

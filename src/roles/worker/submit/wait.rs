@@ -17,7 +17,7 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::Poll;
 use crate::engines::storage::Source;
-use crate::engines::temporal::activity::Aborted;
+use crate::engines::temporal::activity::{Aborted, priority};
 use crate::roles::worker::steps::{Way, priced};
 
 /// Pause after the first poll; it doubles up to `FETCH_POLL_INTERVAL`.
@@ -67,7 +67,7 @@ impl This<'_> {
         waits.learn(model, outputs.is_some());
         let outputs = outputs?;
         let cost = sent.quote.settle(charge.as_ref());
-        priced(&self.provider, sent.model.as_deref(), cost);
+        priced(&self.provider, sent.model.as_deref(), self.priority(), cost);
         Some(Generated {
             outputs,
             provider: job.provider.as_str().to_owned(),
@@ -79,6 +79,11 @@ impl This<'_> {
             notes: sent.notes.clone(),
             model: sent.model.clone(),
         })
+    }
+
+    /// Returns the priority of the request, as a label.
+    pub(super) fn priority(&self) -> &'static str {
+        priority(self.ctx)
     }
 
     /// Polls a job until it has ended, at once when the provider calls back. `None` if a poll fails.

@@ -1,5 +1,6 @@
-//! What the console knows of requests: the fold of their events, in bounded memory. Pure.
+//! What is known of requests: the fold of their events, in bounded memory; and what is done to many of them at once.
 
+pub(super) mod bulk;
 mod query;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,9 +21,9 @@ pub(super) type Key = (i64, u64);
 const MOST_POSITIONS: usize = 100;
 
 /// How far a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub enum State {
     /// Its workflow runs; the provider has reported nothing yet.
     Started,
     /// The provider works on it; of a batch, items run.

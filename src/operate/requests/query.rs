@@ -9,7 +9,7 @@ use crate::domain::{ErrorCode, Kind};
 
 /// Which requests to list; an absent condition matches all.
 #[derive(Clone, Debug, Default)]
-pub(in crate::operate::console) struct Filter {
+pub(in crate::operate) struct Filter {
     /// One of these states; empty: all.
     pub states: Vec<State>,
     pub kind: Option<Kind>,
@@ -28,7 +28,7 @@ pub(in crate::operate::console) struct Filter {
 
 /// A page of the list, the newest first, and the counts of all that match.
 #[derive(Debug)]
-pub(in crate::operate::console) struct Found<'r> {
+pub(in crate::operate) struct Found<'r> {
     pub rows: Vec<&'r Row>,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<Key>,
@@ -41,7 +41,7 @@ pub(in crate::operate::console) struct Found<'r> {
 
 /// The numbers of the strip.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(in crate::operate::console) struct Numbers {
+pub(in crate::operate) struct Numbers {
     /// Requests that have not ended, and how many of them are videos, images and batches.
     pub running: usize,
     pub running_by_kind: BTreeMap<&'static str, usize>,
@@ -65,7 +65,7 @@ pub(in crate::operate::console) struct Numbers {
 
 /// The open request that began first.
 #[derive(Debug, PartialEq, Serialize)]
-pub(in crate::operate::console) struct Oldest {
+pub(in crate::operate) struct Oldest {
     pub id: String,
     pub created: i64,
     pub percent: i32,
@@ -106,7 +106,7 @@ fn contains(text: &str, part: &str) -> bool {
 
 impl Requests {
     /// Returns the rows that match from `cursor` on, at most `limit`.
-    pub(in crate::operate::console) fn find(
+    pub(in crate::operate) fn find(
         &self,
         filter: &Filter,
         cursor: Option<Key>,
@@ -145,7 +145,7 @@ impl Requests {
 
     /// Returns what requests of these kinds usually cost together, in US dollars: for each kind, the median of what is known.
     /// `None` if nothing is known of one of them.
-    pub(in crate::operate::console) fn usual_cost(&self, kinds: &[Kind]) -> Option<f64> {
+    pub(in crate::operate) fn usual_cost(&self, kinds: &[Kind]) -> Option<f64> {
         let median = |kind| {
             let rows = self.rows.values().filter(|row| row.kind == kind);
             let mut costs: Vec<_> = rows.filter_map(|row| row.cost_usd).collect();
@@ -161,7 +161,7 @@ impl Requests {
     }
 
     /// Returns the numbers of the strip at `now`, in milliseconds since the epoch.
-    pub(in crate::operate::console) fn numbers(&self, now: i64) -> Numbers {
+    pub(in crate::operate) fn numbers(&self, now: i64) -> Numbers {
         let mut numbers = Numbers {
             completed_by_minute: vec![0; 60],
             failed_by_minute: vec![0; 60],

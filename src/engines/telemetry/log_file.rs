@@ -1,0 +1,245 @@
+//! The log file: lines are appended, and another file is begun when one is too large or too old. Several processes may
+//! share it, and another program may rename it: whoever finds another file, or none, under the name opens that.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::engines::config;
+
+/// A log file that is rotated.
+pub(super) struct LogFile {
+    settings: config::LogFile,
+    file: Mutex<File>,
+}
+
+/// Writes whole lines: the subscriber writes each at once.
+pub(super) struct Lines<'l>(&'l LogFile);
+
+impl LogFile {
+    pub(super) fn open(settings: &config::LogFile) -> io::Result<Self> {
+        Ok(Self {
+            settings: settings.clone(),
+            file: Mutex::new(open(settings)?),
+        })
+    }
+
+    fn write(&self, line: &[u8]) -> io::Result<usize> {
+        let mut file = self.file.lock();
+        // A line in the old file is better than none.
+        if let Ok(next) = self.next(&file, line.len())
+            && let Some(next) = next
+        {
+            *file = next;
+        }
+        // In append mode, one write of a line is not torn by other processes.
+        file.write_all(line)?;
+        Ok(line.len())
+    }
+
+    /// Returns the file to write to from now on, if it is another one.
+    fn next(&self, file: &File, more: usize) -> io::Result<Option<File>> {
+        let open_one = file.metadata()?;
+        let named = match fs::metadata(&self.settings.path) {
+            Ok(named) => named,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return open(&self.settings).map(Some);
+            }
+            Err(error) => return Err(error),
+        };
+        if (named.dev(), named.ino()) != (open_one.dev(), open_one.ino()) {
+            return open(&self.settings).map(Some);
+        }
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        let size = open_one.len();
+        let is_large = (self.settings.max_bytes)
+            .is_some_and(|maximum| size > 0 && size.saturating_add(more) > maximum);
+        let is_old = self.settings.max_age.is_some_and(|maximum| {
+            let born = open_one.created().ok();
+            let age = born.and_then(|born| SystemTime::now().duration_since(born).ok());
+            size > 0 && age.is_some_and(|age| age > maximum)
+        });
+        if !(is_large || is_old) {
+            return Ok(None);
+        }
+        // Of several processes, one rotates; the others find the new file at their next line.
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
+        self.rotate(&open_one)?;
+        open(&self.settings).map(Some)
+    }
+
+    /// Renames the file to `path.1`, the one of that name to `path.2`, and so on; the last one is removed.
+    fn rotate(&self, locked: &fs::Metadata) -> io::Result<()> {
+        let path = &self.settings.path;
+        // Another process may have rotated it before this one had the lock.
+        if fs::metadata(path)?.ino() != locked.ino() {
+            return Ok(());
+        }
+        for number in (1..self.settings.kept).rev() {
+            match fs::rename(self.earlier(number), self.earlier(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        fs::rename(path, self.earlier(1))
+    }
+
+    fn earlier(&self, number: u32) -> PathBuf {
+        let mut path = self.settings.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        path.into()
+    }
+}
+
+fn open(settings: &config::LogFile) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        // In a folder where others may write, a symlink could lead to any file of this user.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&settings.path)
+}
+
+impl<'l> MakeWriter<'l> for LogFile {
+    type Writer = Lines<'l>;
+
+    fn make_writer(&'l self) -> Lines<'l> {
+        Lines(self)
+    }
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("genflow-rotated-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn settings(&self, max_bytes: Option<u64>, max_age: Option<Duration>) -> config::LogFile {
+            config::LogFile {
+                max_bytes,
+                max_age,
+                kept: 2,
+                ..config::LogFile::at(self.0.join("log"))
+            }
+        }
+
+        /// Returns the names of the files with their contents.
+        fn files(&self) -> Vec<(String, String)> {
+            let entries = fs::read_dir(&self.0).unwrap().map(Result::unwrap);
+            let mut files: Vec<_> = entries
+                .map(|entry| {
+                    let text = fs::read_to_string(entry.path()).unwrap();
+                    (entry.file_name().into_string().unwrap(), text)
+                })
+                .collect();
+            files.sort();
+            files
+        }
+    }
+
+    fn file(name: &str, text: &str) -> (String, String) {
+        (name.to_owned(), text.to_owned())
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_large_is_renamed_and_the_oldest_removed() {
+        let folder = Folder::new("size");
+        let log = LogFile::open(&folder.settings(Some(10), None)).unwrap();
+
+        for line in [
+            "1111\n",
+            "2222\n",
+            "3333\n",
+            "44444444444\n",
+            "5555\n",
+            "6666\n",
+            "7\n",
+        ] {
+            log.write(line.as_bytes()).unwrap();
+        }
+
+        assert_eq!(
+            folder.files(),
+            [
+                file("log", "7\n"),
+                file("log.1", "5555\n6666\n"),
+                file("log.2", "44444444444\n")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_too_old_is_renamed() {
+        let folder = Folder::new("age");
+        let age = Duration::from_millis(50);
+        let log = LogFile::open(&folder.settings(None, Some(age))).unwrap();
+
+        log.write(b"1\n").unwrap();
+        std::thread::sleep(age * 2);
+        log.write(b"2\n").unwrap();
+
+        assert_eq!(folder.files(), [file("log", "2\n"), file("log.1", "1\n")]);
+    }
+
+    #[test]
+    fn processes_that_share_a_file_and_one_that_renames_it_lose_no_line() {
+        let folder = Folder::new("shared");
+        let settings = folder.settings(Some(10), None);
+        let (one, other) = (
+            LogFile::open(&settings).unwrap(),
+            LogFile::open(&settings).unwrap(),
+        );
+
+        one.write(b"1111\n").unwrap();
+        other.write(b"2222\n").unwrap();
+        one.write(b"3333\n").unwrap();
+        other.write(b"4444\n").unwrap();
+        fs::rename(&settings.path, folder.0.join("moved")).unwrap();
+        one.write(b"5555\n").unwrap();
+        other.write(b"6666\n").unwrap();
+
+        assert_eq!(
+            folder.files(),
+            [
+                file("log", "5555\n6666\n"),
+                file("log.1", "1111\n2222\n"),
+                file("moved", "3333\n4444\n")
+            ]
+        );
+    }
+}

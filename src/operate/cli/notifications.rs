@@ -1,0 +1,220 @@
+//! `genflow notifications`: lists how notifications ended, sends them again, and tests a webhook.
+//! [`crate::operate::notifications`] does the work; this module prints the results.
+
+use std::io::Write;
+
+use anyhow::bail;
+use serde_json::json;
+use url::Url;
+
+use super::Error;
+use super::period::Period;
+use crate::contract::receipt::{Channel, NotificationOutcome, Receipt};
+use crate::domain::time::rfc3339;
+use crate::domain::{RequestId, UserId, parse_http_url};
+use crate::engines::clock::now;
+use crate::engines::config::Config;
+use crate::engines::kafka::snapshot::Extent;
+use crate::engines::registry::Registry;
+use crate::operate::notifications::{self, Chosen, Notified};
+use crate::operate::text::plain;
+
+/// `genflow notifications`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Notifications {
+    /// List how notifications ended, one per line, the newest last
+    List(NotificationList),
+    /// Send notifications of a request again: the same event, with the same webhook-id, to the same targets
+    Resend(Resend),
+    /// Send a signed test webhook, and print the answer; exit code 1 if the target does not accept it
+    Test(TestArgs),
+}
+
+/// `genflow notifications list`.
+#[derive(Debug, clap::Args)]
+pub struct NotificationList {
+    /// Only those of this request [default: of all requests, in the last day]
+    pub id: Option<String>,
+    /// Only those that were not delivered
+    #[arg(long)]
+    pub undelivered: bool,
+    #[command(flatten)]
+    pub period: Period,
+    /// Print each receipt as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `genflow notifications resend`.
+#[derive(Debug, clap::Args)]
+pub struct Resend {
+    /// Request id
+    pub id: String,
+    /// Event to notify of: its id, or its type such as completed [default: the newest one that had notifications]
+    #[arg(long, value_name = "EVENT")]
+    pub event: Option<String>,
+    /// Only this channel: webhook, email or slack [default: all that the event had]
+    #[arg(long, value_parser = channel)]
+    pub channel: Option<Channel>,
+    /// Send nothing; print which notifications would be sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Who asks for it; recorded with the delivery in Temporal
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `genflow notifications test`.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// URL of the webhook
+    #[arg(value_parser = http_url)]
+    pub url: Url,
+    /// User whose secret signs it, as genflow webhook-secret prints it
+    #[arg(long, default_value = "test")]
+    pub user: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who asks, if the person gives no name.
+const COMMAND: &str = "genflow notifications";
+/// The period of a list of all requests without `--since`: a day, in milliseconds.
+const USUAL: i64 = 24 * 3600 * 1000;
+
+/// Runs one of the commands; returns its exit code.
+pub(super) async fn run(
+    config: &Config,
+    command: &Notifications,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    match command {
+        Notifications::List(asked) => list(config, asked, out).await,
+        Notifications::Resend(asked) => resend(config, asked, out).await,
+        Notifications::Test(asked) => test(config, asked, out).await,
+    }
+}
+
+async fn list(
+    config: &Config,
+    asked: &NotificationList,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let (since, until) = asked.period.bounds()?;
+    let usual = asked.id.is_none().then(|| now().saturating_sub(USUAL));
+    let since = since.or(usual).unwrap_or(0);
+    let until = until.unwrap_or(i64::MAX);
+    let registry = Registry::new(&config.schema_registry);
+    let is_wanted = |key: &str| asked.id.as_ref().is_none_or(|id| id == key);
+    let extent = Extent::Since(since);
+    let receipts = notifications::receipts(config, &registry, extent, is_wanted).await?;
+    let shown = receipts.iter().filter(|receipt| {
+        let is_delivered = receipt.outcome == NotificationOutcome::Delivered;
+        (since..until).contains(&receipt.ended_at) && !(asked.undelivered && is_delivered)
+    });
+    for receipt in shown {
+        match asked.json {
+            true => writeln!(out, "{}", json!(receipt))?,
+            false => writeln!(out, "{}", line(receipt))?,
+        }
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+async fn resend(config: &Config, asked: &Resend, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let id = RequestId::try_from(asked.id.clone());
+    let id = id.map_err(|error| Error::Usage(format!("request id {error}")))?;
+    let chosen = Chosen {
+        event: asked.event.clone(),
+        channel: asked.channel,
+        target_hash: None,
+    };
+    let registry = Registry::new(&config.schema_registry);
+    let all = [Extent::All, Extent::All];
+    let notified = Notified::read(config, &registry, id.as_str(), all).await?;
+    let by = asked.by.as_deref().unwrap_or(COMMAND);
+    let resent = notifications::resend(config, &notified, &chosen, by, asked.dry_run).await?;
+    if resent.sent.is_empty() && resent.left.is_empty() {
+        bail!(
+            "{id} has no such notification that has ended; genflow notifications list {id} shows those that have"
+        );
+    }
+    if asked.json {
+        let printed = json!({ "dry_run": asked.dry_run, "sent": resent.sent, "left": resent.left });
+        writeln!(out, "{printed}")?;
+        return Ok(u8::from(resent.sent.is_empty()));
+    }
+    let word = match asked.dry_run {
+        true => "would be sent",
+        false => "is sent again",
+    };
+    for receipt in &resent.sent {
+        let (channel, target) = (receipt.channel.as_str(), plain(&receipt.target));
+        let event = &receipt.event_id;
+        writeln!(out, "{word}: {channel} to {target}, event {event}")?;
+    }
+    for (why, count) in &resent.left {
+        writeln!(out, "{count} left out: {why}")?;
+    }
+    out.flush()?;
+    Ok(u8::from(resent.sent.is_empty()))
+}
+
+async fn test(config: &Config, asked: &TestArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let user = UserId::try_from(asked.user.clone());
+    user.map_err(|error| Error::Usage(format!("--user {error}")))?;
+    let answer = notifications::test(config, &asked.url, &asked.user, COMMAND).await?;
+    if asked.json {
+        writeln!(out, "{}", json!(answer))?;
+        return Ok(u8::from(!answer.delivered));
+    }
+    let word = match answer.delivered {
+        true => "delivered",
+        false => "not delivered",
+    };
+    let status = answer.status.map(|status| format!(", status {status}"));
+    let error = answer.error.map(|error| format!(": {error}"));
+    writeln!(
+        out,
+        "{word} after {} ms{}, webhook-id {}{}",
+        answer.took_ms,
+        status.unwrap_or_default(),
+        answer.webhook_id,
+        error.unwrap_or_default()
+    )?;
+    Ok(u8::from(!answer.delivered))
+}
+
+/// Returns a line: end, outcome, channel, target, request, event, attempts, and why it was not delivered.
+fn line(receipt: &Receipt) -> String {
+    let status = receipt.status.map(|status| format!(" {status}"));
+    let error = receipt.error.as_ref().map(|error| format!("  {error}"));
+    let tries = match receipt.tries {
+        1 => "1 attempt".to_owned(),
+        tries => format!("{tries} attempts"),
+    };
+    plain(&format!(
+        "{}  {}{}  {}  {}  {}  event {}  {tries}{}",
+        rfc3339(receipt.ended_at),
+        receipt.outcome.as_str(),
+        status.unwrap_or_default(),
+        receipt.channel.as_str(),
+        receipt.target,
+        receipt.request_id,
+        receipt.event_id,
+        error.unwrap_or_default(),
+    ))
+}
+
+fn channel(text: &str) -> Result<Channel, &'static str> {
+    Channel::parse(&text.to_ascii_uppercase()).ok_or("expected webhook, email or slack")
+}
+
+fn http_url(text: &str) -> Result<Url, &'static str> {
+    parse_http_url(text).ok_or("expected an http or https URL")
+}

@@ -1,0 +1,52 @@
+//! An action as the page asks for it.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::access::refused;
+use super::api;
+use crate::operate::requests::bulk::grown;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verb {
+    Cancel,
+    Retry,
+    Redrive,
+    /// Notifications of one request again.
+    Resend,
+    /// A test to one webhook.
+    Test,
+}
+
+/// An action and what it is for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    /// Request ids, or for a redrive positions of dead letters.
+    #[serde(default)]
+    pub(super) ids: Vec<String>,
+    /// All requests that the list shows with this query, instead of ids.
+    pub(super) filter: Option<api::Asked>,
+    /// The topic of a redrive: `requests` or `notifications`.
+    #[serde(default)]
+    pub(super) topic: String,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+    /// Id or type of the event of a resend.
+    pub(super) event: Option<String>,
+    /// Of a resend or a test.
+    pub(super) channel: Option<String>,
+    pub(super) target_hash: Option<String>,
+    #[serde(default)]
+    pub(super) dry_run: bool,
+    /// What the dry run said would be sent. Without a dry run it is required.
+    pub(super) expect: Option<usize>,
+}
+
+/// Returns a refusal if more would be sent than the person has seen.
+pub(super) fn refused_if_grown(asked: &Asked, would: usize) -> Option<Response> {
+    let why = grown(would, asked.expect.unwrap_or(0))?;
+    Some(refused(StatusCode::CONFLICT, &why))
+}
