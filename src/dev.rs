@@ -123,11 +123,16 @@ async fn start_all(
     ));
     let board = Arc::new(Board::new());
     let options = options(here.ports, &data, &board, &lookup)?;
+    refuse_old_requests(&here, &options.existing)?;
     let waiting;
     (waiting, listeners.console) = WaitingPage::serve(listeners.console, board)?;
     let starting = async {
         if let Some(offer) = &offer {
             offer.agree(&here).await?;
+        }
+        // Last, so that a fault in the settings removes nothing.
+        if here.reset {
+            data.empty()?;
         }
         anyhow::Ok(Box::pin(Engines::start(&options)).await?)
     };
@@ -184,6 +189,18 @@ fn options(
         },
         progress: Arc::new(move |progress| board.show(progress)),
     })
+}
+
+/// Refuses `--real` on engines that were there before: requests that wait in them would be paid for, too.
+fn refuse_old_requests(here: &Here, existing: &Existing) -> anyhow::Result<()> {
+    let engines = [&existing.kafka_brokers, &existing.temporal_host];
+    if here.real.is_some() && engines.into_iter().any(Option::is_some) {
+        bail!(
+            "--real pays for one result, but requests that wait in the engines of KAFKA_BROKERS and TEMPORAL_HOST would be \
+             paid for, too; unset both, and genflow dev starts engines of its own"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the engines' addresses, by the names of their variables.

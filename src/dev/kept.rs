@@ -33,7 +33,8 @@ impl Data {
         ))
     }
 
-    /// Opens a folder that keeps its state, or creates it. With `reset`, empties it first.
+    /// Opens a folder that keeps its state, or creates it. With `reset`, its state may be of other versions of the engines:
+    /// [`Self::empty`] removes it.
     ///
     /// # Errors
     /// The folder has other files, another dev uses it, or its state is of other versions of the engines.
@@ -58,10 +59,12 @@ impl Data {
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        if reset {
-            empty(&folder)?;
-        }
         let (found, versions) = (fs::read_to_string(&mark)?, engines::versions());
+        if !found.is_empty() && !found.starts_with("Kafka ") {
+            bail!(
+                "--keep: {shown} has a file {MARK} that genflow dev did not write; choose another folder"
+            );
+        }
         if !reset && !found.is_empty() && found != versions {
             bail!(
                 "--keep: the state in {shown} is of {found}, but this genflow starts {versions}; add --reset to begin anew"
@@ -73,6 +76,25 @@ impl Data {
             folder,
             _lock: lock,
         })
+    }
+
+    /// Removes all of a kept folder but the mark.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub(super) fn empty(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(self.folder())? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name == MARK) {
+                continue;
+            }
+            let removed = match path.is_dir() && !path.is_symlink() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.with_context(|| format!("--reset: cannot remove {}", path.display()))?;
+        }
+        Ok(())
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -113,22 +135,6 @@ impl Data {
     }
 }
 
-/// Removes all of a folder but the mark.
-fn empty(folder: &Path) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name == MARK) {
-            continue;
-        }
-        let removed = match path.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        };
-        removed.with_context(|| format!("--reset: cannot remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +163,7 @@ mod tests {
         let kept = folder.join("state").exists();
         drop(second);
         let third = Data::keep(&folder, true).unwrap();
+        third.empty().unwrap();
 
         assert!(
             meanwhile.contains("another genflow dev uses"),
@@ -174,9 +181,12 @@ mod tests {
         fs::write(folder.join("thesis"), "x").unwrap();
 
         let refused = fault(&folder, true);
+        fs::write(folder.join(MARK), "a script of that name").unwrap();
+        let refused_too = fault(&folder, true);
 
         assert!(refused.contains("has other files"), "{refused}");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(refused_too.contains("did not write"), "{refused_too}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         fs::remove_dir_all(&folder).unwrap();
     }
 

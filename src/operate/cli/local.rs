@@ -53,7 +53,7 @@ pub struct Here {
     #[arg(long)]
     pub samples: bool,
     /// Make one real result instead of the samples, with the provider's key; asks before it costs money
-    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "samples")]
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with_all = ["samples", "keep", "use_existing"])]
     pub real: Option<Real>,
     /// Pay for --real without being asked
     #[arg(long, requires = "real")]
