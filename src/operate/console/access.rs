@@ -122,7 +122,7 @@ pub(super) fn must_sign_in(console: &config::Console) -> bool {
 }
 
 fn signed_in(console: &config::Console, headers: &HeaderMap) -> Option<String> {
-    if console.anyone_may_act {
+    if console.anyone_may_act && !must_sign_in(console) {
         return Some("dev".to_owned());
     }
     if let Some(header) = &console.user_header

@@ -91,7 +91,6 @@ async fn command(
             ?action,
             "a command was sent from the console"
         );
-        Ok(())
     };
     bulk::send(
         &shared.config,

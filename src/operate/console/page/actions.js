@@ -46,13 +46,16 @@ export async function act(verb, scope, done) {
     left.length ? h('ul', { class: 'sub' }, left) : null,
     plan.would ? h('p', { class: 'sub' }, words.warning, verb === 'retry' ? ` ${cost(plan)}` : null) : null,
     plan.would && reason ? h('label', { class: 'field' }, 'Reason', reason) : null,
-    ids.length === 1 && COMMANDS[verb] ? h('pre', null, `genflow ${COMMANDS[verb]} ${ids[0]}`) : null,
+    ids.length === 1 && COMMANDS[verb] ? h('pre', null, `genflow ${COMMANDS[verb]} ${ids[0]}${verb === 'resend' ? ` --event ${scope.event} --channel ${scope.channel.toLowerCase()}` : ''}`) : null,
     h('div', { class: 'row' }, safe, plan.would ? go : null));
 
   async function run() {
     go.disabled = true;
+    safe.disabled = true;
     try {
-      const answer = await post('/actions', { verb, ...scope, expect: plan.would, reason: reason?.value || null });
+      // What the dry run has shown, and not what a filter matches by now.
+      const shown = scope.filter && plan.ids ? { ids: plan.ids, filter: null } : {};
+      const answer = await post('/actions', { verb, ...scope, ...shown, expect: plan.would, reason: reason?.value || null });
       toast(told(answer, words));
       done();
     } catch (error) {
