@@ -74,6 +74,8 @@ pub(super) struct Requests {
     next: u64,
     /// How many requests were forgotten.
     pub forgotten: u64,
+    /// When the youngest of them began.
+    forgotten_until: i64,
 }
 
 impl State {
@@ -111,11 +113,17 @@ impl Requests {
             texts: HashSet::new(),
             next: 0,
             forgotten: 0,
+            forgotten_until: i64::MIN,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Returns whether a request was forgotten that began at this time or later.
+    pub(super) fn has_forgotten_since(&self, since: Option<i64>) -> bool {
+        self.forgotten > 0 && since.is_none_or(|since| since <= self.forgotten_until)
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Row> {
@@ -234,6 +242,7 @@ impl Requests {
         if let Some(row) = self.rows.remove(&key) {
             self.keys.remove(&row.id);
             self.forgotten += 1;
+            self.forgotten_until = self.forgotten_until.max(key.0);
         }
         // Texts that no row has any more are dropped now and then, so that they do not pile up.
         if self.forgotten.is_multiple_of(10_000) {

@@ -105,7 +105,7 @@ pub(super) async fn ask(
     };
     let ids = match asked.ids.is_empty() || asked.dry_run {
         // Whoever names requests knows them; they may even be younger than their events.
-        false => asked.ids.clone(),
+        false => bulk::distinct(&asked.ids).map(str::to_owned).collect(),
         true => {
             let plan = plan(config, action, asked).await?;
             match confirmed(&plan, action, &words, asked, out)? {
@@ -123,7 +123,8 @@ pub(super) async fn ask(
     let (is_many, as_json) = (ids.len() > 1, asked.json);
     let mut report = |command: &Command| {
         bar.inc(1);
-        bar.suspend(|| writeln!(out, "{}", line(command, is_many, as_json)))
+        // All are sent, even if nobody reads the lines to their end.
+        bar.suspend(|| writeln!(out, "{}", line(command, is_many, as_json)).ok());
     };
     bulk::send(config, asked.key.get()?, &order, &ids, &mut report).await?;
     Ok(0)
@@ -173,10 +174,14 @@ async fn plan(config: &Config, action: Action, asked: &Ask) -> anyhow::Result<Pl
         }
     }
     bar.finish_and_clear();
-    if requests.forgotten > 0 {
+    let may_be_forgotten = match asked.ids.is_empty() {
+        true => requests.has_forgotten_since(filter.since),
+        false => requests.forgotten > 0 && asked.ids.iter().any(|id| requests.get(id).is_none()),
+    };
+    if may_be_forgotten {
         let most = config.console.requests;
         let problem = format!(
-            "there are more than {most} requests (CONSOLE_REQUESTS); choose a shorter period"
+            "there are more than {most} requests in that time; raise CONSOLE_REQUESTS, or choose a later --since"
         );
         return Err(Error::Usage(problem).into());
     }

@@ -3,7 +3,7 @@
 //! The command line and the console ask for a plan first, as a dry run. The action itself names the number that the dry run
 //! reported, and does nothing if it would now send more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Context as _;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl Plan {
                 }
             };
         match selection {
-            Selection::Ids(ids) => ids.iter().for_each(|id| add(requests.get(id), id)),
+            Selection::Ids(ids) => distinct(ids).for_each(|id| add(requests.get(id), id)),
             Selection::Matching(filter) => {
                 for row in requests.find(filter, None, usize::MAX).rows {
                     add(Some(row), &row.id);
@@ -90,6 +90,14 @@ pub(in crate::operate) fn grown(would: usize, seen: usize) -> Option<String> {
     (would > seen).then(why)
 }
 
+/// Returns each id once: two commands for one request could be two paid runs.
+pub(in crate::operate) fn distinct(ids: &[String]) -> impl Iterator<Item = &str> {
+    let mut seen = HashSet::new();
+    ids.iter()
+        .map(String::as_str)
+        .filter(move |id| seen.insert(*id))
+}
+
 /// Returns why an action leaves a request out.
 fn left_out(action: Action, row: &Row) -> Option<&'static str> {
     match (action, row.state) {
@@ -108,13 +116,13 @@ fn left_out(action: Action, row: &Row) -> Option<&'static str> {
 /// Sends a command for each request, and calls `report` after each. Needs Kafka and the registry, not Temporal.
 ///
 /// # Errors
-/// An id is invalid, an engine does not answer, or `report` fails; the error says how many were sent.
+/// An id is invalid, or an engine does not answer; the error says how many were sent.
 pub(in crate::operate) async fn send(
     config: &Config,
     api_key: Option<String>,
     order: &Order<'_>,
     ids: &[String],
-    report: &mut (dyn FnMut(&Command) -> std::io::Result<()> + Send),
+    report: &mut (dyn FnMut(&Command) + Send),
 ) -> anyhow::Result<()> {
     let sender = RecordSender::open(config, api_key).await?;
     let topic = &config.kafka.topics.commands;
@@ -128,7 +136,7 @@ pub(in crate::operate) async fn send(
         };
         let sending = sender.command(topic, &command).await;
         sending.with_context(|| format!("{sent} of {} were sent", ids.len()))?;
-        report(&command)?;
+        report(&command);
     }
     Ok(())
 }
