@@ -54,7 +54,7 @@ pub(crate) struct Resent {
 /// The header of an event's record that names its request.
 const SUBJECT: &str = "ce_subject";
 
-/// Reads the receipts of a part of the topic, the newest last. `is_wanted` chooses by the id of the request.
+/// Reads receipts of a part of the topic, the newest last: those of one request, or all, that are wanted.
 ///
 /// # Errors
 /// An engine does not answer.
@@ -62,7 +62,8 @@ pub(crate) async fn receipts(
     config: &Config,
     registry: &Registry,
     extent: Extent,
-    is_wanted: impl Fn(&str) -> bool,
+    request: Option<&str>,
+    is_wanted: impl Fn(&Receipt) -> bool,
 ) -> anyhow::Result<Vec<Receipt>> {
     let topic = &config.kafka.topics.notifications;
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
@@ -72,11 +73,12 @@ pub(crate) async fn receipts(
             .key
             .as_deref()
             .and_then(|key| str::from_utf8(key).ok());
-        if !key.is_some_and(&is_wanted) {
+        if request.is_some() && key != request {
             continue;
         }
         if let Some((schema, datum)) = opened(registry, &record).await? {
-            receipts.extend(avro::read_as::<Receipt>(&schema, datum, &RECEIPT).ok());
+            let read = avro::read_as::<Receipt>(&schema, datum, &RECEIPT).ok();
+            receipts.extend(read.filter(&is_wanted));
         }
     }
     receipts.sort_by_key(|receipt| receipt.ended_at);
@@ -130,7 +132,7 @@ impl Notified {
                 found.events.push((event, record));
             }
         }
-        let receipts = receipts(config, registry, ends, |key| key == request).await?;
+        let receipts = receipts(config, registry, ends, Some(request), |_| true).await?;
         let receipts = receipts.into_iter();
         let newest: BTreeMap<_, _> = receipts.map(|it| (it.receipt_id.clone(), it)).collect();
         found.receipts = newest.into_values().collect();

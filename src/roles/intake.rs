@@ -181,13 +181,14 @@ impl Handler for Intake {
         let began = Instant::now();
         let (temporal, priority) = (&self.shared.temporal, request.priority);
         let starting = async {
-            match &input {
+            let started = match &input {
                 WorkflowInput::Run(start) => temporal.start(start, priority).await,
                 WorkflowInput::Batch(start, items) => {
                     let starting = temporal.start_batch(start, items, priority, &fingerprint);
                     starting.await
                 }
-            }
+            };
+            started.inspect_err(|_| spans::failed("not_started"))
         };
         let started = starting.instrument(starting_span).await;
         match decide(Some(started.map_err(of_temporal)?), None, &request.id)? {

@@ -49,13 +49,13 @@ pub use self::deliver::Deliverer;
 use self::deliver::{Attempt, receipt};
 pub use self::handover::Handover;
 use self::handover::HandoverReason;
-use self::plan::Notification;
+use self::plan::{Notification, not_mailed};
 pub use self::plan::{shown, webhook as webhook_target};
 pub use self::test_webhook::{TestAnswer, test_webhook};
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, MasterKey, user_secret};
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::headers::ACCEPT_OLD;
-use crate::contract::receipt::{DeliveryError, NotificationEnd, Receipt};
+use crate::contract::receipt::{NotificationEnd, Receipt};
 use crate::domain::{ErrorCode, Event};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
@@ -200,11 +200,7 @@ impl Notifier {
             return First::Ended(NotificationEnd::expired());
         }
         if !notification.notifies(event) {
-            let why = "no email is sent about a request that was rejected as invalid";
-            return First::Ended(NotificationEnd::skipped(DeliveryError::new(
-                "not_mailed",
-                why,
-            )));
+            return First::Ended(NotificationEnd::skipped(not_mailed()));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
             return First::HandOver(HandoverReason::Failed(Some(left)));

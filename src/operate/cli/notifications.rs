@@ -109,17 +109,16 @@ async fn list(
     let since = since.or(usual).unwrap_or(0);
     let until = until.unwrap_or(i64::MAX);
     let registry = Registry::new(&config.schema_registry);
-    let is_wanted = |key: &str| asked.id.as_ref().is_none_or(|id| id == key);
-    let extent = Extent::Since(since);
-    let receipts = notifications::receipts(config, &registry, extent, is_wanted).await?;
-    let shown = receipts.iter().filter(|receipt| {
+    let is_wanted = |receipt: &Receipt| {
         let is_delivered = receipt.outcome == NotificationOutcome::Delivered;
         (since..until).contains(&receipt.ended_at) && !(asked.undelivered && is_delivered)
-    });
-    for receipt in shown {
+    };
+    let (extent, request) = (Extent::Since(since), asked.id.as_deref());
+    let reading = notifications::receipts(config, &registry, extent, request, is_wanted);
+    for receipt in reading.await? {
         match asked.json {
             true => writeln!(out, "{}", json!(receipt))?,
-            false => writeln!(out, "{}", line(receipt))?,
+            false => writeln!(out, "{}", line(&receipt))?,
         }
     }
     out.flush()?;

@@ -9,7 +9,7 @@ use super::channels::unserved;
 use super::deliver::{Attempt, Deliverer, Unread, receipt};
 use super::endpoints::Closed;
 use super::operator_alerts;
-use super::plan::Notification;
+use super::plan::{Notification, not_mailed};
 use super::schedule;
 use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
@@ -91,6 +91,10 @@ impl Deliverer {
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
             }
         };
+        // A person may have asked for it.
+        if !notification.notifies(&event) {
+            return Ok(ended(NotificationEnd::skipped(not_mailed()), false));
+        }
         let notice = Notice {
             event: &event,
             traceparent: parcel.traceparent.as_deref(),

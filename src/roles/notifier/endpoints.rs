@@ -214,7 +214,6 @@ impl Entry<'_> {
             }
         }
         let count = known.circuits.open(now);
-        drop(known);
         events::circuits_open(count);
     }
 

@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::endpoints::{self, Endpoint};
-use crate::contract::receipt::Channel;
+use crate::contract::receipt::{Channel, DeliveryError};
 use crate::contract::seal::{self, NotifyKey, Sealer};
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
 
@@ -123,6 +123,12 @@ fn may_be_answered(code: ErrorCode) -> bool {
         code,
         ErrorCode::Undecodable | ErrorCode::Unauthorized | ErrorCode::TooOld
     )
+}
+
+/// Why a mail is not sent.
+pub(super) fn not_mailed() -> DeliveryError {
+    let why = "no email is sent about a request that was rejected as invalid";
+    DeliveryError::new("not_mailed", why)
 }
 
 impl Notification {
