@@ -14,7 +14,7 @@ use crate::app::{self, Roles, settings};
 use crate::dev;
 use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Fault, Faults};
-use crate::engines::telemetry;
+use crate::engines::{health, telemetry};
 use crate::operate::cli::settings::{CheckedRole, Environment, Settings};
 use crate::operate::cli::{self, Cli, CliCommand, Dlq, USAGE};
 use crate::operate::{codec_server, console};
@@ -47,9 +47,12 @@ pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> 
             stop_at_signal(&stop)?;
             let check = |config: &Config| config.console.check().err().into_iter().collect();
             let config = Config::load_for(variable, check)?;
-            telemetry::init(&config.log, None)?;
+            let metrics = telemetry::init(&config.log, None)?;
             let listener = console::listen(&config).await?;
-            console::run(config, key.get()?, listener, stop).await?;
+            tokio::select! {
+                ran = console::run(config, key.get()?, listener, stop) => ran?,
+                () = health::keep_up(&metrics) => {}
+            }
             Ok(0)
         }
         CliCommand::Init(init) => {

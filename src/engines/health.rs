@@ -77,19 +77,17 @@ impl Health {
     }
 
     fn set(&self, role: &'static str, why: Option<String>) {
-        let now = {
-            let mut inner = self.inner.lock();
-            let now = if inner.draining {
-                Some("draining".to_owned())
-            } else {
-                why
-            };
-            let before = inner.roles.insert(role, now.clone());
-            if before.as_ref() == Some(&now) {
-                return;
-            }
-            now
+        let mut inner = self.inner.lock();
+        let now = if inner.draining {
+            Some("draining".to_owned())
+        } else {
+            why
         };
+        let before = inner.roles.insert(role, now.clone());
+        if before.as_ref() == Some(&now) {
+            return;
+        }
+        // Under the lock, so that the last change is also the last that is reported.
         events::readiness_changed(role, now.is_none(), now.as_deref().unwrap_or_default());
     }
 
@@ -135,7 +133,8 @@ pub async fn serve(
     }
 }
 
-async fn keep_up(metrics: &telemetry::Handle) {
+/// Keeps the samples of histograms from piling up, for as long as it is polled.
+pub(crate) async fn keep_up(metrics: &telemetry::Handle) {
     let mut ticks = interval(UPKEEP);
     loop {
         ticks.tick().await;

@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::domain::error_chain::causes;
+
 /// Writes an event as one JSON object. The fields of spans must be formatted by [`JsonFields`].
 pub(super) struct JsonLine;
 
@@ -104,6 +106,6 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.add(field.name(), value.to_string().into());
+        self.add(field.name(), causes(value).into());
     }
 }

@@ -61,6 +61,9 @@ pub fn record(position: &RecordPosition, group: &str, traceparent: Option<&str>)
 /// The current record is about this request.
 pub fn of_request(id: &str) {
     let span = Span::current();
+    if !traces::is_first(&span) {
+        return;
+    }
     span.record("request_id", id);
     traces::add(&span, || vec![Attribute::new("genflow.request_id", id)]);
 }

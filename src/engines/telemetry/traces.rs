@@ -25,6 +25,8 @@ use crate::engines::config::Sampler;
 
 /// The target of all spans that may be part of a trace.
 pub(super) const TARGET: &str = "genflow::span";
+/// The bits of a trace's id that are random: 56, in W3C's trace context.
+const RANDOM: u64 = (1 << 56) - 1;
 
 /// A W3C trace context: which span of which trace, and whether the trace is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,9 @@ struct TraceContext {
     span: u64,
     is_kept: bool,
 }
+
+/// What a span has once it has the id of its request.
+struct Named;
 
 /// A span that is part of a trace and has not ended.
 struct OpenSpan {
@@ -89,11 +94,11 @@ impl Traces {
     fn keeps(&self, trace: u128, parent: Option<TraceContext>) -> bool {
         match parent {
             Some(parent) if self.sampler.follows_parent => parent.is_kept,
-            // As other SDKs decide, by the part of the id that is random in all of them.
+            // By the part of the id that is random everywhere, and the high values of it, as OpenTelemetry's consistent
+            // sampling does: samplers of one ratio keep the same traces.
             Some(_) | None => {
-                let random = trace & u128::from(u64::MAX >> 8);
-                (random as f64) < self.sampler.ratio * (u64::MAX >> 8) as f64
-                    || self.sampler.ratio >= 1.0
+                let (random, ratio) = (trace & u128::from(RANDOM), self.sampler.ratio);
+                ratio > 0.0 && random as f64 >= (1.0 - ratio) * (RANDOM + 1) as f64
             }
         }
     }
@@ -183,6 +188,15 @@ pub(super) fn start(
         let open = traces.open(parent, name(), kind, attributes());
         span.extensions_mut().replace(open);
     });
+}
+
+/// Returns whether a span is named for the first time: a record that is held is handled many times.
+pub(super) fn is_first(span: &Span) -> bool {
+    let first = span.with_subscriber(|(id, dispatch)| {
+        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+        Some(span.extensions_mut().replace(Named).is_none())
+    });
+    first.flatten().unwrap_or(false)
 }
 
 /// Adds attributes to the part that the nearest span has in its trace.

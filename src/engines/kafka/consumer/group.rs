@@ -138,8 +138,15 @@ impl ClientContext for Group {
             .values()
             .filter(|partition| partition.partition >= 0 && partition.fetch_state == "active");
         for partition in owned {
-            let records = u64::try_from(partition.consumer_lag).unwrap_or(0);
-            self.report_lag(partition.partition, records);
+            // Below 0 while nothing was ever committed: then all records wait.
+            let all = partition
+                .hi_offset
+                .saturating_sub(partition.lo_offset.max(0));
+            let lag = match partition.consumer_lag {
+                ..0 => all,
+                lag => lag,
+            };
+            self.report_lag(partition.partition, u64::try_from(lag).unwrap_or(0));
         }
     }
 }

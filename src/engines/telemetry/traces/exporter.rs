@@ -24,6 +24,8 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 512;
 /// Attempts at one export.
 const TRIES: u32 = 4;
+/// The longest pause before the next of them, also if the collector asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Limit on a flush: the process is about to end.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -198,7 +200,14 @@ impl Task {
             if attempt == TRIES {
                 return Err(why);
             }
-            sleep(asked.and_then(http::capped).unwrap_or(pause)).await;
+            // Spans of other requests wait meanwhile.
+            sleep(
+                asked
+                    .and_then(http::capped)
+                    .unwrap_or(pause)
+                    .min(LONGEST_PAUSE),
+            )
+            .await;
             pause *= 2;
         }
         Ok(None)
