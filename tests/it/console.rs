@@ -20,7 +20,7 @@ use crate::support::{Space, eventually};
 const KEY: &str = "ann-key-0123456789";
 
 /// A console on the engines of a space.
-struct Console {
+pub(crate) struct Console {
     process: Process,
     url: String,
     client: Client,
@@ -29,7 +29,7 @@ struct Console {
 }
 
 impl Console {
-    async fn start(space: &Space, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(space: &Space, settings: &[(&str, &str)]) -> Self {
         let mut all = vec![("CONSOLE_ADDR", "127.0.0.1:0")];
         all.extend_from_slice(settings);
         let process = space.start_with(&["console"], &all);
@@ -56,7 +56,7 @@ impl Console {
     }
 
     /// Returns an answer, which must be as the document of the API describes it.
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.answer(path).await;
         let segments = |path: &str| {
             path.split('?')
@@ -108,7 +108,7 @@ impl Console {
     }
 
     /// Waits until a request has this state; returns its row.
-    async fn row(&self, request: &Request, state: &str) -> Value {
+    pub(crate) async fn row(&self, request: &Request, state: &str) -> Value {
         let what = format!("{} is {state}", request.id);
         eventually(&what, async || {
             let found = self.get(&format!("/requests?q={}", request.id)).await;
@@ -120,7 +120,7 @@ impl Console {
 }
 
 /// Returns the settings of a space whose console knows one person.
-fn keys() -> [(&'static str, &'static str); 1] {
+pub(crate) fn keys() -> [(&'static str, &'static str); 1] {
     [("CONSOLE_KEYS", "ann:ann-key-0123456789")]
 }
 

@@ -57,6 +57,7 @@ mod poison;
 mod policies;
 mod presets;
 mod providers;
+mod questions;
 mod quick;
 mod records;
 mod registries;
