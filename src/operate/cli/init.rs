@@ -231,7 +231,7 @@ fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+/=:,._-@%[]?&".contains(c);
     match value.chars().all(is_plain) {
         true => value.to_owned(),
-        false => format!("'{value}'"),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
     }
 }
 

@@ -32,6 +32,7 @@ fn markdown() -> String {
 fn section(page: &Page, command: &Command, text: &mut String) {
     let about = command.get_long_about().or(command.get_about());
     let about = about.map(ToString::to_string).unwrap_or_default();
+    let about = about.trim_end_matches('.').replace("\n\n", ".\n\n");
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     write!(

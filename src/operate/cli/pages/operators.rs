@@ -82,7 +82,7 @@ pub(super) const PAGES: &[Page] = &[
             ("Check everything, and get advice", "doctor"),
             (
                 "Only what fails, for a program",
-                "doctor --json | jq .checks",
+                "doctor --json | jq '.checks[] | select(.verdict == \"FAIL\")'",
             ),
         ],
         exit: "0 when no check fails, 1 otherwise",
