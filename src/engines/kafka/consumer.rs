@@ -276,6 +276,8 @@ pub async fn run<H: Handler>(
         never = depth::watch(&consumer, &dlq) => match never {},
     };
     stop.cancel();
+    // The loop must have the last one: dropping that one leaves the group, which may block, so the loop does it on a thread.
+    drop(consumer);
     poll_loop.drain().await;
     ended
 }

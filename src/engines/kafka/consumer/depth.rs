@@ -9,6 +9,7 @@ use rdkafka::error::KafkaResult;
 use tokio::time::sleep;
 
 use super::group::Group;
+use super::poll_loop::on_a_thread;
 use crate::engines::kafka::{LOOKUP_TIMEOUT, partitions};
 use crate::engines::telemetry::events;
 
@@ -19,11 +20,11 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(super) async fn watch(consumer: &Arc<StreamConsumer<Group>>, topic: &str) -> Infallible {
     loop {
         let (consumer, name) = (consumer.clone(), topic.to_owned());
-        match tokio::task::spawn_blocking(move || count(&consumer, &name)).await {
-            Ok(Ok(records)) => events::dead_letters(topic, records),
-            Ok(Err(error)) => tracing::debug!(topic, %error, "dead letters not counted"),
-            // The runtime shuts down.
-            Err(error) => tracing::debug!(topic, %error, "dead letters not counted"),
+        // Not on a thread of the runtime, whose end would wait for it.
+        match on_a_thread(move || count(&consumer, &name)).await {
+            Some(Ok(records)) => events::dead_letters(topic, records),
+            Some(Err(error)) => tracing::debug!(topic, %error, "dead letters not counted"),
+            None => {}
         }
         sleep(PAUSE).await;
     }

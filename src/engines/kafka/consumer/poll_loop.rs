@@ -261,7 +261,9 @@ async fn commit_all(consumer: &Arc<StreamConsumer<Group>>) {
 
 /// Makes a call that blocks on the brokers; `None` if it panics. It runs on a thread and not in a blocking task, because the
 /// runtime would wait for the task at its shutdown.
-async fn on_a_thread<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (done, answer) = oneshot::channel();
     std::thread::spawn(move || done.send(call()).ok());
     answer.await.ok()
