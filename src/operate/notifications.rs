@@ -168,7 +168,7 @@ impl Notified {
 }
 
 /// Sends notifications of a request again, at once and then by the schedule, for a person. With a dry run, only says which.
-/// Both lists are empty if there is none such.
+/// Both lists are empty if no notification fits the choice.
 ///
 /// # Errors
 /// An engine does not answer.

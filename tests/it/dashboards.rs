@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use genflow::domain::{Request, Targets};
+use genflow::engines::clock::now;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -101,6 +101,13 @@ impl Prometheus {
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
         let url = reqwest::Url::parse_with_params(&format!("{}/{path}", self.url), query).unwrap();
         reqwest::get(url).await.ok()?.json().await.ok()
+    }
+
+    /// Waits until the roles have been scraped once more.
+    async fn scrapes_again(&self) {
+        let now = now() as f64 / 1000.0;
+        let newer = format!("timestamp(up{{job=\"genflow\"}}) > {now}");
+        eventually("another scrape", async || self.run(&newer).await.ok()).await;
     }
 
     /// Runs an expression.
@@ -282,7 +289,7 @@ async fn no_panel_is_empty_and_no_expression_fails() {
         }
         if !empty.is_empty() {
             eprintln!("still empty: {empty:?}");
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            prometheus.scrapes_again().await;
         }
         empty.is_empty().then_some(())
     })

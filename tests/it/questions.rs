@@ -234,7 +234,7 @@ async fn what_did_user_alice_cost_this_month() {
         space.story(request.id.as_str()).await;
     }
 
-    // The console has what each request cost; whoever asks adds it up.
+    // The console shows what each request cost; this story adds it up, as a person would.
     let query = format!("/requests?user=alice&state=completed&since={since}&limit=1000");
     let found = eventually("the console knows hers", async || {
         let found = console.get(&query).await;

@@ -30,7 +30,7 @@ pub struct Console {
     pub trace_url: Option<String>,
 }
 
-/// What stands for the id of a trace in `CONSOLE_TRACE_URL`.
+/// The placeholder for the id of a trace in `CONSOLE_TRACE_URL`.
 pub const TRACE_ID: &str = "{trace_id}";
 
 /// One who may use the console.

@@ -1,5 +1,6 @@
 //! The log file: lines are appended, and another file is begun when one is too large or too old. Several processes may
-//! share it, and another program may rename it: whoever finds another file, or none, under the name opens that.
+//! share it, and another program may rename it: a process that finds another file under the name opens that file, and one
+//! that finds no file creates it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -110,31 +110,35 @@ fn record_trace_id(span: &Span, given: Option<&str>) {
     }
 }
 
-/// The start of a request's workflow.
-pub fn start_workflow(workflow_type: &str, workflow: &str) -> Span {
+/// Opens a span below the current one; none without a collector.
+fn child(
+    open: impl FnOnce() -> Span,
+    kind: Kind,
+    name: impl FnOnce() -> String,
+    attributes: impl FnOnce() -> Vec<Attribute>,
+) -> Span {
     if !traces::are_on() {
         return Span::none();
     }
-    let span = error_span!(target: traces::TARGET, "start");
-    traces::start(
-        &span,
-        None,
+    let span = open();
+    traces::start(&span, None, kind, name, attributes);
+    span
+}
+
+/// The start of a request's workflow.
+pub fn start_workflow(workflow_type: &str, workflow: &str) -> Span {
+    child(
+        || error_span!(target: traces::TARGET, "start"),
         Kind::Client,
         || format!("StartWorkflow:{workflow_type}"),
         || vec![Attribute::new("temporalWorkflowID", workflow)],
-    );
-    span
+    )
 }
 
 /// The publishing of an event; other records are not traced.
 pub fn publish(topic: &str, event: &Event) -> Span {
-    if !traces::are_on() {
-        return Span::none();
-    }
-    let span = error_span!(target: traces::TARGET, "publish");
-    traces::start(
-        &span,
-        None,
+    child(
+        || error_span!(target: traces::TARGET, "publish"),
         Kind::Producer,
         || format!("send {topic}"),
         || {
@@ -148,51 +152,33 @@ pub fn publish(topic: &str, event: &Event) -> Span {
                 Attribute::new("genflow.request_id", &*event.request_id),
             ]
         },
-    );
-    span
+    )
 }
 
 /// One step at a provider, with all its HTTP calls. `step`: `submit`, `poll`, `cancel` or `find`.
 pub fn provider_step(provider: ProviderName, step: &'static str) -> Span {
-    if !traces::are_on() {
-        return Span::none();
-    }
-    let span = error_span!(target: traces::TARGET, "provider");
-    traces::start(
-        &span,
-        None,
+    child(
+        || error_span!(target: traces::TARGET, "provider"),
         Kind::Internal,
         || format!("{step} {}", provider.as_str()),
         || vec![Attribute::new("genflow.provider", provider.as_str())],
-    );
-    span
+    )
 }
 
 /// An operation on the result store. `place`: `disk` or `bucket`.
 pub fn store(operation: &'static str, place: &'static str) -> Span {
-    if !traces::are_on() {
-        return Span::none();
-    }
-    let span = error_span!(target: traces::TARGET, "store");
-    traces::start(
-        &span,
-        None,
+    child(
+        || error_span!(target: traces::TARGET, "store"),
         Kind::Internal,
         || format!("store {operation}"),
         || vec![Attribute::new("genflow.store.place", place)],
-    );
-    span
+    )
 }
 
 /// One attempt at a notification. `channel`: `WEBHOOK`, `EMAIL` or `SLACK`.
 pub fn delivery(channel: &'static str, event: &Event) -> Span {
-    if !traces::are_on() {
-        return Span::none();
-    }
-    let span = error_span!(target: traces::TARGET, "deliver");
-    traces::start(
-        &span,
-        None,
+    child(
+        || error_span!(target: traces::TARGET, "deliver"),
         Kind::Client,
         || format!("deliver {channel}"),
         || {
@@ -207,8 +193,7 @@ pub fn delivery(channel: &'static str, event: &Event) -> Span {
             }
             all
         },
-    );
-    span
+    )
 }
 
 /// The current attempt at a notification was answered with an HTTP status or an SMTP reply.

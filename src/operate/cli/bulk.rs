@@ -104,7 +104,7 @@ pub(super) async fn ask(
         },
     };
     let ids = match asked.ids.is_empty() || asked.dry_run {
-        // Whoever names requests knows them; they may even be younger than their events.
+        // A person who names requests has chosen them already, so their events are not read.
         false => bulk::distinct(&asked.ids).map(str::to_owned).collect(),
         true => {
             let plan = plan(config, action, asked).await?;

@@ -21,7 +21,7 @@ use crate::engines::temporal::list::RunFilter;
 /// `genflow get`.
 #[derive(Debug, clap::Args)]
 pub struct Get {
-    /// ID for the newest run of a request, ID~n for its n-th retry; the id of a batch stands for all its items
+    /// ID of a request: the files of its newest run; ID~n: those of its n-th retry; ID of a batch: those of all its items
     pub id: String,
     /// Folder for the files; created if it does not exist
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]

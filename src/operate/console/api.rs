@@ -26,7 +26,7 @@ const LARGEST_THUMB: i64 = 2 * 1024 * 1024;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
-    /// States separated by commas; `open` stands for all that have not ended.
+    /// States separated by commas; `open` means all that have not ended.
     state: Option<String>,
     kind: Option<String>,
     user: Option<String>,

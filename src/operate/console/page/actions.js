@@ -56,7 +56,7 @@ export async function act(verb, scope, done) {
       // What the dry run has shown, and not what a filter matches by now.
       const shown = scope.filter && plan.ids ? { ids: plan.ids, filter: null } : {};
       const answer = await post('/actions', { verb, ...scope, ...shown, expect: plan.would, reason: reason?.value || null });
-      toast(told(answer, words));
+      toast(summary(answer, words));
       done();
     } catch (error) {
       toast(error.message);
@@ -66,7 +66,7 @@ export async function act(verb, scope, done) {
 }
 
 // Says what an action has done.
-function told({ sent, left, test }, words) {
+function summary({ sent, left, test }, words) {
   if (test) return test.delivered ? `The endpoint answered ${test.status} after ${span(test.took_ms)}.` : `The test was not delivered: ${test.error.message}.`;
   return [`${plural(sent, words.noun)} ${words.sent}`, ...Object.entries(left ?? {}).map(([why, count]) => `${count} left out: ${why}`)].join(', ');
 }
