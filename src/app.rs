@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
@@ -82,10 +82,17 @@ pub async fn run(
     let process = ProcessParts::new(config, stop)?;
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
-    let pages = health::serve(listener, process.health.clone(), metrics, served.clone());
+    let pages = health::serve(
+        listener,
+        process.health.clone(),
+        metrics.clone(),
+        served.clone(),
+    );
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
-        process.drained(Box::pin(process.run(roles))).await
+        process
+            .drained(Box::pin(process.run(roles)), &metrics)
+            .await
     };
     let (worked, paged) = tokio::join!(working, pages);
     worked?;
@@ -134,19 +141,29 @@ impl ProcessParts {
         intake.and(commands).and(worker).and(notifier)
     }
 
-    /// Awaits the roles; after the stop, they have the grace period to end.
+    /// Awaits the roles; after the stop, they and the export of the last spans have the grace period.
     async fn drained(
         &self,
         mut roles: impl Future<Output = anyhow::Result<()>> + Unpin,
+        telemetry: &telemetry::Handle,
     ) -> anyhow::Result<()> {
-        tokio::select! {
-            ended = &mut roles => return ended,
-            () = self.stop.cancelled() => self.health.drain(),
-        }
         let grace = self.config.grace;
-        timeout(grace, roles).await.unwrap_or_else(|_| {
-            bail!("the drain took longer than SHUTDOWN_GRACE ({grace:?}); unfinished work will be repeated")
-        })
+        let ended = tokio::select! {
+            ended = &mut roles => Some(ended),
+            () = self.stop.cancelled() => None,
+        };
+        let until = Instant::now() + grace;
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                self.health.drain();
+                timeout_at(until, roles).await.unwrap_or_else(|_| {
+                    bail!("the drain took longer than SHUTDOWN_GRACE ({grace:?}); unfinished work will be repeated")
+                })
+            }
+        };
+        timeout_at(until, telemetry.flush()).await.ok();
+        ended
     }
 
     /// Runs one role if it is chosen. However it ends, the other roles then stop too.

@@ -128,9 +128,7 @@ async fn serve(
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
     let console = (roles == Roles::ALL)
         .then(|| tokio::spawn(console::beside_roles(config.clone(), api_key, stop.clone())));
-    let ran = run_roles(config, roles, listener, telemetry.clone(), stop).await;
-    telemetry.flush().await;
-    ran?;
+    run_roles(config, roles, listener, telemetry, stop).await?;
     if let Some(console) = console {
         console.await?;
     }

@@ -25,7 +25,7 @@ impl Offer {
     /// Works out what `--real` would make and cost; asks no provider. `None` without `--real`.
     ///
     /// # Errors
-    /// There is no key, the model cannot make it, or there is nobody to ask.
+    /// There is no key, the model cannot make the result, or there is no terminal to confirm on.
     pub(super) fn of(here: &Here, config: &Config) -> Result<Option<Self>, Faults> {
         let Some(real) = here.real else {
             return Ok(None);
@@ -55,7 +55,7 @@ impl Offer {
         let provider = worker.provider(media, name);
         if provider.api_key.is_none() {
             let problem = format!(
-                "is not set; expected a key of {}, with which --real pays",
+                "is not set; expected an API key of {} for --real",
                 name.as_str()
             );
             return Err(fault(key, problem));
@@ -78,8 +78,9 @@ impl Offer {
             provider.model,
         );
         if !here.yes && !std::io::stdin().is_terminal() {
-            let problem =
-                format!("{text}; add --yes to pay for it, since there is no terminal to ask on");
+            let problem = format!(
+                "{text}; there is no terminal to confirm on; add --yes to accept the price"
+            );
             return Err(fault("--real", problem));
         }
         Ok(Some(Self { real, text }))

@@ -9,11 +9,11 @@ pub mod tail;
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
+use rdkafka::{ClientConfig, ClientContext};
 use uuid::Uuid;
 
 use self::connection::secure;
@@ -187,11 +187,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// No broker answers, or the brokers report an error for the topic, such as a missing permission.
-fn partitions<C: ConsumerContext>(
-    consumer: &impl Consumer<C>,
-    topic: &str,
-) -> KafkaResult<Vec<i32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), LOOKUP_TIMEOUT)?;
+fn partitions<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), LOOKUP_TIMEOUT)?;
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
         return Ok(Vec::new());
     };

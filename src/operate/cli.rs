@@ -69,7 +69,7 @@ use crate::engines::temporal::{admin as temporal_admin, client};
 #[derive(Debug, Parser)]
 #[command(name = "genflow", version)]
 pub struct Cli {
-    /// Print results and errors only: no notes, no progress bars
+    /// Print only results and errors, without notes and progress bars
     #[arg(short, long, global = true)]
     pub quiet: bool,
     #[command(subcommand)]
@@ -103,9 +103,9 @@ pub enum CliCommand {
     CodecServer,
     /// Print new secrets as lines for .env
     Secrets,
-    /// Write a .env with fresh secrets: ask for what is needed, or take it from flags
+    /// Write a .env with fresh secrets; asks for each setting that no flag gives
     Init(init::Init),
-    /// Show the settings with their values and where these come from, or check them
+    /// Show each setting, its value and its source, or validate all settings
     #[command(subcommand)]
     Config(settings::Settings),
     /// List, show and redrive dead letters
@@ -147,7 +147,7 @@ pub enum Operator {
         /// Replicas of each new topic [default: 3 with three or more brokers, else 1]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
-        /// Print each thing that is done as a line of JSON
+        /// Print each completed step as a line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -189,7 +189,7 @@ pub enum Operator {
     Cancel(Ask),
     /// Run failed or cancelled requests again: one, several, or all that match a filter
     Retry(Ask),
-    /// List how notifications ended, send them again, and test a webhook
+    /// List notification outcomes, resend notifications, and test a webhook
     #[command(subcommand)]
     Notifications(Notifications),
     /// Follow events as they arrive; with an ID, those of one request from its start to its end
@@ -320,7 +320,7 @@ fn word<T: Clone + Send + Sync + 'static>(
             .find(|(name, _)| name.eq_ignore_ascii_case(&text));
         found
             .map(|(_, value)| value.clone())
-            .ok_or("expected a word of the list")
+            .ok_or("expected one of the listed values")
     })
 }
 

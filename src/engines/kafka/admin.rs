@@ -328,7 +328,9 @@ impl Lookup {
             topic: failed,
             source,
         };
-        let call = move |consumer: &StreamConsumer<Connection>| super::partitions(consumer, &asked);
+        let call = move |consumer: &StreamConsumer<Connection>| {
+            super::partitions(consumer.client(), &asked)
+        };
         self.ask(call, topic_failed).await.map(drop)
     }
 

@@ -268,16 +268,14 @@ pub async fn run<H: Handler>(
         .subscribe(&[&options.topic])
         .map_err(|source| Error::not_created(&options.topic, source))?;
     let deferred = DeferredReader::new(kafka.clone(), options.clone(), connection);
-    let tasks = RecordTasks::new(options.clone(), producer, handler, health);
+    let tasks = RecordTasks::new(options.clone(), producer.clone(), handler, health);
     let dlq = options.dlq.clone();
-    let mut poll_loop = PollLoop::new(options, consumer.clone(), deferred, tasks);
+    let mut poll_loop = PollLoop::new(options, consumer, deferred, tasks);
     let ended = tokio::select! {
         ended = poll_loop.run(&stop) => ended,
-        never = depth::watch(&consumer, &dlq) => match never {},
+        never = depth::watch(&producer, &dlq) => match never {},
     };
     stop.cancel();
-    // The loop must have the last one: dropping that one leaves the group, which may block, so the loop does it on a thread.
-    drop(consumer);
     poll_loop.drain().await;
     ended
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 
 use super::connection::{Connection, STATISTICS};
-use super::{ClientError, Headers};
+use super::{ClientError, Headers, LOOKUP_TIMEOUT, partitions};
 use crate::domain::RecordPosition;
 use crate::engines::config;
 use crate::engines::health::Health;
@@ -147,6 +147,26 @@ impl Producer {
                 },
             }),
         }
+    }
+
+    /// Counts the records on a topic. Blocks until the brokers have answered.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub(super) fn count(&self, topic: &str) -> Result<u64, Error> {
+        let client = self.client()?;
+        let refused = |source: KafkaError| Error::Refused {
+            topic: topic.to_owned(),
+            source: source.into(),
+        };
+        let mut records = 0;
+        for partition in partitions(client.client(), topic).map_err(refused)? {
+            let offsets = client.client();
+            let offsets = offsets.fetch_watermarks(topic, partition, LOOKUP_TIMEOUT);
+            let (low, high) = offsets.map_err(refused)?;
+            records += u64::try_from(high - low).unwrap_or_default();
+        }
+        Ok(records)
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer<Connection>>>> {

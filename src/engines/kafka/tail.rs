@@ -167,7 +167,7 @@ pub(super) async fn open<T: Send + 'static>(
     let consumer: Arc<Reader> = Arc::new(consumer.map_err(|source| Error::Client(source.into()))?);
     let asked = topic.to_owned();
     let looking_up = ask(&consumer, move |consumer| {
-        let found = partitions(consumer, &asked)?;
+        let found = partitions(consumer.client(), &asked)?;
         match found.is_empty() {
             true => Ok(None),
             false => look_up(consumer, &found).map(Some),

@@ -30,10 +30,10 @@ pub struct Ask {
         conflicts_with_all = FILTERS
     )]
     pub ids: Vec<String>,
-    /// Send nothing: show how many would be sent, why others would not, and for a retry about how much it costs
+    /// Send nothing; print how many commands would be sent, why others are left out, and the estimated cost of a retry
     #[arg(long)]
     pub dry_run: bool,
-    /// Send without asking if at most this many match, as the dry run has said
+    /// Send without asking; send nothing if more than N requests match
     #[arg(long, value_name = "N", conflicts_with_all = ["ids", "dry_run"])]
     pub expect: Option<usize>,
     /// Reason; kept with the run in Temporal
@@ -123,7 +123,7 @@ pub(super) async fn ask(
     let (is_many, as_json) = (ids.len() > 1, asked.json);
     let mut report = |command: &Command| {
         bar.inc(1);
-        // All are sent, even if nobody reads the lines to their end.
+        // A closed pipe must not stop the commands half-way.
         bar.suspend(|| writeln!(out, "{}", line(command, is_many, as_json)).ok());
     };
     bulk::send(config, asked.key.get()?, &order, &ids, &mut report).await?;
@@ -181,7 +181,7 @@ async fn plan(config: &Config, action: Action, asked: &Ask) -> anyhow::Result<Pl
     if may_be_forgotten {
         let most = config.console.requests;
         let problem = format!(
-            "there are more than {most} requests in that time; raise CONSOLE_REQUESTS, or choose a later --since"
+            "more than {most} requests began in this period; raise CONSOLE_REQUESTS, or choose a later --since"
         );
         return Err(Error::Usage(problem).into());
     }
@@ -225,7 +225,7 @@ fn confirmed(
             Ok(Err(1))
         }
         None => Err(Error::Usage(format!(
-            "there is no terminal to ask at; expected --expect {}, or --dry-run to see more",
+            "there is no terminal to confirm on; add --expect {}, or --dry-run to list the requests",
             plan.ids.len()
         ))
         .into()),
@@ -255,7 +255,7 @@ fn show(
         (Action::Retry, Some(usd)) => {
             format!(", for about {usd:.4} US dollars (what such requests usually cost)")
         }
-        (Action::Retry, None) => ", at a cost that is not known".to_owned(),
+        (Action::Retry, None) => ", at an unknown cost".to_owned(),
     };
     writeln!(
         out,
@@ -321,7 +321,7 @@ mod tests {
             shown(Some(0.08), false),
             "would retry 2 requests, for about 0.0800 US dollars (what such requests usually cost)\n       3  left out: is running\n"
         );
-        assert!(shown(None, false).contains("at a cost that is not known"));
+        assert!(shown(None, false).contains("at an unknown cost"));
         let json: serde_json::Value = serde_json::from_str(&shown(Some(0.08), true)).unwrap();
         assert_eq!(
             (&json["would"], &json["usual_cost_usd"]),

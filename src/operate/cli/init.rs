@@ -29,7 +29,7 @@ pub struct Init {
     /// Namespace of Temporal, which setup creates [default: default]
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Who generates [default: replicate]
+    /// Provider of images and videos [default: replicate]
     #[arg(long, value_enum)]
     pub provider: Option<Generator>,
     /// File that contains the provider's API key; the .env then names the file instead of the key
@@ -38,12 +38,12 @@ pub struct Init {
     /// File to write
     #[arg(short, long, value_name = "PATH", default_value = ".env")]
     pub output: PathBuf,
-    /// Replace the file if it exists; its secrets are lost, and with them the targets that they have sealed
+    /// Replace the file if it exists; its secrets are lost, and notification targets encrypted with them become unreadable
     #[arg(long)]
     pub force: bool,
 }
 
-/// Who generates.
+/// The provider of images and videos.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Generator {
     #[default]
@@ -51,7 +51,7 @@ pub enum Generator {
     /// Images only
     Openai,
     Fal,
-    /// genflow's own simulator: nothing is paid, the files are made up
+    /// genflow's simulator: costs nothing, and its files are placeholders
     #[cfg(feature = "dev")]
     Simulator,
 }
@@ -82,12 +82,12 @@ pub fn run(init: &Init, out: &mut dyn Write) -> anyhow::Result<()> {
 
 fn exists(path: &Path) -> Error {
     Error::Usage(format!(
-        "{} exists already; expected another path in --output, or --force to replace it",
+        "{} exists already; choose another path with --output, or --force to replace it",
         path.display()
     ))
 }
 
-/// Returns what flags give, people answer, and chance makes.
+/// Collects settings from flags and answers, and generates the secrets.
 fn values(init: &Init) -> Result<Values, Error> {
     let mut values = Values::new();
     for (name, question, given) in [
@@ -167,7 +167,7 @@ fn asked_provider() -> Result<Generator, Error> {
     let names = Generator::value_variants().iter();
     let names = names.filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()));
     let names = names.collect::<Vec<_>>().join(", ");
-    let answer = ask(&format!("Who generates: {names} [replicate]: ")).unwrap_or_default();
+    let answer = ask(&format!("Provider ({names}) [replicate]: ")).unwrap_or_default();
     match answer.is_empty() {
         true => Ok(Generator::default()),
         false => Generator::from_str(&answer, true)
@@ -191,7 +191,7 @@ fn check(values: &Values) -> anyhow::Result<()> {
 fn contents(values: &Values) -> String {
     let mut text = String::from(
         "# genflow's settings, written by genflow init. All others, with their defaults: genflow config show, .env.example.\n\
-         # Keep this file to yourself, and keep its secrets: what they have sealed can be opened by no others.\n",
+         # Keep this file private, and back it up: data encrypted with its secrets cannot be read without them.\n",
     );
     let mut last = String::new();
     for (name, value) in values {

@@ -52,16 +52,16 @@ pub struct Here {
     /// Send the sample requests even if they cost money (MOCK_EXTERNAL_APIS=false)
     #[arg(long)]
     pub samples: bool,
-    /// Make one real result instead of the samples, with the provider's key; asks before it costs money
+    /// Make one real result with your provider key instead of the samples; shows the price and asks first
     #[arg(long, value_name = "KIND", value_enum, conflicts_with_all = ["samples", "keep", "use_existing"])]
     pub real: Option<Real>,
-    /// Pay for --real without being asked
+    /// Accept the price of --real without a prompt
     #[arg(long, requires = "real")]
     pub yes: bool,
     /// Folder that keeps the state of the engines for the next start [default: a new one, removed at the end]
     #[arg(long, value_name = "FOLDER", conflicts_with = "use_existing")]
     pub keep: Option<PathBuf>,
-    /// Remove what the folder of --keep holds, and begin anew
+    /// Delete the state in the --keep folder, then start
     #[arg(long, requires = "keep")]
     pub reset: bool,
 }

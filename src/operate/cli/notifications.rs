@@ -22,9 +22,9 @@ use crate::operate::text::plain;
 /// `genflow notifications`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Notifications {
-    /// List how notifications ended, one per line, the newest last
+    /// List ended notifications with their outcomes, one per line, newest last
     List(NotificationList),
-    /// Send notifications of a request again: the same event, with the same webhook-id, to the same targets
+    /// Resend notifications of a request: the same event and webhook-id, to the same targets
     Resend(Resend),
     /// Send a signed test webhook, and print the answer; exit code 1 if the target does not accept it
     Test(TestArgs),
@@ -33,7 +33,7 @@ pub enum Notifications {
 /// `genflow notifications list`.
 #[derive(Debug, clap::Args)]
 pub struct NotificationList {
-    /// Only those of this request [default: of all requests, in the last day]
+    /// Only notifications of this request [default: all requests, last day]
     pub id: Option<String>,
     /// Only those that were not delivered
     #[arg(long)]
@@ -50,7 +50,7 @@ pub struct NotificationList {
 pub struct Resend {
     /// Request id
     pub id: String,
-    /// Event to notify of: its id, or its type such as completed [default: the newest one that had notifications]
+    /// Event id, or event type such as completed [default: the newest event with notifications]
     #[arg(long, value_name = "EVENT")]
     pub event: Option<String>,
     /// Only this channel: webhook, email or slack [default: all that the event had]
@@ -59,7 +59,7 @@ pub struct Resend {
     /// Send nothing; print which notifications would be sent
     #[arg(long)]
     pub dry_run: bool,
-    /// Who asks for it; recorded with the delivery in Temporal
+    /// Name of the operator; recorded with the delivery in Temporal
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     /// Print JSON
@@ -140,7 +140,7 @@ async fn resend(config: &Config, asked: &Resend, out: &mut dyn Write) -> anyhow:
     let resent = notifications::resend(config, &notified, &chosen, by, asked.dry_run).await?;
     if resent.sent.is_empty() && resent.left.is_empty() {
         bail!(
-            "{id} has no such notification that has ended; genflow notifications list {id} shows those that have"
+            "no ended notification of {id} matches; genflow notifications list {id} lists those that can be resent"
         );
     }
     if asked.json {

@@ -17,7 +17,7 @@ use crate::engines::config::{Config, Fault, Faults};
 pub enum Settings {
     /// Show each setting with its value, and where the value comes from; secrets are masked
     Show(Show),
-    /// Check all settings, and find names that are probably misspelt; connects to nothing
+    /// Validate all settings and report names that look misspelt; makes no connections
     Check(Check),
 }
 
@@ -37,7 +37,7 @@ pub struct Show {
 /// `genflow config check`.
 #[derive(Debug, clap::Args)]
 pub struct Check {
-    /// The role that is to run with these settings
+    /// Check the rules of this role
     #[arg(long, value_enum, default_value_t = CheckedRole::All)]
     pub role: CheckedRole,
     /// Print JSON
@@ -279,7 +279,7 @@ pub fn check(
     for (name, nearest) in &unknown {
         writeln!(
             out,
-            "{UNSURE}unknown{UNSURE:#}  {name}: genflow does not read it; expected {nearest}?"
+            "{UNSURE}unknown{UNSURE:#}  {name}: genflow has no such setting; did you mean {nearest}?"
         )?;
     }
     if code == 0 {
@@ -376,7 +376,8 @@ mod tests {
             text.contains("fault    LOG_LEVEL: is \"verbose\""),
             "{text}"
         );
-        let line = "unknown  KAFKA_BROKER: genflow does not read it; expected KAFKA_BROKERS?\n";
+        let line =
+            "unknown  KAFKA_BROKER: genflow has no such setting; did you mean KAFKA_BROKERS?\n";
         assert!(text.contains(line), "{text}");
         let (code, json) = checked(&[], true);
         assert_eq!(code, 1);

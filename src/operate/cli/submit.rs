@@ -22,7 +22,7 @@ use crate::operate::sender::RecordSender;
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
 pub struct SubmitArgs {
-    /// What to generate; optional if the file says it
+    /// Kind of result; optional if the file gives it
     #[arg(value_name = "KIND", required_unless_present = "file", value_parser = kind())]
     pub kind: Option<Kind>,
     /// Read requests from a JSON file (- for standard input): an object, an array, or one object per line

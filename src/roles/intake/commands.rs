@@ -118,7 +118,9 @@ impl Handler for Commands {
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
-                let trace = spans::traceparent(record.traceparent());
+                // A retry without a trace of its own stays in that of the first run.
+                let own = record.traceparent();
+                let trace = own.and_then(|own| spans::traceparent(Some(own)));
                 Box::pin(self.retry(&command, &pass, trace.as_deref(), slots)).await?
             }
         };

@@ -369,7 +369,6 @@ impl This<'_> {
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
-                tracing::warn!(event = "submit_ambiguous", workflow = %self.input.pending.workflow, "the run fails: its job may exist and be paid for");
                 let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),

@@ -129,7 +129,7 @@ fn settings_are_shown_with_where_they_come_from_and_checked() {
     assert_eq!(worker, 1, "{reported}");
     assert_eq!(
         reported,
-        "unknown  NOTIFY_SCHEDUL: genflow does not read it; expected NOTIFY_SCHEDULE?\n"
+        "unknown  NOTIFY_SCHEDUL: genflow has no such setting; did you mean NOTIFY_SCHEDULE?\n"
     );
     assert_eq!(all, 64, "{faults}");
     assert!(faults.contains("fault    NOTIFY_KEYS: "), "{faults}");

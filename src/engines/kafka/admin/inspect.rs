@@ -108,7 +108,7 @@ pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64,
 
 fn uncommitted(consumer: &StreamConsumer<Connection>, topic: &str) -> Result<u64, KafkaError> {
     let mut list = TopicPartitionList::new();
-    for partition in partitions(consumer, topic)? {
+    for partition in partitions(consumer.client(), topic)? {
         list.add_partition(topic, partition);
     }
     let mut lag = 0;

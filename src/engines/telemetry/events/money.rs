@@ -1,22 +1,35 @@
 //! Events that cost money, or may.
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::catalogue;
 use crate::domain::{Cost, ErrorCode, ProviderName};
 
-/// Money may be lost, or paid twice: a warning beside the call names the run. `cause`: `ambiguous`, `resent`, `unused`,
+/// Money may be lost or paid twice: a warning beside the call says what happened. `cause`: `ambiguous`, `resent`, `unused`,
 /// `not_cancelled`, `not_kept` or `not_stored`.
 pub fn money_at_risk(provider: ProviderName, cause: &'static str) {
     catalogue::MONEY_AT_RISK.add(1, &[provider.as_str(), cause]);
 }
 
-/// A submit or a job ended without a result.
+/// A submit or a job ended without a result. The current span names the run.
 pub fn generation_failed(provider: ProviderName, code: ErrorCode) {
     catalogue::GENERATION_FAILURES.add(1, &[provider.as_str(), code.as_str()]);
+    let name = provider.as_str();
     if code == ErrorCode::StoreFailed {
+        let event = "output_not_stored";
+        warn!(
+            event,
+            provider = name,
+            "the run fails: its outputs could not be stored, and they are paid for"
+        );
         money_at_risk(provider, "not_stored");
     } else if code == ErrorCode::SubmitAmbiguous {
+        let event = "submit_ambiguous";
+        warn!(
+            event,
+            provider = name,
+            "the run fails: its job may exist and be paid for"
+        );
         money_at_risk(provider, "ambiguous");
     }
 }

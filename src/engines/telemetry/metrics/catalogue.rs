@@ -208,10 +208,10 @@ pub(in super::super) const DEAD_LETTERS: Metric = gauge("genflow_dead_letters", 
 reports the same number.",
 );
 pub(in super::super) const RUNS_OPEN: Metric = gauge("genflow_runs_open", &["age"]).help(
-    "Runs that are not finished, by the time since their start. Every worker reports the same number.",
+    "Open runs, by the time since their start. Every worker reports the total: use max, not sum.",
 );
 pub(in super::super) const DELIVERIES_OPEN: Metric = gauge("genflow_deliveries_open", &["age"]).help(
-    "Notifications that a workflow is to deliver, by the time since it took them over. Every notifier reports the \
+    "Notifications that a delivery workflow has yet to deliver, by the age of the workflow. Every notifier reports the \
 same number.",
 );
 pub(in super::super) const MONEY_AT_RISK: Metric =
@@ -243,10 +243,10 @@ pub(in super::super) const KAFKA_QUEUED: Metric =
         .help("Records that a Kafka client has not yet sent, or whose acknowledgement is missing.");
 pub(in super::super) const KAFKA_ROUND_TRIP: Metric =
     gauge("genflow_kafka_round_trip_seconds", &["client"]).help(
-        "99th percentile of the brokers' answer times in the last seconds, of the slowest broker.",
+        "99th percentile of the round-trip time in the last five seconds, of the slowest broker.",
     );
 pub(in super::super) const KAFKA_THROTTLE: Metric = gauge("genflow_kafka_throttle_seconds", &["client"])
-    .help("99th percentile of the pauses that a broker imposed in the last seconds, of the strictest broker.");
+    .help("99th percentile of the throttle time in the last five seconds, of the broker that throttles most.");
 pub(in super::super) const KAFKA_RECORDS: Metric =
     counter("genflow_kafka_records_total", &["client", "direction"])
         .help("Records that a Kafka client has sent or received.");

@@ -18,7 +18,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: [
             ("Answer some questions, and get a .env", "init"),
             (
-                "Write one without questions",
+                "Write a .env without questions",
                 "init --brokers kafka:9092 --registry http://registry:8081 --temporal temporal:7233 --provider fal",
             ),
         ],
@@ -42,7 +42,7 @@ pub(super) const PAGES: &[Page] = &[
             ("Show what is set, and where", "config show --set"),
             ("Show the settings of Kafka", "config show kafka"),
         ],
-        exit: "0, also if a setting is at fault",
+        exit: "0, even if a setting is invalid",
         json: Some(
             r#"{"name": "KAFKA_BROKERS", "value": "kafka:9092", "source": "env_file", "file": ".env", "default": "127.0.0.1:9092", "secret": false, "problem": null}"#,
         ),
@@ -57,7 +57,7 @@ pub(super) const PAGES: &[Page] = &[
                 "config check --role worker --json",
             ),
         ],
-        exit: "0 if there is no fault; 64 if a setting is at fault; 1 if there is only a name that is probably misspelt",
+        exit: "0 if all settings are valid; 64 if a setting is invalid; 1 if the only problem is a name that looks misspelt",
         json: Some(
             r#"{"ok": false, "problems": [{"name": "LOG_LEVEL", "problem": "is \"verbose\", expected off, error, warn, info, debug or trace"}], "unknown": [{"name": "KAFKA_BROKER", "nearest": "KAFKA_BROKERS"}]}"#,
         ),
@@ -94,8 +94,8 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "health",
         examples: [
-            ("Does the process run", "health"),
-            ("Are all its roles ready", "health --ready"),
+            ("Check that the process runs", "health"),
+            ("Check that all its roles are ready", "health --ready"),
         ],
         exit: "0 if so, 1 otherwise",
         json: Some(
@@ -148,7 +148,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: [
             ("Serve the console at CONSOLE_ADDR", "console"),
             (
-                "With a key, if intake asks for one with commands",
+                "With an API key, if intake requires one for commands",
                 "console --api-key-file /run/secrets/genflow-key",
             ),
         ],
@@ -160,7 +160,7 @@ pub(super) const PAGES: &[Page] = &[
         path: "codec-server",
         examples: [
             (
-                "Serve Temporal's web UI at CODEC_SERVER_ADDR",
+                "Decode payloads for Temporal's web UI, at CODEC_SERVER_ADDR",
                 "codec-server",
             ),
             ("Keep its log", "codec-server 2>> codec.log"),
@@ -276,8 +276,8 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         path: "replay",
         examples: [
-            ("Can this build continue all open runs", "replay"),
-            ("Can it continue two of them", "replay order-7 order-8~1"),
+            ("Check that this build can continue all open runs", "replay"),
+            ("Check two runs only", "replay order-7 order-8~1"),
         ],
         exit: "0 if it can continue all; 1 if not, or if an ID is unknown",
         json: Some(

@@ -52,7 +52,7 @@ pub(super) const PAGES: &[Page] = &[
         path: "models check",
         examples: [
             (
-                "See what a model gets, and what it refuses",
+                "Show the input that a model gets, and the fields it refuses",
                 r#"models check image --prompt "a red fox" --width 1280 --height 720"#,
             ),
             (
@@ -97,7 +97,7 @@ pub(super) const PAGES: &[Page] = &[
                 r#"retry order-7 --reason "quota raised" --by ann"#,
             ),
             (
-                "Retry what failed for one reason, once a dry run has said that it is 12 requests",
+                "Retry the 12 requests that a dry run found for one error code",
                 "retry --code provider_quota --since 1d --expect 12",
             ),
         ],
@@ -180,7 +180,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: [
             ("Add up the last 30 days by model", "costs"),
             (
-                "What did each user spend since a day",
+                "Add up what each user spent since a date",
                 "costs --by user --since 2026-01-01T00:00:00Z",
             ),
         ],
