@@ -189,6 +189,17 @@ mod tests {
         assert_eq!(written["parcel"]["event"], "AAAAAAf/");
         let again: DeliveryInput = serde_json::from_value(written.clone()).unwrap();
         assert_eq!(again, delivery);
+        assert!(
+            written.get("asked_by").is_none(),
+            "as older builds wrote it"
+        );
+        let asked = DeliveryInput {
+            asked_by: Some("ann".to_owned()),
+            ..delivery
+        };
+        let written_by_hand = serde_json::to_value(&asked).unwrap();
+        let again: DeliveryInput = serde_json::from_value(written_by_hand).unwrap();
+        assert_eq!(again, asked);
 
         let fields = written.as_object_mut().unwrap();
         fields.remove("tries");

@@ -13,7 +13,7 @@ use temporalio_client::{Client, WorkflowDescribeOptions};
 use crate::support::described::Described as _;
 use crate::support::ledger::{code, types};
 use crate::support::requests::{at, image, script, video};
-use crate::support::{Space, eventually};
+use crate::support::{Space, Watched, eventually};
 
 use crate::support::requests::{FAL, OPENAI, REPLICATE};
 use EventType::{Cancelled, Completed, Failed, Progress, Started};
@@ -290,4 +290,20 @@ pub(super) async fn fetch_runs(client: &Client, run: &str) {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_job_that_the_provider_does_not_cancel_counts_as_money_at_risk() {
+    let space = Space::new().await;
+    let all = Watched::start(&space, "all", &[]);
+    let faults = json!({"stuck": true, "cancel": [503, 503, 503]});
+    let request = script(image("kept"), &faults);
+    space.send(&request).await;
+    space.job_runs(request.id.as_str()).await;
+
+    space.cancel(request.id.as_str()).await;
+
+    space.story(request.id.as_str()).await;
+    let counted = "genflow_money_at_risk_total{provider=\"replicate\",cause=\"not_cancelled\"} 1";
+    all.says("metrics", counted).await;
 }

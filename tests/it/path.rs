@@ -135,7 +135,7 @@ async fn check_headers(space: &Space, request: &str) {
         assert_eq!(header("ce_specversion"), "1.0");
         assert_eq!(header("ce_subject"), request);
         assert!(header("ce_type").starts_with("genflow.request."));
-        assert!(!header("ce_source").is_empty());
+        assert_eq!(header("ce_source"), "/genflow");
         assert_eq!(header("content-type"), "application/avro");
         assert_eq!(
             header("traceparent")[..35],

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowExecutionDescription, WorkflowStartOptions};
 
 use crate::storage::manifest;
+use crate::support::collector::Collector;
 use crate::support::described::Described as _;
 use crate::support::ledger::{self, types};
 use crate::support::receiver::Receiver;
@@ -384,5 +385,27 @@ async fn what_cannot_be_run_again_is_dead_lettered() {
         assert!(!exists(&space, id, 1).await);
         let events = space.all_events(id.as_str()).await;
         assert_eq!(events.len(), 0, "a command is not answered by an event");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_without_a_trace_of_its_own_stays_in_that_of_the_first_run() {
+    let collector = Collector::start().await;
+    let traces = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url)];
+    for settings in [&traces[..], &[]] {
+        let space = Space::with(settings).await;
+        let _all = space.start(&["all"]);
+        let request = failing("kept", 1);
+        let headers = vec![("traceparent".to_owned(), Some(TRACE.as_bytes().to_vec()))];
+        space.send_with(&request, headers).await;
+        run(&space, &request.id, 0).await;
+
+        retry(&space, &request.id, "c1").await;
+
+        run(&space, &request.id, 1).await;
+        let results = results(&space).await;
+        let (_, record) = &results[request.id.run(1).as_str()];
+        let trace = record.header("traceparent").unwrap();
+        assert_eq!(trace[..35], TRACE[..35], "{settings:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Traces: one request through all hops, over a worker's death and a webhook's second attempt.
 
+use std::time::{Duration, Instant};
+
 use genflow::domain::{Request, Targets};
 use genflow::engines::kafka::Headers;
 use genflow::workflows::generation;
@@ -216,4 +218,30 @@ async fn a_trace_that_its_producer_does_not_keep_is_sent_on_and_not_exported() {
         "{sent_on}"
     );
     assert_eq!(collector.spans(), []);
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_does_not_keep_a_role_beyond_its_grace() {
+    let hangs = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", hangs.local_addr().unwrap());
+    let space = Space::with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("SHUTDOWN_GRACE", "2s"),
+    ])
+    .await;
+    let mut intake = space.start(&["intake"]);
+    space.send(&image("hangs")).await;
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+    let began = Instant::now();
+
+    let ended = intake.terminate().await;
+
+    assert!(ended.success(), "{}", intake.output());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -1,7 +1,7 @@
 //! The fold, the memory's bounds, filters, pages and numbers.
 
 use super::*;
-use crate::domain::{EventError, Generated, Output, Progress};
+use crate::domain::{Action, EventError, Generated, Output, Progress};
 
 const NOW: i64 = 1_700_000_000_000;
 const MINUTE: i64 = 60_000;
@@ -262,4 +262,47 @@ fn the_usual_cost_is_the_median_of_each_kind() {
     assert_eq!(requests.usual_cost(&[kind, kind]), Some(0.08));
     assert_eq!(requests.usual_cost(&[kind, other]), None);
     assert_eq!(requests.usual_cost(&[]), Some(0.0));
+}
+
+#[test]
+fn a_retry_takes_each_request_once_and_no_batch() {
+    let batch = Event {
+        kind: Kind::Batch,
+        ..failed("group", 0, ErrorCode::BatchFailed, 1)
+    };
+    let requests = known(&[
+        failed("a", 0, ErrorCode::ProviderFailed, 1),
+        batch,
+        event("no", 0, -1, EventType::Rejected, 1),
+    ]);
+    let ids = ["a", "a", "group", "no", "nobody"].map(str::to_owned);
+
+    let plan = bulk::Plan::of(&requests, Action::Retry, &bulk::Selection::Ids(&ids)).unwrap();
+
+    assert_eq!(plan.ids, ["a"]);
+    let rejected = "was rejected: send it again as a new request";
+    for why in ["is a batch: retry its items", rejected, "unknown"] {
+        assert_eq!(plan.left[why], 1, "{why}");
+    }
+    assert_eq!(plan.left.len(), 3);
+    assert_eq!(bulk::distinct(&ids).count(), 4);
+}
+
+#[test]
+fn an_action_takes_ten_thousand_requests_at_most() {
+    let many = |count| {
+        let events: Vec<_> = (0..count)
+            .map(|number| failed(&format!("r{number}"), 0, ErrorCode::ProviderFailed, 1))
+            .collect();
+        let mut requests = Requests::new(count);
+        for (offset, event) in events.iter().enumerate() {
+            requests.event(event, (0, offset as i64));
+        }
+        let all = Filter::default();
+        bulk::Plan::of(&requests, Action::Retry, &bulk::Selection::Matching(&all))
+    };
+
+    assert_eq!(many(10_000).unwrap().ids.len(), 10_000);
+    let refused = many(10_001).unwrap_err();
+    assert!(refused.contains("expected at most 10000"), "{refused}");
 }

@@ -54,7 +54,7 @@ async fn many_requests_are_cancelled_and_retried_once_a_person_has_seen_how_many
     // Without a person and without a number, and with too small a number, nothing is sent.
     let (code, printed) = space.run(&cancel).await;
     assert_eq!(code, 64, "{printed}");
-    assert!(printed.contains("expected --expect 3"), "{printed}");
+    assert!(printed.contains("add --expect 3"), "{printed}");
     let (code, printed) = space.run(&[&cancel[..], &["--expect", "2"]].concat()).await;
     assert_eq!(code, 1, "{printed}");
     assert!(

@@ -112,6 +112,7 @@ async fn a_person_sends_a_notification_again_under_the_same_id() {
     assert_eq!(got[1].header("webhook-id"), receipt["event_id"]);
     assert_eq!(got[1].header("webhook-id"), got[0].header("webhook-id"));
     assert_eq!(got[1].body, got[0].body);
+    assert_eq!(got[1].header("traceparent")[3..35], *TRACE);
     eventually("the newest receipt is shown", async || {
         let receipts = story.shown().await["receipts"]["value"].clone();
         assert_eq!(receipts.as_array()?.len(), 1, "one notification");

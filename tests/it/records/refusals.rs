@@ -118,3 +118,21 @@ async fn a_window_beyond_the_retention_is_cut_to_it() {
         .await;
     assert_eq!(letter.header("dlq.reason"), Some("too_old"));
 }
+
+#[tokio::test]
+async fn a_refusal_has_the_trace_of_its_record_and_the_source_of_the_installation() {
+    let source = ("CE_SOURCE", "urn:genflow:eu");
+    let space = Space::with(&[("DEDUP_WINDOW", "1h"), source]).await;
+    let _intake = space.start(&["intake"]);
+    let mut request = image("old");
+    request.requested_at = Some(1_700_000_000_000);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = vec![("traceparent".to_owned(), Some(trace.as_bytes().to_vec()))];
+
+    space.send_with(&request, headers).await;
+
+    let (event, record) = space.events().await.event().await;
+    assert_eq!(event.event_type, EventType::Rejected);
+    assert_eq!(record.header("traceparent").unwrap()[..35], trace[..35]);
+    assert_eq!(record.header("ce_source"), Some(source.1));
+}

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::contract::receipt::NotificationOutcome;
-use crate::domain::Targets;
+use crate::domain::{ErrorCode, EventError, EventType, Targets};
 use crate::roles::notifier::plan::Target;
 use crate::roles::notifier::testing::{asking, deliverer, parcel, registry};
 
@@ -145,4 +145,27 @@ async fn while_the_registry_is_unavailable_no_end_is_published_without_its_targe
     assert!(matches!(concluded, Err(Aborted::Again(_))), "{concluded:?}");
     // It asked only for the event's schema, not for that of a receipt.
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn no_mail_is_sent_about_an_invalid_request_even_if_a_person_asks_for_it() {
+    let mail = [
+        ("SMTP_URL", "smtp://127.0.0.1:9"),
+        ("EMAIL_FROM", "genflow@mail.test"),
+    ];
+    let deliverer = deliverer(&registry().await, &mail);
+    let mut event = asking(&Targets::parse(None, Some(MAILBOX), None).unwrap());
+    event.event_type = EventType::Rejected;
+    event.error = Some(EventError::new(ErrorCode::Invalid, "why", false));
+    if let Some(notify) = event.notify.as_mut() {
+        notify.on = vec![EventType::Rejected];
+    }
+    let parcel = parcel(&event, Target::Email(MAILBOX.to_owned()));
+
+    let delivered = deliverer.deliver(deliver(&parcel, 0)).await.unwrap();
+
+    let Delivered::Ended { end, sent: false } = delivered else {
+        panic!("{delivered:?}");
+    };
+    assert_eq!(end.error.unwrap().code, "not_mailed");
 }
