@@ -38,10 +38,10 @@ struct Rights<'s> {
 }
 
 impl<'s> Rights<'s> {
-    fn grant(secured: &'s Secured, space: &Space) -> Self {
+    async fn grant(secured: &'s Secured, space: &Space) -> Self {
         let lines = table(space);
         for acl in lines.iter().flat_map(|line| &line.acls) {
-            allow(&secured.open, acl);
+            allow(&secured.open, acl).await;
         }
         Self { secured, lines }
     }
@@ -52,15 +52,15 @@ impl<'s> Rights<'s> {
         of.cloned().collect()
     }
 
-    fn remove(&self, line: &Line) {
+    async fn remove(&self, line: &Line) {
         for acl in &line.acls {
-            forbid(&self.secured.open, acl);
+            forbid(&self.secured.open, acl).await;
         }
     }
 
-    fn restore(&self, line: &Line) {
+    async fn restore(&self, line: &Line) {
         for acl in &line.acls {
-            allow(&self.secured.open, acl);
+            allow(&self.secured.open, acl).await;
         }
     }
 }
@@ -138,7 +138,7 @@ impl<'s> Roles<'s> {
 async fn the_roles_run_with_the_rights_of_the_table_and_say_so_without_any_one_of_them() {
     let secured = secured().await;
     let space = open_space(secured).await;
-    let rights = Rights::grant(secured, &space);
+    let rights = Rights::grant(secured, &space).await;
     let roles = Roles::start(secured, &space).await;
     let first = Roles::request("first", &roles.well);
     space.send(&first).await;
@@ -148,10 +148,10 @@ async fn the_roles_run_with_the_rights_of_the_table_and_say_so_without_any_one_o
 
     for line in rights.of(&["intake", "worker", "notifier"]) {
         let before = roles.processes[line.who.as_str()].output().len();
-        rights.remove(&line);
+        rights.remove(&line).await;
         let request = roles.provoke(&line).await;
         roles.complains(&line, before).await;
-        rights.restore(&line);
+        rights.restore(&line).await;
 
         if let Some(request) = request {
             let events = space.story(request.id.as_str()).await;
@@ -178,7 +178,7 @@ async fn the_roles_run_with_the_rights_of_the_table_and_say_so_without_any_one_o
 async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_one_of_them() {
     let secured = secured().await;
     let space = open_space(secured).await;
-    let rights = Rights::grant(secured, &space);
+    let rights = Rights::grant(secured, &space).await;
     let small = small_topics(secured, &space).await;
     let _roles = Roles::start(secured, &space).await;
     let request = image("done");
@@ -233,7 +233,7 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
             _ => line,
         };
         let arguments = arguments(&line, request.id.as_str());
-        rights.remove(&line);
+        rights.remove(&line).await;
         let (code, printed) = space.run_with(&arguments, &text(&settings)).await;
         // Of several, which one it stumbles over first is open.
         let names: Vec<_> = line.acls.iter().map(|acl| acl.resource.name()).collect();
@@ -246,7 +246,7 @@ async fn the_commands_run_with_the_rights_of_the_table_and_say_so_without_any_on
                 && names.iter().any(|name| said.contains(name))),
             "{line:?}: {printed}"
         );
-        rights.restore(&line);
+        rights.restore(&line).await;
 
         let (code, printed) = space.run_with(&arguments, &text(&settings)).await;
         assert_eq!(code, 0, "{line:?}: {printed}");
@@ -311,7 +311,8 @@ async fn small_topics(secured: &Secured, space: &Space) -> Vec<Set> {
                     operation,
                     resource,
                 },
-            );
+            )
+            .await;
         }
     }
     names.to_vec()

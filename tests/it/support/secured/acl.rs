@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use crate::support::eventually;
+
 /// An ACL that allows an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Acl {
@@ -37,24 +39,39 @@ impl Resource {
     }
 }
 
+const DESCRIBE: i16 = 29;
 const CREATE: i16 = 30;
 const DELETE: i16 = 31;
 const LITERAL: i8 = 3;
 const ALLOW: i8 = 3;
 
-/// Adds an ACL on the broker at `open`, where the caller may do everything.
-pub(crate) fn allow(open: &str, acl: &Acl) {
+/// Adds an ACL on the broker at `open`, where the caller may do everything, and waits until the broker goes by it: it answers when
+/// its controller has stored the change.
+pub(crate) async fn allow(open: &str, acl: &Acl) {
     let answer = call(open, CREATE, &one(acl));
     // After the throttle time and the number of results.
     assert_eq!(answer[8..10], [0, 0], "{acl:?} is not allowed");
+    takes_effect(open, acl, 1).await;
 }
 
-/// Removes an ACL.
-pub(crate) fn forbid(open: &str, acl: &Acl) {
+/// Removes an ACL, and waits until the broker goes by it.
+pub(crate) async fn forbid(open: &str, acl: &Acl) {
     let answer = call(open, DELETE, &one(acl));
     assert_eq!(answer[8..10], [0, 0], "{acl:?} is not removed");
     // After the error's text, which is absent: the number of ACLs that were removed.
     assert_eq!(answer[12..16], [0, 0, 0, 1], "{acl:?} did not exist");
+    takes_effect(open, acl, 0).await;
+}
+
+async fn takes_effect(open: &str, acl: &Acl, resources: u8) {
+    eventually(&format!("{acl:?} is as it was changed"), async || {
+        // A filter is an ACL without the number of them.
+        let answer = call(open, DESCRIBE, &one(acl)[4..]);
+        assert_eq!(answer[4..6], [0, 0], "{acl:?} is not described");
+        // After the error's text, which is absent: the number of resources with such an ACL.
+        (answer[8..12] == [0, 0, 0, resources]).then_some(())
+    })
+    .await;
 }
 
 /// Encodes a list of one ACL, which both requests have.
