@@ -29,6 +29,7 @@ RUN mkdir -p src benches tests/it \
  && cargo auditable build --release --locked --bin genflow --no-default-features --features "$FEATURES" \
  && rm -r src
 COPY .env.example ./
+COPY benches benches
 COPY schemas schemas
 COPY templates templates
 COPY src src

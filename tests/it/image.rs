@@ -53,6 +53,27 @@ fn run(commands: &str, folder: &Path) {
     assert!(ran.status.success(), "{commands}\n{said}");
 }
 
+/// Returns the files that become part of the program, by `include_str!` and `include_bytes!` outside of tests.
+fn included(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "tests" {
+            files.extend(included(&path));
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let program = text.split("#[cfg(test)]\nmod ").next().unwrap();
+            let included = ["include_str!(", "include_bytes!("]
+                .into_iter()
+                .flat_map(|call| program.split(call).skip(1))
+                .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+            files.extend(included.map(|file| folder.join(file)));
+        }
+    }
+    files
+}
+
 #[test]
 fn cargo_takes_what_each_build_of_the_image_has() {
     let name = format!("image-{}", std::process::id());
@@ -73,6 +94,11 @@ fn cargo_takes_what_each_build_of_the_image_has() {
         }
     }
 
+    let missing: Vec<_> = included(&folder.join("src"))
+        .into_iter()
+        .filter(|file| !file.exists())
+        .collect();
+    assert!(missing.is_empty(), "not copied: {missing:?}");
     assert_eq!(
         builds, 2,
         "that of the dependencies and that of the program"
