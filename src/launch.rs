@@ -43,18 +43,7 @@ pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> 
             cli::secrets::print(&mut stdout())?;
             Ok(0)
         }
-        CliCommand::Console { key } => {
-            stop_at_signal(&stop)?;
-            let check = |config: &Config| config.console.check().err().into_iter().collect();
-            let config = Config::load_for(variable, check)?;
-            let metrics = telemetry::init(&config.log, None)?;
-            let listener = console::listen(&config).await?;
-            tokio::select! {
-                ran = console::run(config, key.get()?, listener, stop) => ran?,
-                () = health::keep_up(&metrics) => {}
-            }
-            Ok(0)
-        }
+        CliCommand::Console { key } => Box::pin(serve_console(key.get()?, stop)).await,
         CliCommand::Init(init) => {
             cli::init::run(&init, &mut stdout())?;
             Ok(0)
@@ -85,6 +74,20 @@ pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> 
         CliCommand::Notifier => serve(Roles::NOTIFIER, None, stop).await,
         CliCommand::All { key } => serve(Roles::ALL, key.get()?, stop).await,
     }
+}
+
+/// Serves the console until a signal stops it.
+async fn serve_console(key: Option<String>, stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let check = |config: &Config| config.console.check().err().into_iter().collect();
+    let config = Config::load_for(variable, check)?;
+    let metrics = telemetry::init(&config.log, None)?;
+    let listener = console::listen(&config).await?;
+    tokio::select! {
+        ran = console::run(config, key, listener, stop) => ran?,
+        () = health::keep_up(&metrics) => {}
+    }
+    Ok(0)
 }
 
 /// Shows or checks the settings.

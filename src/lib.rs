@@ -37,6 +37,14 @@
 //! - [`simulator`](dev::simulator) simulates the generation APIs with faults on demand; [`dev`] runs engines and all
 //!   roles locally.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::too_many_lines,
+        reason = "a test is read from its beginning to its end"
+    )
+)]
+
 pub mod app;
 pub mod contract;
 #[cfg(feature = "dev")]

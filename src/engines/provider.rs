@@ -4,6 +4,7 @@
 //! protocol has a module: `draft` builds a submit, `accepted` and `said` read the answer to it, and `poll`, `cancel`
 //! and `find` ask about a job.
 
+mod access;
 mod answer;
 mod callback;
 mod described;
@@ -24,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use tracing::Instrument as _;
 use url::Url;
@@ -335,32 +335,6 @@ impl Provider {
         self.has_key().map_err(no_key)
     }
 
-    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
-        let request = match &self.config.protocol {
-            Protocol::Described(api) => request.headers(api.headers.clone()),
-            Protocol::Replicate | Protocol::OpenAi | Protocol::Fal | Protocol::Unknown => request,
-        };
-        match self.credential() {
-            Some((name, value)) => request.header(name, value),
-            None => request,
-        }
-    }
-
-    /// Returns the header that has the key.
-    fn credential(&self) -> Option<(HeaderName, HeaderValue)> {
-        let scheme = match &self.config.protocol {
-            Protocol::Replicate | Protocol::OpenAi => "Bearer",
-            Protocol::Fal => "Key",
-            Protocol::Described(api) => return described::credential(self, api),
-            Protocol::Unknown => return None,
-        };
-        let key = self.config.api_key.as_ref()?.expose();
-        // Always Ok: the settings accept only keys that are valid in a header.
-        let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;
-        value.set_sensitive(true);
-        Some((AUTHORIZATION, value))
-    }
-
     fn get(&self, url: impl reqwest::IntoUrl) -> RequestBuilder {
         self.authorised(self.clients.asking.get(url))
     }
@@ -383,40 +357,5 @@ impl Provider {
             called_back: false,
             cost_microusd: None,
         }
-    }
-
-    /// Returns the URL of `path` below the base URL.
-    fn at(&self, path: &str) -> String {
-        self.below(&format!("/{path}"))
-    }
-
-    /// Returns the URL of a path that begins with `/`.
-    fn below(&self, path: &str) -> String {
-        let base = self.config.base_url.as_str().trim_end_matches('/');
-        format!("{base}{path}")
-    }
-
-    /// Returns `url` if it has the provider's origin, or a host that its description lists: the key must not go to another
-    /// server.
-    fn own(&self, url: &str) -> Option<String> {
-        if url.len() > MAX_URL {
-            return None;
-        }
-        let parsed = Url::parse(url).ok()?;
-        let is_own = parsed.origin() == self.config.base_url.origin();
-        (is_own || self.lists(&parsed)).then(|| url.to_owned())
-    }
-
-    fn lists(&self, url: &Url) -> bool {
-        let Protocol::Described(api) = &self.config.protocol else {
-            return false;
-        };
-        let is_https = url.scheme() == "https" && url.port().is_none();
-        is_https && url.host_str().is_some_and(|host| api.has_host(host))
-    }
-
-    /// Returns `url` if it has the provider's origin, else the URL of `path`.
-    fn own_or_at(&self, url: &str, path: &str) -> String {
-        self.own(url).unwrap_or_else(|| self.at(path))
     }
 }

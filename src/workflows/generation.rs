@@ -20,7 +20,8 @@ use temporalio_sdk::{
 use self::state::GenerationRun;
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, StatusAnswer, Submitted,
+    Fetch, Fetched, Job, JobLookup, LastProgress, ProviderJobLeft, RunState, Start, StatusAnswer,
+    Submitted,
 };
 use crate::contract::search_attributes::{called_back, cancelling};
 use crate::domain::{ErrorCode, EventError, Generated, Outcome};
@@ -174,16 +175,24 @@ async fn submit_job(ctx: &Context, run: &mut GenerationRun) -> Answer {
             outcome: Outcome::Failed(error),
             leftover: ProviderJobLeft::Unknown(lookup),
         },
-        Err(error) => {
-            let record = last_record(&error);
-            let known = run.core.budget.get();
-            run.core.budget.set(known.after_record(record));
-            let leftover = ProviderJobLeft::of(record, lookup);
-            run.expire_by(ctx, &error);
-            run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
-        }
+        Err(error) => unanswered(ctx, run, &error, lookup),
     };
     Answer::Ended(Box::new(ending))
+}
+
+/// Returns the ending of a run whose `submit` failed: what may be left at the provider follows from its last record.
+fn unanswered(
+    ctx: &Context,
+    run: &mut GenerationRun,
+    error: &ActivityExecutionError,
+    lookup: JobLookup,
+) -> Ending {
+    let record = last_record(error);
+    let known = run.core.budget.get();
+    run.core.budget.set(known.after_record(record));
+    let leftover = ProviderJobLeft::of(record, lookup);
+    run.expire_by(ctx, error);
+    run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, error))
 }
 
 /// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.

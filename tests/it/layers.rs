@@ -118,6 +118,17 @@ fn only_one_module_has_unsafe_code() {
 }
 
 #[test]
+fn no_module_has_more_than_400_lines() {
+    let files = sources().into_iter();
+    let lengths = files.map(|(module, code)| (module.join("::"), code.lines().count()));
+    let long: Vec<_> = lengths.filter(|(_, lines)| *lines > 400).collect();
+    assert!(
+        long.is_empty(),
+        "move a part to a module of its own: {long:?}"
+    );
+}
+
+#[test]
 fn the_architecture_page_shows_the_map_as_it_is() {
     let map = map(&imports());
     let page = root().join("docs/architecture.md");

@@ -9,8 +9,9 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::string_slice,
+    clippy::too_many_lines,
     clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and tells a story from its beginning to its end"
 )]
 
 mod support;

@@ -95,15 +95,7 @@ pub(super) fn said(api: &Description, body: &[u8]) -> Said {
 }
 
 pub(super) async fn poll(provider: &Provider, api: &Description, job: &Job) -> Result<Poll, Error> {
-    let url = match (provider.own(&job.status_url), &api.poll.path) {
-        (Some(url), _) => url,
-        (None, Some(path)) => at(provider, path, job)?,
-        (None, None) => {
-            let why =
-                "the URL of the job is not one of the API; expected one of base_url or of hosts";
-            return Err(Error::Unreadable(why.to_owned()));
-        }
-    };
+    let url = status_url(provider, api, job)?;
     let is_long = api.outputs.iter().any(|it| it.kind == OutputKind::Base64);
     let max_bytes = if is_long {
         MAX_IMAGES_ANSWER
@@ -156,6 +148,19 @@ pub(super) async fn poll(provider: &Provider, api: &Description, job: &Job) -> R
         },
         after: answer.poll_after(),
     })
+}
+
+/// Returns the URL that gives the state of a job.
+fn status_url(provider: &Provider, api: &Description, job: &Job) -> Result<String, Error> {
+    match (provider.own(&job.status_url), &api.poll.path) {
+        (Some(url), _) => Ok(url),
+        (None, Some(path)) => at(provider, path, job),
+        (None, None) => {
+            let why =
+                "the URL of the job is not one of the API; expected one of base_url or of hosts";
+            Err(Error::Unreadable(why.to_owned()))
+        }
+    }
 }
 
 /// Looks a job up by our id, `key`.

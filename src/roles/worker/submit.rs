@@ -36,7 +36,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::time::{Instant, sleep_until};
 
 use self::before::Before;
-use self::record::{cancelled, clear, may_send, take_over};
+use self::record::{cancelled, clear, fresh, may_send, take_over};
 use self::search::Found;
 use crate::contract::run::{
     AttemptRecord, Job, JobRecord, Sent, SentInput, Submit, SubmitAnswer, Submitted,
@@ -45,10 +45,10 @@ use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
-use crate::engines::provider::{NotCurrent, Provider, Submission};
+use crate::engines::provider::{Provider, Submission};
 use crate::engines::storage::Durability;
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::{Aborted, every, expired, failure, heartbeating};
+use crate::engines::temporal::activity::{Aborted, expired, failure, heartbeating};
 use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
@@ -380,22 +380,4 @@ impl This<'_> {
         self.count_as_spent(record).await?;
         clear(self.ctx, record.given_up(), anyhow!(again)).await
     }
-}
-
-/// Returns Ok when the body may be written: the server's answer to the fence is still valid, or was renewed.
-async fn fresh(
-    ctx: ActivityContext,
-    fence: AttemptRecord,
-    mut asked: Instant,
-    deadline: Instant,
-) -> Result<(), NotCurrent> {
-    failpoint::hit("submit.sending").await;
-    while asked.elapsed() >= every(&ctx) {
-        asked = Instant::now();
-        store(&ctx, fence).await.map_err(|_| NotCurrent)?;
-    }
-    if ctx.is_cancelled() || Instant::now() >= deadline {
-        return Err(NotCurrent);
-    }
-    Ok(())
 }

@@ -3,11 +3,16 @@
 //! Failures are counted here, not by Temporal's attempts: an attempt also ends when its worker stops or dies, which
 //! says nothing about the job. The heartbeat carries the counts, so the next attempt continues them.
 
+mod pauses;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
+use self::pauses::{pause, rare_pause};
 use super::outputs::{Way, verdict};
 use super::shares::Slot;
 use super::turn::Turn;
@@ -27,10 +32,6 @@ use crate::roles::worker::wakes::Wake;
 /// The run fails after this many polls in a row that the provider refuses with a 4xx. The statuses 401, 403, 404, 408
 /// and 429 count only as failed polls, because they may pass: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
-/// The longest pause between two polls, unless the provider or `FETCH_POLL_INTERVAL` asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// The longest pause between two polls of a job whose provider calls back; the shortest is a fifth of it.
-const RAREST_PAUSE: Duration = Duration::from_secs(300);
 /// A milestone of the same stage is at least this many percentage points above the last.
 const POINTS: i32 = 10;
 /// A run fails after this many checks of its files that did not end: one may be chance.
@@ -347,20 +348,6 @@ impl Work {
     }
 }
 
-/// Returns the pause before the next poll: a tenth of the job's age, and at most half the time left, so that a job that
-/// is done just before the deadline is still found.
-fn pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
-    let usual = (age / 10).min(LONGEST_PAUSE);
-    usual.min(left / 2).max(shortest)
-}
-
-/// Returns the pause before the next poll of a job whose provider calls back: minutes, since these polls only find jobs
-/// whose callback does not come.
-fn rare_pause(age: Duration, left: Duration, shortest: Duration) -> Duration {
-    let usual = (age / 2).clamp(RAREST_PAUSE / 5, RAREST_PAUSE);
-    usual.min(left / 2).max(shortest)
-}
-
 /// Returns the error for outputs whose checks do not end.
 fn not_checked() -> EventError {
     let why = format!("the output is invalid: {LOST} checks of it did not end");
@@ -400,6 +387,3 @@ fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Op
 fn is_refusal(error: &provider::Error) -> bool {
     matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 401 | 403 | 404 | 408 | 429))
 }
-
-#[cfg(test)]
-mod tests;

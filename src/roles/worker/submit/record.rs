@@ -5,12 +5,15 @@
 //! answer is known.
 
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::time::Instant;
 
 use crate::contract::run::{AttemptRecord, Job, Sent, SentInput, Submitted};
 use crate::domain::{EventError, Generated, ProviderName};
 use crate::engines::clock::now;
-use crate::engines::temporal::activity::{Aborted, failure};
-use crate::roles::worker::heartbeat::Unstored;
+use crate::engines::failpoint;
+use crate::engines::provider::NotCurrent;
+use crate::engines::temporal::activity::{Aborted, every, failure};
+use crate::roles::worker::heartbeat::{Unstored, store};
 
 impl Unstored {
     /// Returns the error that ends the attempt; `record` is what its workflow must know.
@@ -125,6 +128,24 @@ pub(super) async fn clear<T>(
     // Reaches the server together with the failure, so the next attempt finds it.
     ctx.record_heartbeat(cleared).await?;
     Err(failure(Aborted::Again(why)))
+}
+
+/// Returns Ok when the body may be written: the server's answer to the fence is still valid, or was renewed.
+pub(super) async fn fresh(
+    ctx: ActivityContext,
+    fence: AttemptRecord,
+    mut asked: Instant,
+    deadline: Instant,
+) -> Result<(), NotCurrent> {
+    failpoint::hit("submit.sending").await;
+    while asked.elapsed() >= every(&ctx) {
+        asked = Instant::now();
+        store(&ctx, fence).await.map_err(|_| NotCurrent)?;
+    }
+    if ctx.is_cancelled() || Instant::now() >= deadline {
+        return Err(NotCurrent);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
