@@ -1,5 +1,5 @@
-//! `genflow doctor`: checks everything that genflow depends on, and reports findings with advice. It changes nothing but
-//! its own probes.
+//! `genflow doctor`: checks everything that genflow depends on, and reports findings with advice. It changes nothing
+//! but its own probes.
 //!
 //! Each check is independent. An engine that does not answer is one finding, not twenty. The rules are those of
 //! `setup`: for topics in [`crate::engines::kafka::admin`], for subjects and the dedup window in

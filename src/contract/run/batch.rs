@@ -35,7 +35,7 @@ pub struct BatchStart {
     pub progress_every_ms: u64,
     /// Number of items after which the workflow continues as new.
     pub segment: u32,
-    /// The settings of the batch's and the items' activities.
+    /// Retry limits and pauses, for the activities of the batch and of its items.
     pub steps: Steps,
     pub fetch_queue: String,
     /// The providers of items that name none.
