@@ -2,8 +2,9 @@
 //! each kind, and shows its events and notifications.
 //!
 //! Only results and installed engines outlive a successful run: topics, schemas and histories are new each time, unless
-//! the user keeps them (`kept`). If the environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
-//! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
+//! the user keeps them (`kept`). If the environment names an engine on this machine, dev uses it as it is. An engine
+//! elsewhere may be production: dev uses it only if the user says so, and then under names of its own for topics,
+//! consumer group and task queue. It spends money only if the user says so.
 //!
 //! This module, and all code that only it needs, is only in builds with the feature `dev`.
 
@@ -57,7 +58,7 @@ use crate::operate::setup;
 struct DevRun {
     once: bool,
     here: Here,
-    /// The one result of `--real`.
+    /// The one result that `--real` pays for.
     offer: Option<Offer>,
     config: Config,
     /// The folder of this run, for engines' files and logs.
@@ -72,10 +73,10 @@ struct DevRun {
 /// How long the sample requests may take.
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
 
-/// Runs a command until `stop`. `dev --once` and `test` also end when the sample requests have.
+/// Runs a command until `stop`. `dev --once` and `test` also end once the sample requests have ended.
 ///
 /// # Errors
-/// An engine could not be installed or started ([`engines::Error`] is the cause), settings are at fault, a role
+/// An engine could not be installed or started ([`engines::Error`] is the cause), the settings are invalid, a role
 /// ended, or a sample request did not complete.
 pub async fn run(
     command: Local,
@@ -99,8 +100,8 @@ pub async fn run(
     }
 }
 
-/// Starts engines and roles, and sends the sample requests or the real one. With `once`, stops when they have ended, and
-/// fails if one did not complete.
+/// Starts engines and roles, and sends the sample requests or the real one. With `once`, stops once these have ended,
+/// and fails if one did not complete.
 async fn start_all(
     once: bool,
     here: Here,
@@ -112,7 +113,7 @@ async fn start_all(
         Some(folder) => Data::keep(folder, here.reset)?,
         None => Data::new()?,
     };
-    // Before the engines are installed and started, so faults show at once.
+    // Before the engines are installed and started, so that faults in the settings show at once.
     let config = settings::load(&here, &BTreeMap::new(), data.folder(), &lookup)?;
     settings::check(once, &here, &config)?;
     let offer = Offer::of(&here, &config)?;
@@ -179,7 +180,7 @@ fn options(
         cache: default_cache(),
         data: data.folder().to_owned(),
         keep: data.is_kept(),
-        guard: std::env::current_exe().context("the path of this program is not known")?,
+        guard: std::env::current_exe().context("cannot find the path of this program")?,
         ports,
         existing: Existing {
             kafka_brokers: named("KAFKA_BROKERS"),
@@ -191,13 +192,13 @@ fn options(
     })
 }
 
-/// Refuses `--real` on engines that were there before: requests that wait in them would be paid for, too.
+/// Refuses `--real` with engines that dev did not start: it would also pay for requests that already wait there.
 fn refuse_old_requests(here: &Here, existing: &Existing) -> anyhow::Result<()> {
     let engines = [&existing.kafka_brokers, &existing.temporal_host];
     if here.real.is_some() && engines.into_iter().any(Option::is_some) {
         bail!(
-            "--real pays for one result, but requests that wait in the engines of KAFKA_BROKERS and TEMPORAL_HOST would be \
-             paid for, too; unset both, and genflow dev starts engines of its own"
+            "--real pays for one result, but it would also pay for requests that already wait in the engines of \
+             KAFKA_BROKERS and TEMPORAL_HOST; unset both, so that genflow dev starts engines of its own"
         );
     }
     Ok(())
@@ -213,7 +214,7 @@ fn addresses(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Runs the roles, the pages and the samples until `stop`, or with `once` until the sample requests have ended.
+/// Runs the roles, serves the pages and sends the samples, until `stop`, or with `once` until the samples have ended.
 async fn run_all(
     dev_run: &DevRun,
     listeners: Listeners,
@@ -256,11 +257,11 @@ async fn run_all(
     telemetry.flush().await;
     watched
         .and(served)
-        .and(shown.context("the server of webhooks and mails failed"))
+        .and(shown.context("the server that shows webhooks and mail failed"))
         .and(console)
 }
 
-/// Returns the settings of the console. Everyone on this machine may act, unless the settings name the people who may.
+/// Returns the console's settings. Everyone on this machine may act, unless the settings name the people who may.
 fn console_settings(dev_run: &DevRun) -> Config {
     let mut config = dev_run.config.clone();
     let ui = dev_run
@@ -285,8 +286,8 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests (if they cost money, only with `--samples`) or the one of `--real`, and shows their events.
-/// Without `once`, then shows the events of all requests.
+/// Sends the sample requests (if they cost money, only with `--samples`) or the one of `--real`, and shows their
+/// events. After that, without `once`, shows the events of all requests.
 async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     let sampled = if let Some(offer) = &dev_run.offer {
         samples::run_real(dev_run, offer).await
@@ -321,7 +322,7 @@ async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints where results and mails are, and on free ports also what docs/dev.md would say.
+/// Prints where results and mails are. With free ports, also prints the addresses that docs/dev.md lists otherwise.
 fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
     let config = &dev_run.config;
     let results = Store::open(&config.worker)?.shown();
@@ -354,7 +355,7 @@ fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints who is paid for requests; red on a terminal.
+/// Prints which providers requests are paid to; in red on a terminal.
 fn warn_of_costs(config: &Config) {
     let [video, image] = [&config.worker.video, &config.worker.image].map(|provider| {
         format!(
@@ -363,7 +364,7 @@ fn warn_of_costs(config: &Config) {
             shown(&provider.base_url)
         )
     });
-    let line = format!("  PAID FOR     videos by {video}; images by {image}");
+    let line = format!("  COSTS MONEY  videos from {video}; images from {image}");
     let in_colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (red, plain) = match in_colour {
         true => ("\x1b[31m", "\x1b[0m"),

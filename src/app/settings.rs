@@ -1,4 +1,4 @@
-//! Loads the settings of a process and checks them for its roles: all faults at once, before anything starts.
+//! Loads the settings of a process and checks them for its roles; reports all faults at once, before anything starts.
 
 use super::Roles;
 use crate::engines::config::{Config, Fault, Faults};
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(at_fault(Roles::WORKER, &[]), [""; 0]);
             let insecure = ("GENFLOW_INSECURE_DEV", "true");
             assert_eq!(at_fault(Roles::ALL, &[insecure]), [""; 0]);
-            // In the middle of a rotation, the public secret still opens and signs.
+            // During a rotation, the public secret is still in use: it opens and signs.
             let own = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=";
             let half_keys = format!("own:{own},{}", crate::engines::config::dev::NOTIFY_KEYS);
             let half_secret = format!(

@@ -1,9 +1,9 @@
-//! Decodes and encodes the messages of `schemas/`, which are embedded.
+//! Decodes and encodes messages by the schemas in `schemas/`, which are compiled in.
 //!
-//! Reading resolves the writer's schema to ours, so producers may use an older or newer compatible schema. Requests
-//! and commands are read field by field, so that an error names the field and what is expected; events are
-//! read and written, and receipts written, through serde: their serde shape is that of the schema.
-//! This module does not call the registry: the caller passes the writer's schema.
+//! Reading resolves the writer's schema to ours, so producers may use an older or newer compatible schema. Requests and
+//! commands are read field by field, so that an error names the field and the expected value. Events and receipts are
+//! read and written through serde: their serde shape is that of the schema. This module does not call the registry:
+//! the caller passes the writer's schema.
 
 mod datum;
 mod fields;
@@ -73,29 +73,29 @@ pub struct PartialRequest {
     pub notify_on: Vec<EventType>,
 }
 
-/// The value of `gen.requests`.
+/// The schema of the values on `gen.requests`.
 pub static REQUEST: LazyLock<Ours> = LazyLock::new(|| {
     let text = include_str!("../../schemas/GenerationRequest.avsc");
     Ours::parse("GenerationRequest", text)
 });
-/// The value of `gen.commands`.
+/// The schema of the values on `gen.commands`.
 pub static COMMAND: LazyLock<Ours> = LazyLock::new(|| {
     let text = include_str!("../../schemas/GenerationCommand.avsc");
     Ours::parse("GenerationCommand", text)
 });
-/// The value of `gen.events` and `gen.results`.
+/// The schema of the values on `gen.events` and `gen.results`.
 pub static EVENT: LazyLock<Ours> = LazyLock::new(|| {
     let text = include_str!("../../schemas/GenerationEvent.avsc");
     Ours::parse("GenerationEvent", text)
 });
-/// The value of `gen.notifications`.
+/// The schema of the values on `gen.notifications`.
 pub static RECEIPT: LazyLock<Ours> = LazyLock::new(|| {
     let text = include_str!("../../schemas/NotificationReceipt.avsc");
     Ours::parse("NotificationReceipt", text)
 });
 
 /// The schema of the request in the input of `batch.v1`: that of format 1 of `batch_items`, whichever schema is
-/// registered today.
+/// registered now.
 static STORED: LazyLock<Schema> = LazyLock::new(|| {
     let text = include_str!("../../schemas/history/1/GenerationRequest.avsc");
     Ours::parse("GenerationRequest", text).schema
@@ -125,7 +125,7 @@ pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), Error> {
     }
 }
 
-/// Returns a datum with the Confluent header before it.
+/// Returns the Confluent header and the datum.
 pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(datum.len() + 5);
     framed.push(0);
@@ -177,7 +177,7 @@ pub fn read_as<T: DeserializeOwned>(
     Ok(from_value(&read(writer, datum, ours)?)?)
 }
 
-/// Returns a datum of any writer's schema as JSON, to show it to a person; checks nothing.
+/// Returns a datum of any writer's schema as JSON, for people to read; does not check that it is one of our messages.
 pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error> {
     Ok(datum::read(writer, datum)?.try_into()?)
 }

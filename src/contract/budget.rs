@@ -1,4 +1,4 @@
-//! What goes to and from `budget.v1`, which keeps the account of one user, or of all users together.
+//! The inputs of `budget.v1`, the workflow that keeps the account of one user, or of all users together.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ pub struct Settle {
     /// Temporal's run id.
     pub run: String,
     pub spend: Spend,
-    /// Candidates below this one declined: their reservation is released.
+    /// The candidates below this number declined: the account releases their reservations.
     #[serde(default)]
     pub declined: u32,
 }

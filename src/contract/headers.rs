@@ -2,7 +2,7 @@
 
 /// The sender's API key; the name is compared without regard to case. It is never passed on to another topic.
 pub const API_KEY: &str = "x-api-key";
-/// Header that accepts a record of any age: `true`, set by `genflow dlq redrive --accept-old`.
+/// With the value `true`, intake accepts a record of any age; set by `genflow dlq redrive --accept-old`.
 ///
 /// It grants nothing new: a producer that can set it can write to `gen.requests`, so it can also
 /// send the request again with a new id and today's time. Money is spent twice only if the accepted

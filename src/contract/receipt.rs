@@ -1,8 +1,8 @@
 //! Receipts: how one notification ended, as published on `gen.notifications`.
 //!
-//! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. A receipt
-//! contains no target, only the target's hash and what is left of it without its secret parts. [`NotificationEnd`] and
-//! its parts are stored in workflow histories: add fields only with a default, and never remove or retype one.
+//! The serde shape of [`Receipt`] is that of `schemas/NotificationReceipt.avsc`, field by field. A receipt does not
+//! contain the target, only its hash and its text without the secret parts. [`NotificationEnd`] and its parts are
+//! stored in workflow histories: add fields only with a default, and never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -62,8 +62,8 @@ pub enum NotificationOutcome {
     GivenUp,
     /// The event was older than `NOTIFY_MAX_AGE`.
     Expired,
-    /// Nothing was sent, and no target refused it: no notifier knew the target or served its channel, or no
-    /// email is sent about the event.
+    /// Nothing was sent, although no target refused it: no notifier knew the target or served its channel, or genflow
+    /// sends no email about such an event.
     Skipped,
 }
 
@@ -71,13 +71,13 @@ pub enum NotificationOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct DeliveryError {
-    /// A code of a closed list.
+    /// One of a closed list of codes.
     pub code: String,
-    /// A text for people; contains nothing of the target.
+    /// A text for people; contains no part of the target.
     pub message: String,
 }
 
-/// The end of a notification.
+/// How a notification ended, with the last answer; delivery workflows store it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationEnd {
     pub outcome: NotificationOutcome,
@@ -90,7 +90,6 @@ pub struct NotificationEnd {
 }
 
 impl NotificationEnd {
-    /// The target accepted it.
     pub(crate) fn delivered(status: u16) -> Self {
         Self {
             outcome: NotificationOutcome::Delivered,
@@ -99,7 +98,6 @@ impl NotificationEnd {
         }
     }
 
-    /// It will never be delivered.
     pub(crate) fn given_up(status: Option<u16>, error: DeliveryError) -> Self {
         Self {
             outcome: NotificationOutcome::GivenUp,
@@ -108,7 +106,6 @@ impl NotificationEnd {
         }
     }
 
-    /// Nothing can be sent.
     pub(crate) fn skipped(error: DeliveryError) -> Self {
         Self {
             outcome: NotificationOutcome::Skipped,
@@ -117,7 +114,6 @@ impl NotificationEnd {
         }
     }
 
-    /// The event is too old.
     pub(crate) fn expired() -> Self {
         let error = DeliveryError::new("expired", "the event was older than NOTIFY_MAX_AGE");
         Self {

@@ -1,13 +1,13 @@
 //! Notification targets, sealed at the edge: intake seals them, only the notifier opens them.
 //!
 //! AES-256-GCM under one of `NOTIFY_KEYS`. The additional data is the purpose, the header and the context. The context
-//! is the id of the request whose record named the targets, so a seal cannot be moved to another request. The bytes:
+//! is the id of the request whose record named the targets, so a seal cannot be moved to another request. The layout:
 //!
 //! | version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag (16) |
 //!
-//! The nonce is a keyed hash of the additional data and the targets: equal targets of one request have equal bytes, so
-//! that an event that is made again from its record is the same event (contract, rule 11); unequal ones have unequal
-//! nonces.
+//! The nonce is a keyed hash of the additional data and the targets. So the seals of equal targets of one request are
+//! equal, and an event that is made again from its record is the same event (contract, rule 11); unequal targets get
+//! unequal nonces.
 //! The first key seals; all keys open. To rotate, an operator adds the new key at the end everywhere, then moves it to
 //! the front, and removes the old key when no event sealed with it is left.
 
@@ -27,11 +27,11 @@ pub enum Error {
     Key(String),
     #[error("the notification targets cannot be sealed")]
     Cipher,
-    /// Sealed by a key that is not among ours.
+    /// The key that sealed them is not in `NOTIFY_KEYS`.
     #[error("the notification targets are sealed with the key {0:?}, which is not in NOTIFY_KEYS")]
     UnknownKey(String),
     #[error(
-        "the sealed notification targets do not open: they were changed or truncated, belong to another \
+        "the sealed notification targets cannot be opened: they were changed or truncated, belong to another \
          request, or are of a later version"
     )]
     Damaged,
@@ -172,7 +172,7 @@ impl SealKey {
         tag.as_ref().first_chunk().copied().ok_or(Error::Cipher)
     }
 
-    /// The bytes before the nonce.
+    /// Returns the bytes before the nonce.
     fn header(&self) -> Result<Vec<u8>, Error> {
         let malformed = |_| Error::Key(self.id.clone());
         let length = u8::try_from(self.id.len()).map_err(malformed)?;

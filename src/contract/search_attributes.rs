@@ -1,4 +1,4 @@
-//! Search attributes and execution time-out margin of all runs: first runs, retries and batch items alike.
+//! The search attributes of all runs (first runs, retries and batch items), and the margin of their execution time-out.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ pub const GEN_KIND: &str = "GenKind";
 /// The batch that a run is an item of.
 pub const GEN_BATCH: &str = "GenBatch";
 
-/// Set during `fetch`, when a run is cancelled or its provider has called back. Workers list the runs that have it, because
-/// a `fetch` rarely sends a heartbeat.
+/// Set during `fetch`, when a run is cancelled or its provider has called back. Workers list the runs that have it: a
+/// `fetch` rarely sends a heartbeat, so a worker would learn of it late.
 pub const GEN_STATE: &str = "GenState";
 /// A value of [`GEN_STATE`].
 pub const CANCELLING: &str = "CANCELLING";
 /// A value of [`GEN_STATE`]: the provider called back a worker that does not poll the job.
 pub const CALLED_BACK: &str = "CALLED_BACK";
 
-/// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).
+/// How long after its deadline the server itself ends a run: a backstop (contract, rule 7).
 pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(crate) fn attributes(user: &UserId, kind: Kind, batch: Option<&RequestId>) -> SearchAttributes {

@@ -49,7 +49,7 @@ pub(super) async fn run(bench: Bench, stop: CancellationToken) -> anyhow::Result
         cache: default_cache(),
         data: data.clone(),
         keep: false,
-        guard: std::env::current_exe().context("the path of this program is not known")?,
+        guard: std::env::current_exe().context("cannot find the path of this program")?,
         ports: EnginePorts::Free,
         existing: Existing::default(),
         progress: Arc::new(|progress| say(&format!("  {progress}"))),

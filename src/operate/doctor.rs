@@ -1,8 +1,9 @@
-//! `genflow doctor`: checks everything that genflow depends on, changes nothing but its own probes, and reports findings
-//! with advice.
+//! `genflow doctor`: checks everything that genflow depends on, and reports findings with advice. It changes nothing
+//! but its own probes.
 //!
 //! Each check is independent. An engine that does not answer is one finding, not twenty. The rules are those of
-//! `setup`: topics by [`crate::engines::kafka::admin`], subjects and the dedup window by [`crate::operate::setup`].
+//! `setup`: for topics in [`crate::engines::kafka::admin`], for subjects and the dedup window in
+//! [`crate::operate::setup`].
 
 mod callbacks;
 mod endpoints;
@@ -99,7 +100,7 @@ pub struct Report {
     pub checks: Vec<Finding>,
 }
 
-/// Makes all checks. To test fairness, it starts a few workflows on a task queue of their own, and terminates them.
+/// Runs all checks. To test fairness, it starts a few workflows on a task queue of their own and terminates them.
 pub async fn examine(config: &Config, try_fairness: bool) -> Report {
     let engines = async {
         // Temporal comes first: its retention bounds the dedup window, which bounds the retention of requests.

@@ -1,4 +1,4 @@
-//! Sends records as any client of genflow does: in the wire format, with key, trace and API key.
+//! Sends records as any producer does: in Confluent's wire format, with a key, a new trace and the API key.
 
 use std::time::Duration;
 

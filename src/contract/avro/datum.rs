@@ -1,9 +1,9 @@
 //! Reads a datum of any writer's schema at a bounded cost: a producer may send any bytes, framed with the id of any
 //! schema in the registry.
 //!
-//! Three bounds hold. The library gets a limit on a single allocation. It gets an error at the end of the bytes: it
-//! would otherwise read missing values as nulls, as many as an item count says. And [`parse_writer`] refuses schemas
-//! that would expand a short datum into many, deeply nested or empty values.
+//! Three measures bound it. The library gets a limit on a single allocation. `Rest` makes the library fail at the end
+//! of the bytes, where it would otherwise read missing values as nulls, as many as an item count claims. And
+//! [`parse_writer`] refuses schemas that expand a short datum into many, deeply nested or empty values.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -22,11 +22,11 @@ use apache_avro::types::Value;
 
 use super::Error;
 
-/// The largest single allocation in bytes: the largest record, which is one of the dead-letter topic.
+/// The largest single allocation in bytes: the size of the largest record, which is a dead letter.
 const MAX_ALLOCATION: usize = 4 * 1024 * 1024;
 /// The deepest nesting of values; our schemas have up to eleven levels. The library recurses, and the stack is finite.
 const DEEPEST: usize = 64;
-/// The most values of a datum in which every array and map has one item; our schemas have a hundred.
+/// The most values that a datum may have if every array and map has one item; with our schemas it has a hundred.
 const WIDEST: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +41,15 @@ pub enum SchemaError {
     /// Types that contain each other more than once multiply the values.
     #[error("expands one datum to more than {WIDEST} values")]
     Wide,
-    /// A few bytes could ask for any number of such values.
+    /// A few bytes could claim any number of such values.
     #[error("has a field or item that takes no bytes")]
     Empty,
-    /// The library allocates a fixed before it checks that the datum is long enough.
+    /// The library allocates a value of a fixed type before it checks that the datum is long enough.
     #[error("has a fixed type of more than {MAX_ALLOCATION} bytes")]
     Large,
 }
 
-/// Parses a writer's schema, and bounds what a datum of it may cost.
+/// Parses a writer's schema, and refuses it if a short datum of it could be expensive to read.
 pub fn parse_writer(text: &str) -> Result<Schema, SchemaError> {
     let wrong = |error| SchemaError::Text(Box::new(error));
     let schema = Schema::parse_str(text).map_err(wrong)?;
@@ -75,7 +75,7 @@ pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// The unread rest of a datum. At its end it returns another kind of error than the one that the library reads as null.
+/// The unread rest of a datum. At its end it does not fail with `UnexpectedEof`, which the library reads as a null.
 struct Rest<'d>(&'d [u8]);
 
 impl Read for Rest<'_> {
@@ -187,7 +187,7 @@ impl<'s> Measure<'s> {
         let mut fields = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
             let field = self.size(&field.schema, level + 1)?;
-            // Thousands of empty fields beside one byte would make thousands of values of each item.
+            // A record of one byte and thousands of empty fields would turn each byte into thousands of values.
             if field.empty {
                 return Err(SchemaError::Empty);
             }
@@ -208,7 +208,7 @@ impl<'s> Measure<'s> {
         })
     }
 
-    /// Marks a size as not empty: the count of an array or map takes a byte at least.
+    /// Marks a size as not empty: the count of an array or map takes at least one byte.
     fn nonempty(size: Size) -> Size {
         Size {
             empty: false,

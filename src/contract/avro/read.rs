@@ -1,4 +1,4 @@
-//! Reads requests and commands from Avro, field by field; a fault names its field and says what is expected.
+//! Reads requests and commands from Avro, field by field, so that a fault names its field and the expected value.
 
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ fn fallback(fields: &Fields<'_>) -> Result<Fallback, Invalid> {
     })
 }
 
-/// Returns the fault of an enum symbol that this version does not know: one of a later version, or UNKNOWN itself.
+/// Returns the fault for an enum symbol that this version does not know: one of a later version, or UNKNOWN itself.
 fn unknown(field: &str, wanted: &str) -> Invalid {
     Invalid::new(field, format!("is unknown, expected {wanted}"))
 }

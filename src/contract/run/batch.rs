@@ -20,9 +20,9 @@ pub struct BatchStart {
     /// Returned in the batch's own events.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// The types of the batch's own events to notify, and the sealed targets.
+    /// The types of the batch's own events that notifications are sent for, and the sealed targets.
     pub notify: Option<Notify>,
-    /// Event types to notify for items that name none.
+    /// The event types to send notifications for, of items that name none.
     #[serde(default)]
     pub notify_on: Vec<EventType>,
     /// Deadline, counted from the start of the first execution: the same after continue-as-new.
@@ -35,13 +35,13 @@ pub struct BatchStart {
     pub progress_every_ms: u64,
     /// Number of items after which the workflow continues as new.
     pub segment: u32,
-    /// Also those of the items.
+    /// Retry limits and pauses, for the activities of the batch and of its items.
     pub steps: Steps,
     pub fetch_queue: String,
     /// The providers of items that name none.
     pub providers: DefaultProviders,
     pub submit_queues: SubmitQueues,
-    /// What items fall back to.
+    /// What the settings say about the items' fallbacks.
     #[serde(default, skip_serializing_if = "Fallbacks::is_default")]
     pub fallbacks: Fallbacks,
     /// W3C trace context of the request's record.

@@ -1,4 +1,4 @@
-//! Whole requests that wait in the topic when the roles start: does one cost more if more wait?
+//! Measures whether a request costs more if many requests wait in the topic when the roles start.
 
 use super::provider::Provider;
 use super::report::Report;

@@ -1,4 +1,4 @@
-//! The bare loops that genflow is compared with: `genflow bare`, each a process of its own, started by `bench`.
+//! The bare loops that `bench` compares genflow with. It starts each in a process of its own, with `genflow bare`.
 //!
 //! A loop prints `ready` and begins after a pause, in which `bench` reads its CPU time. At the end it prints how many
 //! seconds it took, without the pause, and waits for `stop`, so that `bench` can read its CPU time again.
@@ -17,7 +17,7 @@ use super::stage::{Role, Stage, Stages};
 use crate::dev::say;
 use crate::operate::cli::local::Bare;
 
-/// Time between `ready` and the begin.
+/// Time between `ready` and the start of the loop.
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(in crate::dev) async fn run(bare: Bare, stop: CancellationToken) -> anyhow::Result<()> {
@@ -47,7 +47,7 @@ impl Round {
     }
 }
 
-/// Starts the bare SDK worker for that many workflows, with more arguments.
+/// Starts the bare SDK worker for `number` workflows; `more` are further arguments.
 pub(super) async fn workflows(
     stages: &Stages<'_>,
     stage: &Stage,
@@ -60,7 +60,7 @@ pub(super) async fn workflows(
     stage.bare(&[&usual[..], &temporal, more].concat()).await
 }
 
-/// Measures the bare SDK worker with that many workflows; returns its stage.
+/// Measures the bare SDK worker with `number` workflows; returns its stage.
 pub(super) async fn measure_workflows(
     stages: &Stages<'_>,
     number: usize,

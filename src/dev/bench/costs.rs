@@ -35,7 +35,7 @@ impl Watched {
 }
 
 impl Costs {
-    /// Begins to measure these processes, given by name and id.
+    /// Starts measuring these processes, given by name and id.
     pub(super) fn begin(
         ours: Vec<(&'static str, u32)>,
         temporal: (&'static str, u32),
@@ -52,8 +52,8 @@ impl Costs {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Adds the rate of `number` things that were done in these seconds, the CPU time of each and the peak memory; returns
-    /// our CPU time for each, in milliseconds.
+    /// Adds to the report how many of `number` things were done per second, the CPU time for each, and the peak memory.
+    /// Returns the CPU time of our processes for each, in milliseconds.
     pub(super) fn add(
         &self,
         report: &mut Report,
@@ -78,7 +78,7 @@ impl Costs {
         Ok(own)
     }
 
-    /// Adds the part of a core that each process has used since `begin`, and its memory now.
+    /// Adds to the report what share of a core each process has used since `begin`, and its memory now.
     pub(super) fn add_shares(
         &self,
         report: &mut Report,

@@ -1,4 +1,4 @@
-//! One large output, from the submit until it is stored, beside a bare loop that writes it to a file.
+//! Measures one large output from the submit until it is stored, compared with a bare loop that writes it to a file.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::engines::http;
 use crate::operate::cli::local::Bench;
 
 const ROW: &str = "download";
-/// Megabytes of the output.
+/// Size of the output in megabytes.
 const MB: usize = 2_000;
 
 pub(super) async fn run(

@@ -1,4 +1,4 @@
-//! What Linux says about processes and the machine.
+//! Reads figures about processes and the machine from Linux's `/proc`.
 
 use anyhow::Context as _;
 
@@ -10,7 +10,9 @@ pub(super) fn cpu_ms(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     let stat = stat.with_context(|| format!("process {pid} has ended"))?;
     // The name, in parentheses, may contain anything. After it, user and system time are the 12th and 13th field.
-    let (_, fields) = stat.rsplit_once(')').context("an unknown format")?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("/proc/PID/stat has an unknown format")?;
     let ticks: f64 = fields
         .split_whitespace()
         .skip(11)
@@ -35,7 +37,7 @@ fn status_mb(pid: u32, field: &str) -> anyhow::Result<f64> {
         .with_context(|| format!("process {pid} has ended"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok());
-    Ok(kib.context("an unknown format")? / 1024.0)
+    Ok(kib.context("/proc/PID/status has an unknown format")? / 1024.0)
 }
 
 /// The load average of the last minute.

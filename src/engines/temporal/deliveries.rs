@@ -1,4 +1,4 @@
-//! Hands a notification over to a workflow of its own.
+//! Hands a notification over to a workflow of its own, and reads how that ended.
 
 use temporalio_client::{
     Priority, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdReusePolicy,
@@ -13,7 +13,7 @@ use crate::workflows::delivery;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandedOver {
     New,
-    /// A workflow has the notification, or had it before.
+    /// Another workflow has the notification, or had it earlier.
     Before,
 }
 
@@ -27,10 +27,10 @@ pub enum Once {
 }
 
 impl Temporal {
-    /// Starts the delivery workflow of a notification. `user` is its fairness key, so that users get fair turns.
+    /// Starts the delivery workflow of a notification. `user` is its fairness key, so that users take turns.
     ///
     /// # Errors
-    /// If the server neither started a workflow nor had one.
+    /// The server neither started a workflow nor answered that one has the notification.
     pub async fn hand_over(
         &self,
         delivery: DeliveryInput,
@@ -52,8 +52,8 @@ impl Temporal {
         })
     }
 
-    /// Returns how the newest delivery workflow with that id ended; `None` if no such workflow exists, if it is open, or
-    /// if it was closed from outside.
+    /// Returns how the newest delivery workflow with this id ended; `None` if there is no such workflow, if it is open,
+    /// or if it was closed from outside.
     ///
     /// # Errors
     /// The server does not answer, or refuses the call.
@@ -72,7 +72,7 @@ impl Temporal {
     }
 }
 
-/// Returns the priority of a user's delivery: its fairness key.
+/// Returns a priority with the user's fairness key.
 fn fair(user: &str) -> Priority {
     let mut order = Priority::default();
     order.fairness_key = Some(fairness_key(user));

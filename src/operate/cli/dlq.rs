@@ -30,7 +30,7 @@ use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener};
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Dlq {
-    /// List dead letters, the oldest first, and count them by reason
+    /// List dead letters, oldest first, and count them by reason
     List(DlqList),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
@@ -44,22 +44,22 @@ pub enum Dlq {
 pub struct DlqList {
     #[command(flatten)]
     pub filters: FilterArgs,
-    /// Print each dead letter as a line of JSON; key and user are not redacted
+    /// Print each dead letter as a line of JSON; keys and users are not redacted
     #[arg(long)]
     pub json: bool,
 }
 
-/// The filters; one that is not given matches all.
+/// The filters; a filter that is not set matches every dead letter.
 #[derive(Debug, Default, clap::Args)]
 pub struct FilterArgs {
     #[command(flatten)]
     pub topic: TopicChoice,
-    /// Only those with this reason; several separated by commas
+    /// Only dead letters with this reason; several separated by commas
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason(), conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
     #[command(flatten)]
     pub period: Period,
-    /// Only those with exactly this record key, which for requests is the request id
+    /// Only dead letters with exactly this record key; a request's key is its id
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
 }
@@ -72,13 +72,13 @@ pub struct TopicChoice {
     notifications: bool,
 }
 
-/// Characters of an error that a line shows.
+/// The longest error text in a line, in characters.
 const LONGEST_ERROR: usize = 100;
 
 /// Runs one command, and returns its exit code. A `stop` ends a redrive after the record in flight.
 ///
 /// # Errors
-/// [`super::exit_code`] has a code for each.
+/// [`super::exit_code`] maps each to an exit code.
 pub async fn run(
     config: &Config,
     command: &Dlq,
@@ -88,7 +88,7 @@ pub async fn run(
     match command {
         Dlq::List(list) => ignoring_closed_pipe(self::list(config, list, out).await),
         Dlq::Show(show) => ignoring_closed_pipe(show::show(config, show, out).await),
-        // A redrive ends before all dead letters are sent if its output is closed, so that is a fault.
+        // A closed output stops a redrive before it has sent all dead letters, so it is an error.
         Dlq::Redrive(redrive) => redrive::redrive(config, redrive, stop, out).await,
     }
 }
@@ -137,7 +137,7 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
         table.print(out)?;
     }
     out.flush()?;
-    // On standard error, so that standard output has only the dead letters, also as JSON and in a pipe.
+    // To standard error, so that standard output has only the dead letters when it is JSON or goes into a pipe.
     let mut counts = Vec::new();
     histogram(&mut counts, &format!("dead letters on {topic}"), &reasons)?;
     note(String::from_utf8_lossy(&counts).trim_end());
@@ -151,7 +151,7 @@ enum Row {
 }
 
 /// Returns the request id and user of the value, as far as it can be read. If the registry fails, reports why and drops
-/// the opener: a registry that hangs once would hang for each dead letter.
+/// the opener: a registry that hangs once would hang again for each dead letter.
 async fn request_and_user(
     opener: &mut Option<Opener>,
     letter: &DeadLetter,

@@ -1,4 +1,4 @@
-//! `genflow models`: what a model accepts, and what genflow would send it. Nothing is sent, so nothing is paid.
+//! `genflow models`: what a model accepts, and what genflow would send it. It submits nothing, so it costs nothing.
 
 use std::io::Write;
 
@@ -25,7 +25,7 @@ pub enum Models {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a model accepts: each of its inputs with its values
+    /// Show what a model accepts: each of its inputs, and the values that it takes
     Show {
         /// Name of the model; a version may follow a colon
         model: String,

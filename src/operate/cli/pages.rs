@@ -1,25 +1,25 @@
-//! What `--help`, the man pages and `docs/command-line.md` say of each command beside its options: its group, two examples,
-//! its exit codes, the shape of its JSON, and where the docs say more. Tests hold that no command is left out.
+//! What `--help`, the man pages and `docs/command-line.md` say about each command besides its options: its group, two
+//! examples, its exit codes, the shape of its JSON, and links to the docs. A test fails if a command is missing.
 
 mod operators;
 mod users;
 
-/// What is said of one command.
+/// The text about one command, besides its options.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
     /// The words after `genflow`.
     pub path: &'static str,
-    /// What an example is for, and the words after `genflow`.
+    /// For each example: its purpose, and the words after `genflow`.
     pub examples: [(&'static str, &'static str); 2],
     /// Follows "Exit code: ".
     pub exit: &'static str,
-    /// An example of what `--json` prints, a line for each shape; `None` if the command has no `--json`.
+    /// An example of what `--json` prints, one line for each shape; `None` if the command has no `--json`.
     pub json: Option<&'static str>,
     /// Titles and links of pages in `docs`.
     pub see: &'static [(&'static str, &'static str)],
 }
 
-/// The groups of the root's `--help`: what a person wants to do, and the commands for it.
+/// The groups in `genflow --help`: a purpose, and the commands for it.
 pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Get started",
@@ -56,12 +56,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Page> {
     users::PAGES.iter().chain(operators::PAGES)
 }
 
-/// Returns what is said of a command; `None` for one that only has commands below it, and for hidden ones.
+/// Returns the page of a command; `None` if the command is hidden or only groups subcommands.
 pub(super) fn of(path: &str) -> Option<&'static Page> {
     all().find(|page| page.path == path)
 }
 
-/// Returns an example of what `--json` of a command prints, a line for each shape.
+/// Returns an example of what a command prints with `--json`, one line for each shape.
 pub fn json_of(path: &str) -> Option<&'static str> {
     of(path)?.json
 }

@@ -1,4 +1,4 @@
-//! The page: its files are part of the program, so it needs neither a build nor the internet.
+//! The console's web page. Its files are compiled into the program, so it needs neither a build step nor the internet.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Path, type and text of each file.
+/// Path, content type and text of each file.
 const FILES: [(&str, &str, &str); 9] = [
     (
         "style.css",
@@ -32,7 +32,7 @@ pub(super) async fn index() -> Response {
         .into_response()
 }
 
-/// Serves a file of the page. Any other path is a view of the page, which reads the path itself.
+/// Serves a file of the page. For any other path, serves the page, whose script shows the view of that path.
 pub(super) async fn file(Path(path): Path<String>) -> Response {
     match FILES.iter().find(|(name, _, _)| *name == path) {
         Some((_, kind, text)) => ([(header::CONTENT_TYPE, *kind)], *text).into_response(),

@@ -1,5 +1,5 @@
-//! What the consumer's first attempt and a workflow's later ones share: read the event, plan, attempt once,
-//! report the end.
+//! What the consumer's first attempt and a workflow's later attempts share: reading the event, planning, making one
+//! attempt, and reporting the end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ pub(super) enum Unread {
     Schema(#[from] registry::Error),
     #[error(transparent)]
     Event(#[from] avro::Error),
-    /// The seal of its targets does not open.
+    /// Its sealed targets cannot be opened.
     #[error(transparent)]
     Seal(#[from] seal::Error),
 }
@@ -80,7 +80,7 @@ impl From<Unread> for Failure {
 
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// An attempt was made, or an email limit counts as one.
+    /// An attempt was made, or an email limit held the message back, which counts as an attempt.
     Sent(Tried),
     /// No attempt was made: the endpoint is closed.
     Closed(Closed),
@@ -88,9 +88,9 @@ pub(super) enum Attempt {
     Unserved,
 }
 
-/// The longest first attempt: it occupies a slot of the consumer (contract, section 7).
+/// Time limit of a first attempt, because it occupies a slot of the consumer (contract, section 7).
 const FIRST_TRY: Duration = Duration::from_secs(5);
-/// How long a later attempt waits for a slot at its endpoint; after that its workflow waits.
+/// How long a later attempt waits for a slot at its endpoint; after that, its workflow waits instead.
 const LATER_WAIT: Duration = Duration::from_secs(2);
 
 impl Deliverer {
@@ -138,14 +138,14 @@ impl Deliverer {
         ))
     }
 
-    /// The consumer's attempt: at most [`FIRST_TRY`], after a wait for a slot of at most the same time.
+    /// Makes the consumer's attempt: waits for a slot for at most [`FIRST_TRY`], and may then take as long.
     pub(super) async fn first(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = FIRST_TRY.min(self.try_timeout);
         self.attempt(notice, notification, limit, FIRST_TRY).await
     }
 
-    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: otherwise first attempts,
-    /// which wait, would always take the free slots before it.
+    /// Makes a workflow's attempt, which may take the full `try_timeout`. It also waits briefly for a slot: first
+    /// attempts wait too, and would otherwise take every slot that becomes free.
     pub(super) async fn later(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
         self.attempt(notice, notification, limit, LATER_WAIT).await
@@ -210,8 +210,8 @@ impl Deliverer {
         Attempt::Sent(tried)
     }
 
-    /// Publishes the event to the dead-letter topic if the notification was given up, and then the receipt; returns
-    /// when the broker has all of it.
+    /// Publishes the receipt, and before it, if the notification was given up, the event to the dead-letter topic.
+    /// Returns once the brokers have acknowledged both.
     pub(super) async fn report(&self, parcel: &Parcel, receipt: &Receipt) -> Result<(), BoxError> {
         let key = Some(parcel.request_id.as_bytes());
         if receipt.outcome == NotificationOutcome::GivenUp {
@@ -245,7 +245,7 @@ impl Deliverer {
     }
 }
 
-/// Ends the span of an attempt.
+/// Records in the span of an attempt how it ended.
 fn trace_end(channel: &'static str, tried: &Result<Tried, NotNow>) {
     let (status, error) = match tried {
         Ok(Tried::Delivered(status)) => (Some(*status), None),
@@ -262,7 +262,7 @@ fn trace_end(channel: &'static str, tried: &Result<Tried, NotNow>) {
     }
 }
 
-/// Returns what an attempt shows about its endpoint; nothing if the message was refused here and not sent.
+/// Returns what an attempt shows about its endpoint; `None` if genflow itself refused the message and did not send it.
 fn seen(tried: &Tried) -> Option<Seen> {
     match tried {
         Tried::Refused { status: None, .. } => None,

@@ -1,15 +1,16 @@
-//! How many attempts one endpoint or user may have at once, and when no attempt is made at all: limits and circuit
-//! breakers.
+//! Limits and circuit breakers: how many attempts an endpoint or a user may have at once, and when an endpoint gets no
+//! attempt at all.
 //!
-//! Attempts are counted by origin (scheme, host, port), so that a dead host with a URL for each request cannot fill the
-//! pool, and by user, so that a user with a host for each request (such as the items of a batch) cannot fill it either.
-//! At each origin they are counted by user too, so that one user cannot fill the line of an origin that users share,
-//! such as the mail server.
+//! The limits count attempts by origin (scheme, host, port), because a dead host may get a different URL from each
+//! request, and by user, because a user may name a different host in each request (or batch item): neither can fill the
+//! pool. At each origin they also count by user, so that one user cannot take all the places of an origin that users
+//! share, such as the mail server.
 //!
-//! Each endpoint has two circuits ([`Circuits`]). An attempt without an answer counts against the user's origin; a
-//! failure answer counts only against the user's target. So on a host that tenants share, one tenant's broken or
-//! hanging path does not stop the others, and neither does a tenant that calls another's target. All counts are in the
-//! memory of this process; losing them loses no notification.
+//! Each user has two circuits ([`Circuits`]) for an endpoint; of an origin of the operator, all users share one. An
+//! attempt that gets no answer counts against the origin's circuit; a failure answer counts only against the target's.
+//! So on a host that tenants share, a broken or hanging path of one tenant does not stop the others, and a tenant who
+//! calls another tenant's target cannot stop its notifications. All counts are in the memory of this process; losing
+//! them loses no notification.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,10 +25,11 @@ use crate::engines::telemetry::events;
 
 /// Most attempts in flight at one origin (contract, section 7).
 pub(super) const MOST: usize = 8;
-/// One origin may use a tenth of the pool, including attempts that wait for their turn.
+/// An origin may use a tenth of the pool; attempts that wait for their turn count too.
 const PART: usize = 10;
-/// One user may use half of the pool over all endpoints, and at least [`MOST`]. At one origin, a user may use half of
-/// its part of the pool, or as many attempts as may be in flight there if that is more, but leaves one to other users.
+/// A user may use half of the pool across all endpoints, and at least [`MOST`] attempts. At one origin, a user may use
+/// half of the origin's share, or as many attempts as may be in flight there if that is more; one place is always left
+/// for other users, unless the origin has only one.
 const USERS_PART: usize = 2;
 
 /// Where an attempt goes.
@@ -39,14 +41,14 @@ pub(super) struct Endpoint {
     pub(super) target: String,
     /// Most concurrent attempts that its origin supports.
     pub(super) most: usize,
-    /// Its origin is the operator's, so an outage affects all users alike.
+    /// True if the origin is the operator's own: an outage affects all users alike, so they share its circuit.
     pub(super) ours: bool,
 }
 
 /// Why no attempt can be made now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// Its circuit is open for this long.
+    /// A circuit is open, for this much longer.
     Circuit(Duration),
     /// The endpoint or the user already has as many attempts in flight as allowed.
     Full,
@@ -105,11 +107,11 @@ pub(super) struct Entry<'e> {
     endpoints: &'e Endpoints,
     endpoint: Endpoint,
     user: String,
-    /// Whether it counts at its origin.
+    /// Whether it already counts toward the limits of its origin.
     in_line: bool,
     /// Set while it is in flight.
     permit: Option<OwnedSemaphorePermit>,
-    /// When the circuits let it through, until its result is known.
+    /// When the circuits admitted it; `None` again once they know its result.
     admitted: Option<Instant>,
 }
 
@@ -122,7 +124,7 @@ impl Endpoints {
         }
     }
 
-    /// Counts an attempt toward the user's limit, unless that is reached or a circuit of `endpoint` is open.
+    /// Counts an attempt toward the user's limit, unless the limit is reached or a circuit of `endpoint` is open.
     pub(super) fn enter(&self, user: &str, endpoint: Endpoint) -> Result<Entry<'_>, Closed> {
         let mut known = self.known();
         let checked = known.circuits.check(&keys(&endpoint, user), Instant::now());
@@ -154,7 +156,7 @@ impl Endpoints {
 }
 
 impl Entry<'_> {
-    /// Waits for at most `patience` until the origin may have another attempt in flight, if not too many wait already.
+    /// Waits up to `patience` until the origin may have another attempt in flight, unless too many already wait there.
     pub(super) async fn turn(&mut self, patience: Duration) -> Result<(), Closed> {
         let in_flight = self.line_up()?;
         // A free slot is taken even without patience.
@@ -255,8 +257,8 @@ fn remove_one(attempts: &mut HashMap<String, usize>, user: &str) {
     }
 }
 
-/// Returns the keys of the circuits of a user's endpoint: its origin's and its target's. A target has one for each
-/// user: otherwise a user who knows another's URL could open its circuit by sending requests that fail there.
+/// Returns the keys of a user's two circuits for an endpoint: the origin's and the target's. Users never share a
+/// target's circuit: otherwise a user who knows another user's URL could open it with requests that fail there.
 fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;
     let whose = if endpoint.ours { "" } else { user };

@@ -1,4 +1,4 @@
-//! The bare HTTP loop: posts bodies as a sender of webhooks does, and reads the answers.
+//! The bare HTTP loop: posts bodies as the notifier posts webhooks, and reads the answers.
 
 use futures::stream::{self, TryStreamExt as _};
 use reqwest::Client;
@@ -23,7 +23,7 @@ pub(super) async fn run(bare: BarePosts, stop: CancellationToken) -> anyhow::Res
     Ok(())
 }
 
-/// Posts a body of that length, with headers as long as those of a webhook.
+/// Posts a body of `bytes` bytes, with headers as long as those of a webhook.
 pub(in super::super) async fn post(client: &Client, url: &str, bytes: usize) -> anyhow::Result<()> {
     let response = client
         .post(url)

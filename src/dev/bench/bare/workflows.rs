@@ -1,5 +1,5 @@
-//! The bare SDK worker: starts workflows with a few empty activities, as many at once as genflow's intake, and runs them.
-//! It can add one of the parts that a genflow run has besides, to show what that costs the server.
+//! The bare SDK worker: starts workflows with a few empty activities, as many at once as genflow's intake, and runs
+//! them. It can add one part that a genflow run also has, to show what that part costs the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +26,11 @@ use crate::domain::Kind;
 use crate::operate::cli::local::{BareWorkflows, Extra};
 use crate::roles::worker::heartbeat;
 
-/// Starts at once, as many as intake makes by default.
+/// Concurrent starts: as many as intake makes by default.
 const STARTS: usize = 16;
 /// Time-out of an activity.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Bytes of the larger inputs: those of an activity of a run with its events.
+/// Size of the larger inputs in bytes: that of the input of an activity in a genflow run, with its events.
 const PAYLOAD: usize = 2_000;
 
 /// Input of the workflow.
@@ -78,7 +78,7 @@ impl Steps {
     }
 }
 
-/// The empty activity; adds a permit for each workflow that has run its last one.
+/// The empty activity; adds a permit when it is the last one of a workflow.
 #[derive(Clone)]
 struct Empty(Arc<Semaphore>);
 

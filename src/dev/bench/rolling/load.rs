@@ -1,4 +1,4 @@
-//! The load: requests at a steady pace, each with a webhook, and when each of them got how far.
+//! The load: sends requests at a steady pace, each with a webhook, and records when each reached which stage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,10 +24,10 @@ use crate::domain::{EventType, Targets};
 
 /// Pause between two requests.
 const PACE: Duration = Duration::from_millis(150);
-/// How long jobs run: one that the submit waits for, and one that `fetch` polls.
+/// How long the jobs run: the submit waits for the short one, and `fetch` polls the long one.
 const JOBS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(6)];
 
-/// When a webhook arrived, by request.
+/// When the webhook of each request arrived.
 type Arrivals = Arc<Mutex<BTreeMap<String, Instant>>>;
 
 pub(super) struct Load<'a> {
@@ -35,12 +35,12 @@ pub(super) struct Load<'a> {
     events: Events,
     arrivals: Arrivals,
     webhook: String,
-    /// How many requests were sent.
+    /// Number of requests sent.
     sent: Cell<usize>,
     _serving: JoinSet<std::io::Result<()>>,
 }
 
-/// When one request got how far.
+/// When one request reached each stage.
 struct Way {
     job: Duration,
     sent: Instant,
@@ -51,7 +51,7 @@ struct Way {
 /// The longest times of the requests of one phase, in seconds.
 #[derive(Default)]
 pub(super) struct Longest {
-    /// From the send to STARTED.
+    /// From sending the request to STARTED.
     intake: f64,
     /// From STARTED to COMPLETED, beyond the time of the job itself.
     worker: f64,
@@ -60,7 +60,7 @@ pub(super) struct Longest {
 }
 
 impl Longest {
-    /// Returns the time that a pause of this role makes longer.
+    /// Returns the time that grows while this role pauses.
     pub(super) fn of(&self, role: &str) -> f64 {
         match role {
             "intake" => self.intake,
@@ -146,7 +146,7 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Reads events without end; fails if a request does.
+    /// Reads events until it is dropped; fails if a request does not end as COMPLETED.
     async fn follow(&self, ways: &RefCell<BTreeMap<String, Way>>) -> anyhow::Result<Infallible> {
         loop {
             let event = self.events.next().await?;

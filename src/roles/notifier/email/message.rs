@@ -15,7 +15,7 @@ use crate::roles::notifier::wording::line;
 /// Why a message cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("a template does not render the event")]
+    #[error("an email template cannot render the event")]
     Template(#[from] minijinja::Error),
     #[error("a part of the message is missing")]
     Incomplete(#[from] lettre::error::Error),
@@ -54,7 +54,7 @@ pub(super) fn about_event(
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
-/// Returns the message about failures to the operators. A repeat differs only in date and MIME boundary.
+/// Returns the message to the operators about failures. A repeat differs only in date and MIME boundary.
 pub(super) fn about_failures(
     digest: &DigestText,
     from: &FromAddress,
@@ -93,11 +93,11 @@ fn bodies(text: String, html: String) -> MultiPart {
         .singlepart(part(header::ContentType::TEXT_HTML, html))
 }
 
-/// Returns a body in ASCII lines, which suits all servers, including those without 8BITMIME.
+/// Returns a body encoded as ASCII lines, which all servers accept, including those without 8BITMIME.
 fn part(kind: header::ContentType, body: String) -> SinglePart {
     let body =
         lettre::message::Body::new_with_encoding(body, ContentTransferEncoding::QuotedPrintable);
-    // Err is a body that the encoding cannot represent; quoted-printable can represent every text.
+    // `Err` holds a body that the encoding cannot represent, but quoted-printable can represent every text.
     let body = body.unwrap_or_else(lettre::message::Body::new);
     SinglePart::builder().header(kind).body(body)
 }

@@ -14,9 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Number of connections at once; others wait until one ends.
+/// Most open connections; others wait until one ends.
 const MOST: usize = 256;
-/// How long a request may take to arrive, from the connection's start or the last answer.
+/// How long a request may take to arrive, counted from the start of the connection or from the last answer.
 const READ_TIME: Duration = Duration::from_secs(15);
 
 pub(super) struct Connections {
@@ -51,7 +51,7 @@ impl Listener for Connections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Ok: the semaphore is never closed.
+        // Always `Some`, because the semaphore is never closed.
         let place = self.places.clone().acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         let connection = Connection {
@@ -123,7 +123,7 @@ mod tests {
     async fn answer(mut stream: TcpStream, request: &str) -> String {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        // An error: the server has cut the connection.
+        // An error means that the server has closed the connection.
         stream.read_to_string(&mut answer).await.ok();
         answer
     }
