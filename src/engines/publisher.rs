@@ -15,7 +15,7 @@ use crate::engines::config::{Kafka, Topics};
 use crate::engines::kafka::Headers;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
-use crate::engines::registry::{EncodeError, Registry};
+use crate::engines::registry::{EncodeError, Registry, subject};
 use crate::engines::telemetry::{events, spans};
 
 /// Why an event was not published.
@@ -104,7 +104,7 @@ impl Publisher {
     ) -> Result<(), Error> {
         let schema = self
             .registry
-            .id_of(&format!("{topic}-value"), &avro::EVENT)
+            .id_of(&subject(topic), &avro::EVENT)
             .await
             .map_err(EncodeError::from)?;
         let datum = avro::write(&avro::EVENT, event).map_err(EncodeError::from)?;

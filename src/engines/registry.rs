@@ -46,6 +46,11 @@ pub enum Error {
     },
 }
 
+/// Returns the subject of the values on a topic, by TopicNameStrategy.
+pub fn subject(topic: &str) -> String {
+    format!("{topic}-value")
+}
+
 /// A client of the schema registry.
 pub struct Registry {
     settings: SchemaRegistry,
@@ -194,7 +199,7 @@ impl Registry {
         }
     }
 
-    /// Returns the Confluent-framed bytes of `value` for `topic`, with the subject of TopicNameStrategy.
+    /// Returns the Confluent-framed bytes of `value` for `topic`.
     ///
     /// # Errors
     /// As [`Registry::id_of`], or the value does not fit its schema.
@@ -204,7 +209,7 @@ impl Registry {
         ours: &Ours,
         value: &T,
     ) -> Result<Vec<u8>, EncodeError> {
-        let id = self.id_of(&format!("{topic}-value"), ours).await?;
+        let id = self.id_of(&subject(topic), ours).await?;
         Ok(avro::frame(id, &avro::write(ours, value)?))
     }
 

@@ -9,7 +9,7 @@ use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, admin, new_trace};
-use crate::engines::registry::Registry;
+use crate::engines::registry::{Registry, subject};
 
 /// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ impl RecordSender {
         ours: &Ours,
         datum: &[u8],
     ) -> anyhow::Result<Vec<u8>> {
-        let id = self.registry.id_of(&format!("{topic}-value"), ours).await?;
+        let id = self.registry.id_of(&subject(topic), ours).await?;
         Ok(avro::frame(id, datum))
     }
 

@@ -14,7 +14,7 @@ use crate::engines::config;
 use crate::engines::config::Config;
 use crate::engines::kafka::admin;
 use crate::engines::kafka::admin::{Asked, EVENTS_RETENTION};
-use crate::engines::registry::Registry;
+use crate::engines::registry::{Registry, subject};
 use crate::engines::temporal::admin as temporal;
 use crate::engines::temporal::admin::{Attribute, Change, Namespace};
 use crate::roles::intake::dedup_window::dedup_window;
@@ -124,7 +124,6 @@ async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// Returns the subject of each topic that has a schema, with the schema.
 pub(crate) fn subjects(topics: &config::Topics) -> [(String, &'static Ours); 6] {
-    let subject = |topic: &str| format!("{topic}-value");
     [
         (subject(&topics.requests), &avro::REQUEST),
         (subject(&topics.commands), &avro::COMMAND),

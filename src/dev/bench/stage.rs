@@ -22,7 +22,7 @@ use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::publisher::Publisher;
-use crate::engines::registry::Registry;
+use crate::engines::registry::{Registry, subject};
 use crate::operate::setup;
 
 /// How long a role may take to be ready; what it is to do may take ten times as long.
@@ -83,7 +83,7 @@ impl Stages<'_> {
         setup::run(&config, Asked::ONE_COPY, &mut std::io::sink()).await?;
         let registry = Arc::new(Registry::new(&config.schema_registry));
         let producer = Arc::new(Producer::new(&config.kafka, "bench")?);
-        let subject = format!("{}-value", config.kafka.topics.requests);
+        let subject = subject(&config.kafka.topics.requests);
         Ok(Stage {
             schema: registry.id_of(&subject, &avro::REQUEST).await?,
             publisher: Publisher::new(producer.clone(), registry.clone(), &config.kafka),

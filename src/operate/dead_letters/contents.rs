@@ -112,7 +112,7 @@ impl Opener {
     /// The registry gives no schema id, or the request does not fit the schema.
     pub(super) async fn encode(&self, topic: &str, request: &Request) -> anyhow::Result<Vec<u8>> {
         let datum = avro::write_request(request)?;
-        let subject = format!("{topic}-value");
+        let subject = registry::subject(topic);
         let id = self.registry.id_of(&subject, &avro::REQUEST).await?;
         Ok(avro::frame(id, &datum))
     }
