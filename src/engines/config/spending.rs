@@ -85,6 +85,14 @@ mod tests {
         let docs = include_str!("../../../docs/models.md");
 
         assert!(docs.contains(&table), "docs/models.md lacks:\n{table}");
+        let readme = include_str!("../../../README.md");
+        let defaults = table.lines().filter(|line| line.contains("`replicate`"));
+        for line in defaults {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let price = cells[3].split(" per ").next().unwrap();
+            let named = format!("{} ({price} US dollars", cells[2]);
+            assert!(readme.contains(&named), "README.md lacks: {named}");
+        }
     }
 
     #[test]
