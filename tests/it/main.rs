@@ -61,6 +61,7 @@ mod providers;
 mod questions;
 mod quick;
 mod records;
+mod references;
 mod registries;
 mod replay;
 mod retry;
