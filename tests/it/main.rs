@@ -60,6 +60,7 @@ mod presets;
 mod providers;
 mod questions;
 mod quick;
+mod quickstart;
 mod records;
 mod references;
 mod registries;
