@@ -2,7 +2,7 @@
 //! genflow, the consumer prints what the fold keeps, and the receiver takes genflow's webhooks and no others.
 
 mod program;
-mod workshop;
+pub(crate) mod workshop;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -4,6 +4,16 @@
 use super::Config;
 use super::vars::without_login;
 
+/// A part of `.env.example`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The heading of the settings of a role or of an engine.
+    Section(&'static str),
+    /// A paragraph about several settings, or about variables that have no name of their own.
+    Note(String),
+    Setting(Setting),
+}
+
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -24,22 +34,38 @@ const CLOSE: usize = 2;
 
 /// Returns all settings, in the order of `.env.example`.
 pub fn settings() -> Vec<Setting> {
+    let settings = entries().into_iter().filter_map(|entry| match entry {
+        Entry::Setting(setting) => Some(setting),
+        Entry::Section(_) | Entry::Note(_) => None,
+    });
+    settings.collect()
+}
+
+/// Returns the parts of `.env.example`, in its order, without its head.
+pub fn entries() -> Vec<Entry> {
     let secrets = secrets();
-    let (mut about, mut settings) = (Vec::new(), Vec::new());
+    let (mut about, mut entries) = (Vec::new(), Vec::new());
     let mut follows_setting = false;
     for line in EXAMPLE.lines() {
         let text = line.strip_prefix('#').unwrap_or(line).trim();
+        if let Some(heading) = text.strip_prefix("--- ") {
+            entries.push(Entry::Section(heading.trim_end_matches(['-', ' '])));
+            continue;
+        }
         if let Some((name, default)) = assignment(text) {
-            settings.push(Setting {
+            entries.push(Entry::Setting(Setting {
                 name,
                 default: Some(default.trim_matches('"')).filter(|it| !it.is_empty()),
                 about: about.join(" "),
                 is_secret: secrets.contains(&name),
-            });
+            }));
             follows_setting = true;
             continue;
         }
-        if follows_setting || text.is_empty() {
+        if follows_setting {
+            about.clear();
+        } else if text.is_empty() && !about.is_empty() {
+            entries.push(Entry::Note(about.join(" ")));
             about.clear();
         }
         follows_setting = false;
@@ -47,7 +73,9 @@ pub fn settings() -> Vec<Setting> {
             about.push(text);
         }
     }
-    settings
+    let is_note = |entry: &&Entry| matches!(entry, Entry::Note(_));
+    let head = entries.iter().take_while(is_note).count();
+    entries.split_off(head)
 }
 
 /// Reads `NAME=value`.
@@ -143,6 +171,22 @@ mod tests {
             Some("genflow <genflow@localhost>")
         );
         assert!(of("SMTP_URL").is_secret && !of("KAFKA_BROKERS").is_secret);
+    }
+
+    #[test]
+    fn what_no_setting_follows_is_a_note_of_its_section() {
+        let all = entries();
+
+        assert_eq!(all.first(), Some(&Entry::Section("Kafka")));
+        let sections = all.iter().filter(|it| matches!(it, Entry::Section(_)));
+        assert_eq!(sections.count(), 8);
+        let begins = |word: &str| {
+            let is_note = |it: &&Entry| matches!(it, Entry::Note(text) if text.starts_with(word));
+            all.iter().filter(is_note).count()
+        };
+        assert_eq!(begins("A header of each call"), 1);
+        assert_eq!(begins("A request keeps"), 1);
+        assert!(of("HEARTBEAT_TIMEOUT").about.starts_with("If a worker"));
     }
 
     #[test]

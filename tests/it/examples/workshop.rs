@@ -4,12 +4,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::program::Program;
 use crate::support::Space;
 
 /// How the examples of a language are built and run: commands of a shell, all in `examples/README.md`.
-pub(super) struct Language {
+pub(crate) struct Language {
     pub(super) name: &'static str,
     /// Programs that must be installed, each with its Debian package.
     tools: &'static [(&'static str, &'static str)],
@@ -22,9 +23,11 @@ pub(super) struct Language {
     build: &'static str,
     /// Runs a program, in place of `NAME`.
     run: &'static str,
+    /// Held while they are built: several stories use Python.
+    building: Mutex<()>,
 }
 
-pub(super) static PYTHON: Language = Language {
+pub(crate) static PYTHON: Language = Language {
     name: "python",
     tools: &[("python3", "python3-venv")],
     fetch: "python3 -m venv .venv && .venv/bin/pip install --quiet -r requirements-dev.txt",
@@ -32,6 +35,7 @@ pub(super) static PYTHON: Language = Language {
     made: Some("genflow_types"),
     build: "true",
     run: ".venv/bin/python NAME.py",
+    building: Mutex::new(()),
 };
 
 pub(super) static TYPESCRIPT: Language = Language {
@@ -42,6 +46,7 @@ pub(super) static TYPESCRIPT: Language = Language {
     made: Some("genflow-types"),
     build: "npm run build",
     run: "node build/NAME.js",
+    building: Mutex::new(()),
 };
 
 pub(super) static JAVA: Language = Language {
@@ -52,6 +57,7 @@ pub(super) static JAVA: Language = Language {
     made: None,
     build: "mvn -q compile dependency:build-classpath -Dmdep.outputFile=target/classpath",
     run: "java -cp target/classes:$(cat target/classpath) example.NAME",
+    building: Mutex::new(()),
 };
 
 pub(super) static GO: Language = Language {
@@ -62,10 +68,11 @@ pub(super) static GO: Language = Language {
     made: Some("genflow"),
     build: "go build -o bin/ ./...",
     run: "bin/NAME",
+    building: Mutex::new(()),
 };
 
 /// Built examples.
-pub(super) struct Workshop {
+pub(crate) struct Workshop {
     language: &'static Language,
     folder: PathBuf,
     programs: AtomicUsize,
@@ -74,7 +81,9 @@ pub(super) struct Workshop {
 impl Workshop {
     /// Returns the built examples of a language. Says so and returns `None` if its tools are not installed, or its libraries
     /// cannot be downloaded.
-    pub(super) fn open(language: &'static Language) -> Option<Self> {
+    pub(crate) fn open(language: &'static Language) -> Option<Self> {
+        let building = &language.building;
+        let _building = building.lock().unwrap_or_else(PoisonError::into_inner);
         let readme = std::fs::read_to_string(source().join("README.md")).unwrap();
         for command in [language.build, language.run] {
             let command = command.split("NAME").next().unwrap();
@@ -110,6 +119,11 @@ impl Workshop {
             std::fs::write(built, "").unwrap();
         }
         Some(workshop)
+    }
+
+    /// Returns the folder of the built examples.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Copies and builds the examples. An error is a reason to skip them; examples that do not build are a fault.
