@@ -323,7 +323,7 @@ fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
     };
     symlink(folder.join("other"), folder.join("link")).unwrap();
 
-    check(&log("new")).unwrap();
+    writer(&log("new")).unwrap();
     let linked = check(&log("link")).unwrap_err();
 
     let mode = std::fs::metadata(folder.join("new")).unwrap().permissions();
