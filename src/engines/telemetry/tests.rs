@@ -89,6 +89,7 @@ fn emit_all() {
     runs_open("under_1m", 3);
     deliveries_open("under_1m", 3);
     version_reported("1.0.0");
+    spans_lost("queue_full", 1);
     emit_of_notifications(elapsed, error);
     call_refused("webhook", "address");
     role_started("intake");
