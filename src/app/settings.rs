@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn to_check_the_settings_creates_no_log_file() {
+        let name = format!("genflow-checked-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+
+        let faulty = elsewhere(Roles::ALL, &[("LOG_FILE_PATH", path.to_str().unwrap())]);
+
+        assert_eq!(faulty, [""; 0]);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn each_role_reports_all_its_faults_at_once() {
         let (log, file) = ("LOG_LEVEL", "LOG_FILE_PATH");
         let (keys, grace, templates) = ("API_KEYS", "SHUTDOWN_GRACE", "NOTIFY_TEMPLATES");

@@ -97,12 +97,15 @@ impl Handle {
 /// Subscriber and recorder are process-wide, so this state is too.
 static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
 
-/// Checks that the log's file, if it has one, can be appended to.
+/// Checks that the log's file, if it has one, can be appended to or created. It changes nothing.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn check(log: &config::Log) -> Result<(), Error> {
-    writer(log).map(drop)
+    let Some(settings) = &log.file else {
+        return Ok(());
+    };
+    LogFile::check(settings).map_err(|source| unusable(settings, source))
 }
 
 /// Installs logs, metrics and traces for the whole process. With traces, it must be called on a Tokio runtime.
@@ -157,11 +160,15 @@ fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
     let Some(settings) = &log.file else {
         return Ok(BoxMakeWriter::new(io::stderr));
     };
-    let file = LogFile::open(settings).map_err(|source| Error::File {
+    let file = LogFile::open(settings).map_err(|source| unusable(settings, source))?;
+    Ok(BoxMakeWriter::new(file))
+}
+
+fn unusable(settings: &config::LogFile, source: io::Error) -> Error {
+    Error::File {
         path: settings.path.clone(),
         source,
-    })?;
-    Ok(BoxMakeWriter::new(file))
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::support::requests::{FAL, OPENAI, REPLICATE, at, falling_back, image, 
 use crate::support::{Space, Watched, eventually, nowhere};
 
 /// Panels whose series appear only with trouble that this load does not make. Each other one must show something.
-const QUIET: [(&str, &str); 10] = [
+const QUIET: [(&str, &str); 11] = [
     ("Alerts that fire", "none fires"),
     ("Calls refused", "no address is forbidden"),
     ("Callbacks", "no provider is asked to call back"),
@@ -25,6 +25,7 @@ const QUIET: [(&str, &str); 10] = [
     ("Dead letters without their value", "no record is too large"),
     ("Deliveries lost", "no delivery is closed from outside"),
     ("Records retried", "all engines answer"),
+    ("Spans lost", "there are no traces"),
     ("Store failures", "the store works"),
     ("Workflows closed from outside", "no workflow is terminated"),
     ("Temp folders left", "no worker has crashed"),

@@ -39,23 +39,28 @@ pub struct Sampler {
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+const TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
 const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
+/// A variable with its value.
+type Named = (&'static str, String);
+
 /// All variables as they are given. They are checked only if traces are on: platforms set some of them for every program.
+/// Of those that exist twice, the one for traces alone wins, and the one for all signals is not checked.
 struct Given {
     is_disabled: bool,
     exporter: Option<String>,
     endpoint: Option<String>,
     traces_endpoint: Option<String>,
-    protocol: Option<(&'static str, String)>,
-    headers: Option<String>,
-    timeout: Option<String>,
-    compression: Option<String>,
+    protocol: Option<Named>,
+    headers: Option<Named>,
+    timeout: Option<Named>,
+    compression: Option<Named>,
     service: Option<String>,
     resource: Option<String>,
     sampler: Option<String>,
     ratio: Option<String>,
-    pause: Option<String>,
+    pause: Option<Named>,
 }
 
 /// Reads the settings; `None`: traces are off.
@@ -81,44 +86,36 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Option<Traces> {
     check_protocol(vars, given.protocol.as_ref());
     Some(Traces {
         endpoint: endpoint?,
-        headers: headers(vars, given.headers.as_deref()),
-        timeout: millis(
-            vars,
-            "OTEL_EXPORTER_OTLP_TIMEOUT",
-            given.timeout.as_deref(),
-            10_000,
-        ),
-        gzip: gzip(vars, given.compression.as_deref()),
+        headers: headers(vars, given.headers.as_ref()),
+        timeout: millis(vars, given.timeout.as_ref(), 10_000),
+        gzip: gzip(vars, given.compression.as_ref()),
         sampler: sampler(vars, given.sampler.as_deref(), given.ratio.as_deref()),
         resource: resource(vars, given.service, given.resource.as_deref()),
-        pause: millis(
-            vars,
-            "OTEL_BSP_SCHEDULE_DELAY",
-            given.pause.as_deref(),
-            5000,
-        ),
+        pause: millis(vars, given.pause.as_ref(), 5000),
     })
 }
 
 fn given(vars: &mut Vars<'_>) -> Given {
-    let general = vars.optional("OTEL_EXPORTER_OTLP_PROTOCOL");
-    let own = vars.optional("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
+    let own_headers = vars.secret(TRACES_HEADERS).map(|it| (TRACES_HEADERS, it));
+    let headers = vars.secret(HEADERS).map(|it| (HEADERS, it));
+    let mut of = |name| vars.optional(name).map(|value| (name, value));
+    let protocol = of("OTEL_EXPORTER_OTLP_PROTOCOL");
+    let timeout = of("OTEL_EXPORTER_OTLP_TIMEOUT");
+    let compression = of("OTEL_EXPORTER_OTLP_COMPRESSION");
     Given {
+        protocol: of("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or(protocol),
+        headers: own_headers.or(headers),
+        timeout: of("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or(timeout),
+        compression: of("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION").or(compression),
+        pause: of("OTEL_BSP_SCHEDULE_DELAY"),
         is_disabled: vars.flag("OTEL_SDK_DISABLED", false),
         exporter: vars.optional("OTEL_TRACES_EXPORTER"),
         endpoint: vars.optional(ENDPOINT),
         traces_endpoint: vars.optional(TRACES_ENDPOINT),
-        protocol: own
-            .map(|protocol| ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", protocol))
-            .or_else(|| general.map(|protocol| ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol))),
-        headers: vars.secret(HEADERS),
-        timeout: vars.optional("OTEL_EXPORTER_OTLP_TIMEOUT"),
-        compression: vars.optional("OTEL_EXPORTER_OTLP_COMPRESSION"),
         service: vars.optional("OTEL_SERVICE_NAME"),
         resource: vars.optional(RESOURCE),
         sampler: vars.optional("OTEL_TRACES_SAMPLER"),
         ratio: vars.optional("OTEL_TRACES_SAMPLER_ARG"),
-        pause: vars.optional("OTEL_BSP_SCHEDULE_DELAY"),
     }
 }
 
@@ -142,7 +139,7 @@ fn endpoint(vars: &mut Vars<'_>, name: &'static str, text: &str, path: &str) -> 
     url
 }
 
-fn check_protocol(vars: &mut Vars<'_>, given: Option<&(&'static str, String)>) {
+fn check_protocol(vars: &mut Vars<'_>, given: Option<&Named>) {
     if let Some((name, protocol)) = given
         && protocol != "http/protobuf"
     {
@@ -165,7 +162,7 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     parts.map(pair).collect()
 }
 
-fn headers(vars: &mut Vars<'_>, text: Option<&str>) -> HeaderMap {
+fn headers(vars: &mut Vars<'_>, given: Option<&Named>) -> HeaderMap {
     let read = |text: &str| {
         let header = |(name, value): (String, String)| {
             let mut value = HeaderValue::from_str(&value).ok()?;
@@ -174,26 +171,26 @@ fn headers(vars: &mut Vars<'_>, text: Option<&str>) -> HeaderMap {
         };
         pairs(text)?.into_iter().map(header).collect()
     };
-    let Some(text) = text else {
+    let Some((name, text)) = given else {
         return HeaderMap::new();
     };
     let headers: Option<HeaderMap> = read(text);
     if headers.is_none() {
         vars.fault(
-            HEADERS,
+            name,
             "cannot be read, expected name=value[,name=value] of HTTP headers",
         );
     }
     headers.unwrap_or_default()
 }
 
-fn millis(vars: &mut Vars<'_>, name: &'static str, text: Option<&str>, default: u64) -> Duration {
+fn millis(vars: &mut Vars<'_>, given: Option<&Named>, default: u64) -> Duration {
     let read = |text: &str| {
         text.parse()
             .ok()
             .filter(|number| (1..=600_000).contains(number))
     };
-    let Some(text) = text else {
+    let Some((name, text)) = given else {
         return Duration::from_millis(default);
     };
     let number: Option<u64> = read(text);
@@ -204,16 +201,14 @@ fn millis(vars: &mut Vars<'_>, name: &'static str, text: Option<&str>, default: 
     Duration::from_millis(number.unwrap_or(default))
 }
 
-fn gzip(vars: &mut Vars<'_>, text: Option<&str>) -> bool {
-    match text {
-        Some("gzip") => true,
-        Some("none") | None => false,
-        Some(other) => {
-            let problem = format!("is {other:?}, expected gzip or none");
-            vars.fault("OTEL_EXPORTER_OTLP_COMPRESSION", &problem);
-            false
-        }
+fn gzip(vars: &mut Vars<'_>, given: Option<&Named>) -> bool {
+    let Some((name, text)) = given else {
+        return false;
+    };
+    if text != "gzip" && text != "none" {
+        vars.fault(name, &format!("is {text:?}, expected gzip or none"));
     }
+    text == "gzip"
 }
 
 const SAMPLERS: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or parentbased_traceidratio";
@@ -270,126 +265,4 @@ fn resource(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Config;
-    use super::*;
-
-    const ON: (&str, &str) = (ENDPOINT, "http://collector.test:4318/");
-
-    fn read(settings: &[(&str, &str)]) -> Result<Option<Traces>, String> {
-        let config = Config::of(settings).map_err(|faults| faults.to_string());
-        config.map(|config| config.traces)
-    }
-
-    fn on(settings: &[(&str, &str)]) -> Traces {
-        read(&[&[ON], settings].concat()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn traces_are_off_unless_an_endpoint_is_set_and_not_disabled() {
-        assert!(read(&[]).unwrap().is_none());
-        for off in [
-            ("OTEL_SDK_DISABLED", "true"),
-            ("OTEL_TRACES_EXPORTER", "none"),
-        ] {
-            // A platform may set variables that genflow does not support for other programs.
-            let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-            assert!(read(&[ON, grpc, off]).unwrap().is_none());
-        }
-        assert_eq!(
-            on(&[]).endpoint.as_str(),
-            "http://collector.test:4318/v1/traces"
-        );
-        let own = (TRACES_ENDPOINT, "https://other.test/spans");
-        assert_eq!(on(&[own]).endpoint.as_str(), "https://other.test/spans");
-    }
-
-    #[test]
-    fn the_resource_names_the_service_once() {
-        let name = |text: &str| ("service.name".to_owned(), text.to_owned());
-        assert_eq!(on(&[]).resource, [name("genflow")]);
-
-        let attributes = (
-            RESOURCE,
-            "service.name=a,deployment.environment.name=on%2Coff",
-        );
-        let environment = (
-            "deployment.environment.name".to_owned(),
-            "on,off".to_owned(),
-        );
-        assert_eq!(on(&[attributes]).resource, [name("a"), environment.clone()]);
-        let service = ("OTEL_SERVICE_NAME", "b");
-        assert_eq!(
-            on(&[attributes, service]).resource,
-            [environment, name("b")]
-        );
-    }
-
-    #[test]
-    fn samplers_are_read_by_their_names() {
-        let sampler = |name, ratio| {
-            on(&[
-                ("OTEL_TRACES_SAMPLER", name),
-                ("OTEL_TRACES_SAMPLER_ARG", ratio),
-            ])
-            .sampler
-        };
-        let of = |follows_parent, ratio| Sampler {
-            follows_parent,
-            ratio,
-        };
-        assert_eq!(on(&[]).sampler, of(true, 1.0));
-        assert_eq!(sampler("always_on", ""), of(false, 1.0));
-        assert_eq!(sampler("parentbased_always_off", ""), of(true, 0.0));
-        assert_eq!(sampler("traceidratio", "0.25"), of(false, 0.25));
-        assert_eq!(sampler("parentbased_traceidratio", ""), of(true, 1.0));
-    }
-
-    #[test]
-    fn what_is_not_supported_is_one_clear_fault() {
-        for (name, value, reported) in [
-            (ENDPOINT, "collector:4318", "expected an http or https URL"),
-            (ENDPOINT, "http://needle:pw@c.test", "without login"),
-            (ENDPOINT, "http://c.test/?key=needle", "without login"),
-            (
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-                "grpc",
-                "is \"grpc\", expected http/protobuf",
-            ),
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                "http/json",
-                "expected http/protobuf",
-            ),
-            ("OTEL_TRACES_EXPORTER", "zipkin", "expected otlp or none"),
-            ("OTEL_TRACES_SAMPLER", "jaeger_remote", "expected always_on"),
-            (HEADERS, "needle", "expected name=value"),
-            (RESOURCE, "a", "expected name=value"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "expected milliseconds"),
-            (
-                "OTEL_EXPORTER_OTLP_COMPRESSION",
-                "br",
-                "expected gzip or none",
-            ),
-        ] {
-            let faults = read(&[ON, (name, value)]).unwrap_err();
-
-            assert_eq!(faults.lines().count(), 1, "{faults}");
-            assert!(faults.starts_with(&format!("{name}: ")), "{faults}");
-            assert!(faults.contains(reported), "{faults}");
-            assert!(!faults.contains("needle"), "{faults}");
-        }
-        let half = ("OTEL_TRACES_SAMPLER", "traceidratio");
-        let faults = read(&[ON, half, ("OTEL_TRACES_SAMPLER_ARG", "50%")]).unwrap_err();
-        assert!(faults.contains("expected a number from 0 to 1"), "{faults}");
-    }
-
-    #[test]
-    fn headers_are_secrets_and_percent_encoded() {
-        let traces = on(&[(HEADERS, "authorization=Bearer%20topsecret, x-tenant = a")]);
-
-        assert_eq!(traces.headers["authorization"], "Bearer topsecret");
-        assert_eq!(traces.headers["x-tenant"], "a");
-        assert!(!format!("{traces:?}").contains("topsecret"));
-    }
-}
+mod tests;

@@ -1,15 +1,16 @@
 //! The log file: lines are appended, and another file is begun when one is too large or too old. Several processes may
 //! share it, and another program may rename it: a process that finds another file under the name opens that file, and one
-//! that finds no file creates it.
+//! that finds no file creates it. A new file has the owner and mode of the one before it, if this user may give it them:
+//! otherwise the next line of another user's process could not be written, after a command of root rotated its file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::engines::config;
@@ -29,6 +30,18 @@ impl LogFile {
             settings: settings.clone(),
             file: Mutex::new(open(settings)?),
         })
+    }
+
+    /// Checks that the file can be opened, or created if there is none. It creates nothing.
+    pub(super) fn check(settings: &config::LogFile) -> io::Result<()> {
+        match options().open(&settings.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(drop),
+        }
+        let folder = settings.path.parent();
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     fn write(&self, line: &[u8]) -> io::Result<usize> {
@@ -74,7 +87,10 @@ impl LogFile {
             return Ok(None);
         }
         self.rotate(&open_one)?;
-        open(&self.settings).map(Some)
+        let next = open(&self.settings)?;
+        // A file that others cannot read is better than none.
+        hand_on(&next, &open_one).ok();
+        Ok(Some(next))
     }
 
     /// Renames the file to `path.1`, the one of that name to `path.2`, and so on; the last one is removed.
@@ -101,13 +117,23 @@ impl LogFile {
 }
 
 fn open(settings: &config::LogFile) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
+    options().create(true).open(&settings.path)
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
         .append(true)
         .mode(0o600)
         // In a folder where others may write, a symlink could lead to any file of this user.
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&settings.path)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Gives a new file the owner and the mode of the one before it.
+fn hand_on(file: &File, before: &fs::Metadata) -> io::Result<()> {
+    fchown(file, Some(before.uid()), Some(before.gid()))?;
+    file.set_permissions(before.permissions())
 }
 
 impl<'l> MakeWriter<'l> for LogFile {
@@ -130,6 +156,7 @@ impl Write for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
     use std::time::Duration;
 
     use super::*;
@@ -215,6 +242,49 @@ mod tests {
         log.write(b"2\n").unwrap();
 
         assert_eq!(folder.files(), [file("log", "2\n"), file("log.1", "1\n")]);
+    }
+
+    #[test]
+    fn a_new_file_has_the_owner_and_mode_of_the_one_before_it() {
+        let folder = Folder::new("owner");
+        let settings = folder.settings(Some(10), None);
+        let log = LogFile::open(&settings).unwrap();
+        let readable = fs::Permissions::from_mode(0o640);
+        fs::set_permissions(&settings.path, readable).unwrap();
+        // Only root may give a file to another user.
+        let is_root = rustix::process::geteuid().is_root();
+        let owner = is_root.then_some(65_534);
+        chown(&settings.path, owner, owner).unwrap();
+
+        log.write(b"1111111\n").unwrap();
+        log.write(b"2222222\n").unwrap();
+
+        let next = fs::metadata(&settings.path).unwrap();
+        let before = fs::metadata(folder.0.join("log.1")).unwrap();
+        assert_ne!(next.ino(), before.ino());
+        assert_eq!(next.permissions().mode() & 0o777, 0o640);
+        assert_eq!((next.uid(), next.gid()), (before.uid(), before.gid()));
+        assert!(!is_root || next.uid() == 65_534);
+    }
+
+    #[test]
+    fn a_check_creates_no_file_and_finds_one_that_cannot_be_written() {
+        let folder = Folder::new("check");
+        let at = |path: &str| config::LogFile::at(folder.0.join(path));
+        fs::write(folder.0.join("before"), "a line\n").unwrap();
+        fs::create_dir(folder.0.join("folder")).unwrap();
+        symlink(folder.0.join("target"), folder.0.join("link")).unwrap();
+
+        LogFile::check(&at("log")).unwrap();
+        LogFile::check(&at("before")).unwrap();
+        for bad in ["missing/log", "folder", "link", "before/log"] {
+            LogFile::check(&at(bad)).unwrap_err();
+        }
+
+        assert!(!folder.0.join("log").exists() && !folder.0.join("target").exists());
+        fs::remove_dir(folder.0.join("folder")).unwrap();
+        fs::remove_file(folder.0.join("link")).unwrap();
+        assert_eq!(folder.files(), [file("before", "a line\n")]);
     }
 
     #[test]

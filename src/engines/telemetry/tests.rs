@@ -89,6 +89,7 @@ fn emit_all() {
     runs_open("under_1m", 3);
     deliveries_open("under_1m", 3);
     version_reported("1.0.0");
+    spans_lost("queue_full", 1);
     emit_of_notifications(elapsed, error);
     call_refused("webhook", "address");
     role_started("intake");
@@ -323,7 +324,7 @@ fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
     };
     symlink(folder.join("other"), folder.join("link")).unwrap();
 
-    check(&log("new")).unwrap();
+    writer(&log("new")).unwrap();
     let linked = check(&log("link")).unwrap_err();
 
     let mode = std::fs::metadata(folder.join("new")).unwrap().permissions();

@@ -9,6 +9,8 @@ use url::Url;
 
 use super::Error;
 use super::period::Period;
+use super::table::{Cell, Column, Table, style_of};
+use super::terminal::note;
 use crate::contract::receipt::{Channel, NotificationOutcome, Receipt};
 use crate::domain::time::rfc3339;
 use crate::domain::{RequestId, UserId, parse_http_url};
@@ -115,11 +117,15 @@ async fn list(
     };
     let (extent, request) = (Extent::Since(since), asked.id.as_deref());
     let reading = notifications::receipts(config, &registry, extent, request, is_wanted);
-    for receipt in reading.await? {
-        match asked.json {
-            true => writeln!(out, "{}", json!(receipt))?,
-            false => writeln!(out, "{}", line(&receipt))?,
+    let receipts = reading.await?;
+    if asked.json {
+        for receipt in &receipts {
+            writeln!(out, "{}", json!(receipt))?;
         }
+    } else if receipts.is_empty() {
+        note("no ended notification matches");
+    } else {
+        table(&receipts).print(out)?;
     }
     out.flush()?;
     Ok(0)
@@ -189,25 +195,36 @@ async fn test(config: &Config, asked: &TestArgs, out: &mut dyn Write) -> anyhow:
     Ok(u8::from(!answer.delivered))
 }
 
-/// Returns a line: end, outcome, channel, target, request, event, attempts, and why it was not delivered.
-fn line(receipt: &Receipt) -> String {
-    let status = receipt.status.map(|status| format!(" {status}"));
-    let error = receipt.error.as_ref().map(|error| format!("  {error}"));
-    let tries = match receipt.tries {
-        1 => "1 attempt".to_owned(),
-        tries => format!("{tries} attempts"),
-    };
-    plain(&format!(
-        "{}  {}{}  {}  {}  {}  event {}  {tries}{}",
-        rfc3339(receipt.ended_at),
-        receipt.outcome.as_str(),
-        status.unwrap_or_default(),
-        receipt.channel.as_str(),
-        receipt.target,
-        receipt.request_id,
-        receipt.event_id,
-        error.unwrap_or_default(),
-    ))
+/// Returns the notifications as a table; the last column says why one was not delivered.
+fn table(receipts: &[Receipt]) -> Table {
+    let columns = [
+        Column::Left("ended"),
+        Column::Left("outcome"),
+        Column::Right("status"),
+        Column::Right("attempts"),
+        Column::Left("channel"),
+        Column::Left("target"),
+        Column::Left("request"),
+        Column::Left("event"),
+        Column::Left("error"),
+    ];
+    let mut table = Table::new(columns);
+    for receipt in receipts {
+        let text = |value: Option<String>| Cell::from(value.unwrap_or_default());
+        let outcome = receipt.outcome.as_str();
+        table.row([
+            Cell::from(rfc3339(receipt.ended_at)),
+            Cell::from(outcome).styled(style_of(outcome)),
+            text(receipt.status.map(|status| status.to_string())),
+            Cell::from(receipt.tries.to_string()),
+            Cell::from(receipt.channel.as_str()),
+            Cell::from(&receipt.target),
+            Cell::from(&receipt.request_id),
+            Cell::from(&receipt.event_id),
+            text(receipt.error.as_ref().map(ToString::to_string)),
+        ]);
+    }
+    table
 }
 
 fn channel(text: &str) -> Result<Channel, &'static str> {
@@ -216,4 +233,47 @@ fn channel(text: &str) -> Result<Channel, &'static str> {
 
 fn http_url(text: &str) -> Result<Url, &'static str> {
     parse_http_url(text).ok_or("expected an http or https URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::receipt::DeliveryError;
+    use crate::operate::cli::table::without_colors;
+
+    #[test]
+    fn a_notification_is_a_line_below_a_header() {
+        let delivered = Receipt {
+            receipt_id: "r".to_owned(),
+            event_id: "e-1".to_owned(),
+            request_id: "order-7".to_owned(),
+            channel: Channel::Webhook,
+            target: "https://shop.example/…".to_owned(),
+            target_hash: "9f86d081884c7d65".to_owned(),
+            outcome: NotificationOutcome::Delivered,
+            status: Some(204),
+            tries: 1,
+            first_try_at: 0,
+            ended_at: 0,
+            error: None,
+        };
+        let given_up = Receipt {
+            channel: Channel::Email,
+            target: "a…@shop.example".to_owned(),
+            outcome: NotificationOutcome::GivenUp,
+            status: None,
+            tries: 12,
+            error: Some(DeliveryError::new("unreachable", "no answer")),
+            ..delivered.clone()
+        };
+
+        let printed = without_colors(|out| table(&[delivered, given_up]).print(out).unwrap());
+
+        assert_eq!(
+            printed,
+            "ended                     outcome    status  attempts  channel  target                  request  event  error\n\
+             1970-01-01T00:00:00.000Z  DELIVERED     204         1  WEBHOOK  https://shop.example/…  order-7  e-1\n\
+             1970-01-01T00:00:00.000Z  GIVEN_UP                 12  EMAIL    a…@shop.example         order-7  e-1    unreachable: no answer\n"
+        );
+    }
 }

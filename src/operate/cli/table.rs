@@ -146,9 +146,9 @@ pub(super) const FAINT: Style = Style::new().dimmed();
 /// Returns the style for the name of a state or a verdict.
 pub(super) fn style_of(state: &str) -> Style {
     match state.to_ascii_lowercase().as_str() {
-        "completed" | "ok" => GOOD,
-        "failed" | "terminated" | "timed_out" | "rejected" | "fail" => BAD,
-        "cancelled" | "claimed" | "warn" => UNSURE,
+        "completed" | "delivered" | "ok" => GOOD,
+        "failed" | "terminated" | "timed_out" | "rejected" | "given_up" | "fail" => BAD,
+        "cancelled" | "claimed" | "expired" | "skipped" | "warn" => UNSURE,
         "running" | "queued" | "submitting" | "generating" | "finishing" | "started"
         | "progress" => OPEN,
         _ => Style::new(),

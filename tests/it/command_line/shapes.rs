@@ -86,7 +86,8 @@ async fn json_is_as_the_reference_shows_it() {
     shapes.space.closed("shape-1").await;
     eventually("the notification has ended", async || {
         let ended = ["notifications", "list", "shape-1"];
-        (!shapes.space.succeed(&ended).await.is_empty()).then_some(())
+        let listed = shapes.space.succeed(&ended).await;
+        listed.contains("DELIVERED").then_some(())
     })
     .await;
     let receipts = shapes.read("notifications list", &["shape-1"]).await;

@@ -1,4 +1,4 @@
-//! What Kafka and Temporal report from time to time, and this process's version.
+//! What Kafka and Temporal report from time to time, this process's version, and the spans it lost.
 
 use std::time::Duration;
 
@@ -65,4 +65,10 @@ pub fn deliveries_open(age: &'static str, deliveries: u64) {
 /// The version of this process.
 pub fn version_reported(version: &str) {
     catalogue::BUILD_INFO.set(1.0, &[version]);
+}
+
+/// The collector will not have these spans. `cause`: `queue_full`, `not_exported`, `refused` or `stopped`. It logs nothing:
+/// it is called where a span closes, and the exporter warns.
+pub(in crate::engines::telemetry) fn spans_lost(cause: &'static str, spans: u64) {
+    catalogue::SPANS_LOST.add(spans, &[cause]);
 }

@@ -235,6 +235,11 @@ pub(in super::super) const TEMP_LIMIT: Metric = gauge("genflow_temp_limit_bytes"
     .help("Bytes that the files of a worker may have in its temp folder: TEMP_MAX_BYTES, or half of the free space.");
 pub(in super::super) const BUILD_INFO: Metric =
     gauge("genflow_build_info", &["version"]).help("1, with the version of this process.");
+pub(in super::super) const SPANS_LOST: Metric = counter("genflow_spans_lost_total", &["cause"])
+    .help(
+        "Spans that the collector does not have, by cause: queue_full (it is too slow), not_exported (it did not answer \
+well), refused (it accepted the others of their export) or stopped (the process ends).",
+    );
 pub(in super::super) const KAFKA_BROKERS_UP: Metric =
     gauge("genflow_kafka_brokers_up", &["client"])
         .help("Brokers to which a Kafka client has a connection.");
@@ -311,6 +316,7 @@ pub(in super::super) const CATALOGUE: &[Metric] = &[
     TEMP_BYTES,
     TEMP_LIMIT,
     BUILD_INFO,
+    SPANS_LOST,
     KAFKA_BROKERS_UP,
     KAFKA_QUEUED,
     KAFKA_ROUND_TRIP,

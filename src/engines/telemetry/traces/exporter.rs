@@ -11,12 +11,16 @@ use flate2::write::GzEncoder;
 use prost::Message as _;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::otlp::{Attribute, Export, Exported, Resource, ResourceSpans, Scope, ScopeSpans, Span};
+use super::otlp::{
+    Attribute, Export, Exported, Partial, Resource, ResourceSpans, Scope, ScopeSpans, Span,
+};
 use crate::engines::config;
 use crate::engines::http;
+use crate::engines::telemetry::events;
 
 /// Spans that wait for an export.
 const QUEUE: usize = 4096;
@@ -84,8 +88,14 @@ impl Exporter {
     }
 
     pub(super) fn send(&self, span: Span) {
-        if self.queue.try_send(Item::Span(Box::new(span))).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        match self.queue.try_send(Item::Span(Box::new(span))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                events::spans_lost("queue_full", 1);
+            }
+            // The runtime, and with it the task, has ended.
+            Err(TrySendError::Closed(_)) => events::spans_lost("stopped", 1),
         }
     }
 
@@ -125,16 +135,20 @@ impl Task {
     }
 
     async fn export(&mut self, spans: Vec<Span>) {
-        let count = spans.len();
+        let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         let body = self.body(spans);
         match self.send(body).await {
             Ok(partial) => {
                 self.failures = 0;
-                if let Some(why) = partial {
+                if let Some(partial) = partial {
+                    let refused = u64::try_from(partial.rejected_spans).unwrap_or(0);
+                    events::spans_lost("refused", refused.min(count));
+                    let why = partial.error_message;
                     tracing::warn!(why, "the collector refused some spans");
                 }
             }
             Err(error) => {
+                events::spans_lost("not_exported", count);
                 self.failures = self.failures.saturating_add(1);
                 if self.failures.is_power_of_two() {
                     let times = self.failures;
@@ -176,16 +190,16 @@ impl Task {
         encoder.finish().unwrap_or_default()
     }
 
-    /// Sends an export until the collector accepts it, or refuses it for good. Returns why some spans were refused.
-    async fn send(&self, body: Vec<u8>) -> Result<Option<String>, String> {
+    /// Sends an export until the collector accepts it, or refuses it for good. Returns how many spans were refused,
+    /// if some were, and why.
+    async fn send(&self, body: Vec<u8>) -> Result<Option<Partial>, String> {
         let mut pause = Duration::from_millis(500);
         for attempt in 1.. {
             let (why, asked) = match self.post(body.clone()).await {
                 Ok(answer) if answer.status().is_success() => {
                     let answer = answer.bytes().await.unwrap_or_default();
                     let partial = Exported::decode(answer).unwrap_or_default().partial;
-                    let refused = partial.filter(|partial| partial.rejected_spans > 0);
-                    return Ok(refused.map(|partial| partial.error_message));
+                    return Ok(partial.filter(|partial| partial.rejected_spans > 0));
                 }
                 Ok(answer) => {
                     let status = answer.status();

@@ -13,12 +13,12 @@ use tracing::{Dispatch, Instrument as _, Span};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-use super::otlp::Export;
+use super::otlp::{Export, Exported, Partial};
 use super::{Attribute, Exporter, Kind, Sampler, Traces, otlp, traceparent};
 use crate::domain::{Event, RecordPosition};
 use crate::engines::config;
 use crate::engines::http;
-use crate::engines::telemetry::spans;
+use crate::engines::telemetry::{metrics, spans};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -170,6 +170,8 @@ async fn the_sampler_follows_the_parent_or_keeps_a_part() {
 
 #[tokio::test]
 async fn an_export_is_repeated_while_the_collector_is_busy_and_dropped_if_it_refuses() {
+    let recorder = metrics::recorder().unwrap();
+    let _recorded = ::metrics::set_default_local_recorder(&recorder);
     let server = Server::start(&[503, 200, 400]).await;
     let exporter = server.exporter(&[
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
@@ -181,6 +183,9 @@ async fn an_export_is_repeated_while_the_collector_is_busy_and_dropped_if_it_ref
         exporter.flush().await;
     }
 
+    let lost = "genflow_spans_lost_total{cause=\"not_exported\"} 1\n";
+    let page = recorder.handle().render();
+    assert!(page.contains(lost), "{page}");
     let exports = server.exports.lock().unwrap();
     assert_eq!(exports.len(), 3);
     assert_eq!(exports[0].1, exports[1].1);
@@ -195,7 +200,41 @@ async fn an_export_is_repeated_while_the_collector_is_busy_and_dropped_if_it_ref
 }
 
 #[tokio::test]
+async fn spans_that_the_collector_refuses_are_counted() {
+    let recorder = metrics::recorder().unwrap();
+    let _recorded = ::metrics::set_default_local_recorder(&recorder);
+    let answer = Exported {
+        partial: Some(Partial {
+            rejected_spans: 2,
+            error_message: "too long".to_owned(),
+        }),
+    };
+    let answer = answer.encode_to_vec();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server {
+        url: format!("http://{}", listener.local_addr().unwrap()),
+        exports: Arc::default(),
+    };
+    let router = Router::new().route("/v1/traces", post(async move || answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let exporter = server.exporter(&[]);
+
+    traced(ALL, &exporter, || {
+        for _ in 0..3 {
+            drop(record(None));
+        }
+    });
+    exporter.flush().await;
+
+    let page = recorder.handle().render();
+    let lost = "genflow_spans_lost_total{cause=\"refused\"} 2\n";
+    assert!(page.contains(lost), "{page}");
+}
+
+#[tokio::test]
 async fn a_collector_that_hangs_delays_no_work_and_no_flush_for_long() {
+    let recorder = metrics::recorder().unwrap();
+    let _recorded = ::metrics::set_default_local_recorder(&recorder);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server {
         url: format!("http://{}", listener.local_addr().unwrap()),
@@ -215,6 +254,10 @@ async fn a_collector_that_hangs_delays_no_work_and_no_flush_for_long() {
         "{:?}",
         began.elapsed()
     );
+    // The task has not run yet, so the queue takes as many as it has places.
+    let page = recorder.handle().render();
+    let lost = "genflow_spans_lost_total{cause=\"queue_full\"} 15904\n";
+    assert!(page.contains(lost), "{page}");
     let flushed = tokio::time::timeout(Duration::from_secs(8), exporter.flush());
     assert!(flushed.await.is_ok());
 }
