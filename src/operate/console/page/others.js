@@ -49,17 +49,22 @@ export function showLetters(main, session, go) {
   const topic = query.get('topic') ?? 'requests';
   const shown = h('div', { class: 'stack' });
   const picked = new Set();
-  const path = () => `/dead-letters?${new URLSearchParams({ topic, reason: query.get('reason') ?? '', q: query.get('q') ?? '' })}`;
+  const filter = { reason: query.get('reason') ?? '', key: query.get('key') ?? '' };
+  const at = (changed) => `/dead-letters?${new URLSearchParams({ topic, ...filter, ...changed })}`;
+  const path = () => at({ q: query.get('q') ?? '' });
   view(main, 'Dead letters', path, (found, again) => {
     const redrive = h('button', { class: 'btn act push', type: 'button', disabled: !session.can_act, onclick: () => {
-      const ids = picked.size ? [...picked] : found.items.map((letter) => letter.position);
-      act('redrive', { ids, topic }, again);
+      // Only the list knows the text q; all other filters select more than the list shows.
+      const scope = picked.size ? { ids: [...picked] } : query.get('q') ? { ids: found.items.map((letter) => letter.position) } : { filter };
+      act('redrive', { ...scope, topic }, () => { picked.clear(); again(); });
     } }, icon('retry', 14), 'Redrive…');
+    const key = h('label', { class: `field short ${filter.key ? 'on' : ''}` }, h('span', { class: 'vh' }, 'Key'),
+      h('input', { placeholder: 'Key', value: filter.key, onchange: (event) => go(at({ key: event.target.value.trim() })) }));
     return [
       h('div', { class: 'tools' }, h('div', { class: 'tabs' }, [['requests', 'Requests and commands'], ['notifications', 'Notifications']].map(([name, text]) =>
         link(`/dead-letters?topic=${name}`, { 'aria-current': name === topic ? 'page' : null }, text))),
-      Object.entries(found.reasons).map(([reason, count]) => link(`/dead-letters?${new URLSearchParams({ topic, reason: query.get('reason') === reason ? '' : reason })}`, { class: `tag ${query.get('reason') === reason ? 'run' : 'bad'}` }, `${reason} ${number(count)}`)),
-      found.items.length ? redrive : null),
+      Object.entries(found.reasons).map(([reason, count]) => link(at({ reason: filter.reason === reason ? '' : reason }), { class: `tag ${filter.reason === reason ? 'run' : 'bad'}` }, `${reason} ${number(count)}`)),
+      key, found.items.length ? redrive : null),
       found.items.length ? h('div', { class: 'split' }, h('div', { class: 'panel list' }, h('table', null,
         h('thead', null, h('tr', null, ['', 'Position', 'Reason', 'Key', 'Why', 'Age'].map((name) => h('th', { scope: 'col' }, name || h('span', { class: 'vh' }, 'Select'))))),
         h('tbody', null, found.items.map((letter) => h('tr', null,
