@@ -1,11 +1,12 @@
-//! Dead letters that a person redrives by a filter, first as a dry run.
+//! Dead letters that a person redrives: by a filter, first as a dry run, and on the page.
 
 use futures::future::join_all;
 use genflow::engines::kafka::Headers;
 use serde_json::{Value, json};
 
+use super::browser::Browser;
 use super::{Console, keys};
-use crate::dlq::dead_letter;
+use crate::dlq::{dead_letter, wait_dead_lettered};
 use crate::support::Space;
 use crate::support::requests::image;
 
@@ -108,4 +109,49 @@ async fn a_redrive_from_the_console_is_of_a_thousand_dead_letters_at_most() {
             )
         )
     );
+}
+
+#[tokio::test]
+async fn a_person_redrives_the_dead_letters_of_one_reason_on_the_page() {
+    let space = Space::new().await;
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let keyed = [("REQUIRE_API_KEY", "true"), ("API_KEYS", "a-secret-key")];
+    let mut keyed = space.start_with(&["intake"], &keyed);
+    let request = image("refused");
+    space.send(&request).await;
+    let topic = space.config.kafka.topics.requests.clone();
+    space
+        .produce(&topic, "odd", Some(b"no avro"), Headers::new())
+        .await;
+    wait_dead_lettered(&space, 2).await;
+    keyed.terminate().await;
+    // The cause is fixed: intake asks for no key.
+    let _roles = space.start(&["all"]);
+    let console = Console::start(&space, &keys()).await;
+    browser.sign_in(&console).await;
+    browser.shows(&request, "Rejected").await;
+
+    browser.click("a.nav[href='/dead-letters']").await;
+    let rows = "return document.querySelectorAll('main td .tag').length";
+    browser.until(&format!("{rows} === 2")).await;
+    browser.click("a.tag[href*='reason=unauthorized']").await;
+    browser.until(&format!("{rows} === 1")).await;
+    browser.click("main .act:not([disabled])").await;
+    browser
+        .until("return document.querySelector('dialog .pri') !== null")
+        .await;
+    let question = "return document.querySelector('dialog h2').textContent";
+    assert_eq!(browser.run(question).await, "Redrive 1 dead letter?");
+    assert_eq!(requests(&space).await, 2, "nothing is sent yet");
+    browser.click("dialog .pri").await;
+    browser
+        .until("return document.getElementById('toast').textContent === '1 dead letter sent again'")
+        .await;
+    browser.click("a.nav[href='/']").await;
+    browser.shows(&request, "Completed").await;
+
+    assert_eq!(requests(&space).await, 3);
+    assert_eq!(browser.faults().await, Vec::<String>::new());
 }

@@ -6,16 +6,18 @@ import { ago, api, bytes, facts, failure, h, link, loading, number, panel, plura
 
 const quiet = { request() {}, receipts() {}, reset() {}, key() {} };
 
-// Loads and draws, and again after each failure; returns what loads anew.
+// Loads and draws, and again after each failure; returns what loads anew. An answer that comes after the person has left is not drawn.
 function view(main, heading, path, draw) {
-  replace(main, h('h1', null, heading), loading());
+  const top = h('h1', null, heading);
+  replace(main, top, loading());
   const load = async () => {
+    let shown;
     try {
-      const found = await api(path());
-      replace(main, h('h1', null, heading), draw(found, load));
+      shown = draw(await api(path()), load);
     } catch (error) {
-      replace(main, h('h1', null, heading), failure(error, load));
+      shown = failure(error, load);
     }
+    if (main.contains(top)) replace(main, top, shown);
   };
   load();
   return load;
