@@ -9,6 +9,7 @@ mod access;
 mod actions;
 mod api;
 mod asked;
+mod backlog;
 mod by_hand;
 mod detail;
 mod doctor_report;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use self::backlog::Backlog;
 use self::doctor_report::Checked;
 use self::follow::follow;
 use self::known::Known;
@@ -59,6 +61,7 @@ struct Parts {
     /// Connected when a person first opens something that Temporal knows.
     temporal: OnceCell<Temporal>,
     checked: Checked,
+    backlog: Backlog,
     /// Sent with commands, if intake asks for it.
     api_key: Option<String>,
 }
@@ -122,6 +125,7 @@ pub async fn run(
         store: Store::open(&config.worker).map_err(|error| error.to_string()),
         temporal: OnceCell::new(),
         checked: Checked::default(),
+        backlog: Backlog::default(),
         api_key,
         config,
     });
@@ -156,6 +160,7 @@ fn routes(shared: Shared) -> Router {
         .route("/requests", get(api::requests))
         .route("/requests/{id}", get(detail::request))
         .route("/media/{run}/{number}", get(media::output))
+        .route("/backlog", get(backlog::backlog))
         .route("/endpoints", get(api::endpoints))
         .route("/dead-letters", get(letters::list))
         .route("/dead-letters/{topic}/{position}", get(letters::one))

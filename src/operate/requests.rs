@@ -74,8 +74,9 @@ pub(super) struct Requests {
     next: u64,
     /// How many requests were forgotten.
     pub forgotten: u64,
-    /// When the youngest of them began.
+    /// When the youngest of them began, and when the last of them ended.
     forgotten_until: i64,
+    forgotten_ended: i64,
 }
 
 impl State {
@@ -114,6 +115,7 @@ impl Requests {
             next: 0,
             forgotten: 0,
             forgotten_until: i64::MIN,
+            forgotten_ended: 0,
         }
     }
 
@@ -243,6 +245,7 @@ impl Requests {
             self.keys.remove(&row.id);
             self.forgotten += 1;
             self.forgotten_until = self.forgotten_until.max(key.0);
+            self.forgotten_ended = self.forgotten_ended.max(row.ended.unwrap_or_default());
         }
         // Texts that no row has any more are dropped now and then, so that they do not pile up.
         if self.forgotten.is_multiple_of(10_000) {

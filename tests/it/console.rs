@@ -2,9 +2,14 @@
 
 mod browser;
 mod figures;
+mod letters;
+mod many;
 mod notifications;
 mod page;
 mod schema;
+mod waiting;
+
+use std::time::Duration;
 
 use genflow::domain::{ErrorCode, Event, EventError, EventType, Request};
 use genflow::engines::clock::now;
@@ -15,7 +20,7 @@ use uuid::Uuid;
 use crate::notify::{event, publisher};
 use crate::support::process::Process;
 use crate::support::requests::{image, script};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, eventually_within};
 
 const KEY: &str = "ann-key-0123456789";
 
@@ -105,6 +110,16 @@ impl Console {
         let fault = schema::fits(&self.document, &promised["schema"], &answer);
         assert_eq!(fault, Ok(()), "{path}: {answer}");
         (status, answer)
+    }
+
+    /// Waits until all events are read, of this many requests.
+    async fn knows(&self, count: usize) {
+        let limit = Duration::from_secs(300);
+        eventually_within(limit, "all requests are known", async || {
+            let known = self.answer("/stats").await["known"].clone();
+            (known["requests"] == count && known["events"]["state"] == "live").then_some(())
+        })
+        .await;
     }
 
     /// Waits until a request has this state; returns its row.
@@ -306,11 +321,7 @@ async fn many_requests_are_read_at_the_start_and_listed() {
     }
 
     let console = Console::start(&space, &keys()).await;
-    eventually("all are known", async || {
-        let known = console.get("/stats").await["known"].clone();
-        (known["requests"] == COUNT && known["events"]["state"] == "live").then_some(())
-    })
-    .await;
+    console.knows(COUNT).await;
 
     let page = console.get("/requests?state=failed&limit=100").await;
     assert_eq!(

@@ -34,7 +34,7 @@ async fn requests(space: &Space) -> Vec<Record> {
 }
 
 /// Waits until there are `count` dead letters.
-async fn wait_dead_lettered(space: &Space, count: usize) {
+pub(crate) async fn wait_dead_lettered(space: &Space, count: usize) {
     eventually("records are dead-lettered", async || {
         (space.dead_letters().await.len() >= count).then_some(())
     })
@@ -42,7 +42,12 @@ async fn wait_dead_lettered(space: &Space, count: usize) {
 }
 
 /// Dead-letters a request like intake does, without a running role.
-async fn dead_letter(space: &Space, request: &Request, reason: &str, more: &[(&str, &str)]) {
+pub(crate) async fn dead_letter(
+    space: &Space,
+    request: &Request,
+    reason: &str,
+    more: &[(&str, &str)],
+) {
     dead_letter_as(space, request.id.as_str(), request, reason, more).await;
 }
 

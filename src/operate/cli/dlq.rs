@@ -240,7 +240,11 @@ impl FilterArgs {
     fn filter(&self) -> Result<Filter, Error> {
         let (since, until) = self.period.bounds()?;
         Ok(Filter {
-            reasons: self.reason.clone(),
+            reasons: self
+                .reason
+                .iter()
+                .map(|code| code.as_str().to_owned())
+                .collect(),
             since,
             until,
             key: self.key.clone(),

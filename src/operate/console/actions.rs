@@ -20,15 +20,19 @@ use super::access::{Who, refused};
 use super::api;
 use super::asked::{Asked, Verb, refused_if_grown};
 use super::by_hand;
+use super::letters;
 use super::letters::topic;
 use crate::domain::{Action, Command};
+use crate::engines::clock::now;
 use crate::operate::dead_letters::{
-    self, Position, RedriveOrder, RedrivePolicy, Redriven, redrive,
+    self, DlqTopic, Position, RedriveOrder, RedrivePolicy, Redriven, redrive,
 };
 use crate::operate::requests::bulk::{self, Plan, Selection};
 
 /// Dead letters that are sent again in a second.
 const REDRIVE_RATE: u32 = 50;
+/// The most dead letters of one redrive: the page waits for its end.
+const MOST_REDRIVEN: usize = 1_000;
 /// Dead letters that were dead-lettered this many times are not sent again.
 const MOST_ATTEMPTS: u32 = 3;
 
@@ -108,7 +112,8 @@ async fn command(
 /// # Errors
 /// What is wrong with what was asked.
 fn plan(shared: &Shared, asked: &Asked, action: Action) -> Result<Plan, String> {
-    let filter = asked.filter.as_ref().map(api::Asked::filter).transpose()?;
+    let query = asked.filter::<api::Asked>()?;
+    let filter = query.as_ref().map(api::Asked::filter).transpose()?;
     let selection = match &filter {
         Some(filter) => Selection::Matching(filter),
         None => Selection::Ids(&asked.ids),
@@ -116,15 +121,14 @@ fn plan(shared: &Shared, asked: &Asked, action: Action) -> Result<Plan, String> 
     Plan::of(&shared.known.memory().requests, action, &selection)
 }
 
-/// Redrives dead letters by their positions.
+/// Redrives dead letters by their positions, or all that match a filter.
 async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Result<Response> {
-    let positions: Result<_, _> = asked.ids.iter().map(|id| id.parse::<Position>()).collect();
-    let (Some(topic), Ok(positions)) = (topic(&asked.topic), positions) else {
-        let why = "expected the topic requests or notifications, and positions such as 0:15";
-        return Ok(refused(StatusCode::BAD_REQUEST, why));
+    let (topic, selection) = match selection(asked) {
+        Ok(selected) => selected,
+        Err(why) => return Ok(refused(StatusCode::BAD_REQUEST, &why)),
     };
     let order = |dry_run| RedriveOrder {
-        selection: dead_letters::Selection::At(std::collections::BTreeSet::clone(&positions)),
+        selection: selection.clone(),
         policy: RedrivePolicy {
             topic,
             max_attempts: MOST_ATTEMPTS,
@@ -138,19 +142,22 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     let stop = CancellationToken::new();
     let mut ignored = |_: &Redriven<'_>| Ok(());
     let summary = redrive(&shared.config, &order(true), &stop, &mut ignored).await?;
-    let would: u64 = summary.sent.values().sum();
-    let would = usize::try_from(would).unwrap_or(usize::MAX);
-    let skipped = summary.skipped.iter();
-    let left: BTreeMap<String, u64> = skipped
-        .map(|(why, count)| (why.to_string(), *count))
-        .collect();
+    let would = usize::try_from(summary.sent.values().sum::<u64>())?;
+    if would > MOST_REDRIVEN {
+        let why = format!(
+            "{would} match, expected at most {MOST_REDRIVEN}; use a narrower filter, or genflow dlq redrive"
+        );
+        return Ok(refused(StatusCode::BAD_REQUEST, &why));
+    }
     if asked.dry_run {
+        let skipped = summary.skipped.iter();
+        let left: BTreeMap<String, u64> = skipped
+            .map(|(why, count)| (why.to_string(), *count))
+            .collect();
         return Ok(Json(json!({ "would": would, "left": left })).into_response());
     }
-    let seen = asked.expect.unwrap_or(0);
-    if would > seen {
-        let why = format!("{would} would be sent, but the dry run said {seen}; make a new dry run");
-        return Ok(refused(StatusCode::CONFLICT, &why));
+    if let Some(refusal) = refused_if_grown(asked, would) {
+        return Ok(refusal);
     }
     let summary = redrive(&shared.config, &order(false), &stop, &mut ignored).await?;
     let sent: u64 = summary.sent.values().sum();
@@ -160,4 +167,46 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
         "dead letters were sent again from the console"
     );
     Ok(Json::<Value>(json!({ "sent": sent })).into_response())
+}
+
+/// Chooses the dead letters of a redrive.
+///
+/// # Errors
+/// What is wrong with what was asked.
+fn selection(asked: &Asked) -> Result<(DlqTopic, dead_letters::Selection), String> {
+    let positions: Result<_, _> = asked.ids.iter().map(|id| id.parse::<Position>()).collect();
+    let (Some(topic), Ok(positions)) = (topic(&asked.topic), positions) else {
+        let why = "expected the topic requests or notifications, and positions such as 0:15";
+        return Err(why.to_owned());
+    };
+    let Some(query) = asked.filter::<letters::Asked>()? else {
+        return Ok((topic, dead_letters::Selection::At(positions)));
+    };
+    let filter = query.redrive();
+    let mut filter = filter.ok_or("filter is invalid, expected reason, key, since or until")?;
+    // A dead letter that comes between the count and the end of the redrive is not sent.
+    filter.until = Some(filter.until.unwrap_or(i64::MAX).min(now()));
+    Ok((topic, dead_letters::Selection::Matching(filter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redrive_by_filter_takes_no_dead_letter_that_comes_later() {
+        let until = |filter: Value| {
+            let asked = json!({"verb": "redrive", "topic": "requests", "filter": filter});
+            let asked: Asked = serde_json::from_value(asked).unwrap();
+            let (_, selection) = selection(&asked).unwrap();
+            match selection {
+                dead_letters::Selection::Matching(filter) => filter.until.unwrap(),
+                dead_letters::Selection::At(positions) => panic!("{positions:?}"),
+            }
+        };
+
+        assert!((1..=now()).contains(&until(json!({}))));
+        assert!((1..=now()).contains(&until(json!({"until": i64::MAX}))));
+        assert_eq!(until(json!({"until": 7})), 7);
+    }
 }

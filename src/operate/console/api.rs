@@ -39,6 +39,8 @@ pub(super) struct Asked {
     until: Option<i64>,
     /// `next` of the page before.
     cursor: Option<String>,
+    /// Skips this many.
+    offset: usize,
     limit: Option<usize>,
 }
 
@@ -76,7 +78,7 @@ pub(super) fn numbers(memory: &Memory, since: i64) -> Value {
     let letters = |since| memory.letters.each_ref().map(|topic| topic.since(since));
     let [requests_dlq, notifications_dlq] = letters(since);
     json!({
-        "requests": memory.requests.numbers(now()),
+        "requests": memory.requests.numbers(now(), since),
         "endpoints": { "all": memory.endpoints.len(), "failing": memory.endpoints.failing() },
         "dead_letters": {
             "requests": requests_dlq,
@@ -110,7 +112,7 @@ pub(super) async fn requests(State(shared): State<Shared>, Query(asked): Query<A
     };
     let limit = asked.limit.unwrap_or(USUAL_LIMIT).min(MOST_ROWS);
     let memory = shared.known.memory();
-    let found = memory.requests.find(&filter, cursor, limit);
+    let found = memory.requests.find(&filter, cursor, asked.offset, limit);
     let rows: Vec<_> = found.rows.iter().map(|row| RowJson::of(row)).collect();
     let next = found
         .next

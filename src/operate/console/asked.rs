@@ -3,9 +3,10 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::access::refused;
-use super::api;
 use crate::operate::requests::bulk::grown;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -27,8 +28,8 @@ pub(super) struct Asked {
     /// Request ids, or for a redrive positions of dead letters.
     #[serde(default)]
     pub(super) ids: Vec<String>,
-    /// All requests that the list shows with this query, instead of ids.
-    pub(super) filter: Option<api::Asked>,
+    /// All requests, or for a redrive all dead letters, that the list shows with this query, instead of ids.
+    filter: Option<Value>,
     /// The topic of a redrive: `requests` or `notifications`.
     #[serde(default)]
     pub(super) topic: String,
@@ -43,6 +44,17 @@ pub(super) struct Asked {
     pub(super) dry_run: bool,
     /// What the dry run said would be sent. Without a dry run it is required.
     pub(super) expect: Option<usize>,
+}
+
+impl Asked {
+    /// Returns the filter as the query of a list.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn filter<Q: DeserializeOwned>(&self) -> Result<Option<Q>, String> {
+        let query = self.filter.clone().map(serde_json::from_value).transpose();
+        query.map_err(|error| format!("filter is invalid: {error}"))
+    }
 }
 
 /// Returns a refusal if more would be sent than the person has seen.

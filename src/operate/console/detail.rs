@@ -62,7 +62,9 @@ pub(super) async fn request(State(shared): State<Shared>, Path(id): Path<String>
 }
 
 /// Waits for a source; returns why it cannot be shown if it fails or takes too long.
-async fn within<T>(source: impl Future<Output = anyhow::Result<T>>) -> Result<T, String> {
+pub(super) async fn within<T>(
+    source: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, String> {
     match timeout(PATIENCE, source).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{error:#}")),
@@ -70,7 +72,7 @@ async fn within<T>(source: impl Future<Output = anyhow::Result<T>>) -> Result<T,
     }
 }
 
-fn part(source: Result<Value, String>) -> Value {
+pub(super) fn part(source: Result<Value, String>) -> Value {
     match source {
         Ok(value) => json!({ "value": value }),
         Err(why) => json!({ "error": why }),

@@ -14,18 +14,42 @@ use super::access::refused;
 use crate::domain::error_chain::causes;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::operate::dead_letters::redact::{beginning, header, redacted, redacted_value};
-use crate::operate::dead_letters::{DeadLetter, DlqTopic, Opener, Position};
+use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener, Position};
 
 /// The most dead letters of a list; the newest ones.
 const MOST: usize = 500;
 
+/// The query of the list; as JSON, which dead letters to redrive.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     topic: String,
     reason: Option<String>,
-    /// Part of the key or the error.
+    /// The whole key.
+    key: Option<String>,
+    /// Milliseconds since the epoch, as `until`.
+    since: Option<i64>,
+    until: Option<i64>,
+    /// Part of the line that the list shows.
     q: Option<String>,
+}
+
+impl Asked {
+    /// Returns the filter, or `None` if only the list has this query.
+    pub(super) fn redrive(&self) -> Option<Filter> {
+        let is_list = !self.topic.is_empty() || self.q.as_deref().is_some_and(|it| !it.is_empty());
+        (!is_list).then(|| self.filter())
+    }
+
+    fn filter(&self) -> Filter {
+        let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Filter {
+            reasons: named(&self.reason).into_iter().collect(),
+            since: self.since,
+            until: self.until,
+            key: named(&self.key),
+        }
+    }
 }
 
 pub(super) async fn list(State(shared): State<Shared>, Query(asked): Query<Asked>) -> Response {
@@ -43,16 +67,13 @@ async fn read(shared: &Shared, topic: DlqTopic, asked: &Asked) -> anyhow::Result
     let name = topic.name(&config.kafka.topics);
     let mut snapshot = Snapshot::open(&config.kafka, name, Extent::All).await?;
     let (mut letters, mut reasons) = (Vec::new(), BTreeMap::<String, u64>::new());
+    let filter = asked.filter();
     let text = asked.q.as_deref().unwrap_or_default().to_lowercase();
     while let Some(record) = snapshot.next().await? {
         let letter = DeadLetter(record);
         *reasons.entry(letter.reason().to_owned()).or_default() += 1;
         let shown = summary(&letter);
-        let wanted = asked
-            .reason
-            .as_deref()
-            .is_none_or(|it| it.is_empty() || it == letter.reason());
-        if wanted && shown.to_string().to_lowercase().contains(&text) {
+        if filter.takes(&letter) && shown.to_string().to_lowercase().contains(&text) {
             letters.push((letter.0.timestamp, letter.position(), shown));
         }
     }

@@ -1,13 +1,12 @@
 //! Selects dead letters by reason, time and key; pure.
 
 use super::DeadLetter;
-use crate::domain::ErrorCode;
 
 /// The conditions that a dead letter must meet; an empty or absent condition matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Dead-lettered for one of these reasons.
-    pub reasons: Vec<ErrorCode>,
+    /// Dead-lettered for one of these reasons, by their codes.
+    pub reasons: Vec<String>,
     /// Dead-lettered at this time or later, in milliseconds since the epoch.
     pub since: Option<i64>,
     /// Dead-lettered before this time, in milliseconds since the epoch.
@@ -20,7 +19,7 @@ impl Filter {
     /// Returns whether a dead letter meets all conditions.
     pub fn takes(&self, letter: &DeadLetter) -> bool {
         let dead_lettered = letter.0.timestamp;
-        let reason = |code: &ErrorCode| code.as_str() == letter.reason();
+        let reason = |code: &String| code == letter.reason();
         let key = letter.0.key.as_deref();
         (self.reasons.is_empty() || self.reasons.iter().any(reason))
             && (self.since.is_none() || dead_lettered >= self.since)
@@ -42,7 +41,7 @@ mod tests {
         let all = Filter::default();
         let holds = [
             Filter {
-                reasons: vec![ErrorCode::TooOld, ErrorCode::Invalid],
+                reasons: vec!["too_old".to_owned(), "invalid".to_owned()],
                 ..all.clone()
             },
             Filter {
@@ -58,7 +57,7 @@ mod tests {
         ];
         let fails = [
             Filter {
-                reasons: vec![ErrorCode::TooOld],
+                reasons: vec!["too_old".to_owned()],
                 ..all.clone()
             },
             Filter {
@@ -71,7 +70,7 @@ mod tests {
             },
             Filter {
                 key: Some("order".to_owned()),
-                reasons: vec![ErrorCode::Invalid],
+                reasons: vec!["invalid".to_owned()],
                 ..all
             },
         ];

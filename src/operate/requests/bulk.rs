@@ -66,7 +66,7 @@ impl Plan {
         match selection {
             Selection::Ids(ids) => distinct(ids).for_each(|id| add(requests.get(id), id)),
             Selection::Matching(filter) => {
-                for row in requests.find(filter, None, usize::MAX).rows {
+                for row in requests.find(filter, None, 0, usize::MAX).rows {
                     add(Some(row), &row.id);
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Key, Requests, Row, State};
+use crate::domain::time::rfc3339;
 use crate::domain::{ErrorCode, Kind};
 
 /// Which requests to list; an absent condition matches all.
@@ -58,6 +59,10 @@ pub(in crate::operate) struct Numbers {
     pub spent_today_usd: f64,
     /// How many completed since midnight UTC without a known cost.
     pub unpriced_today: usize,
+    /// Since `month_from`, like the two above: since the first of the month, or since all that has ended is known.
+    pub spent_month_usd: f64,
+    pub unpriced_month: usize,
+    pub month_from: i64,
     /// Completed and failed in each of the last 60 minutes, the oldest first.
     pub completed_by_minute: Vec<usize>,
     pub failed_by_minute: Vec<usize>,
@@ -95,6 +100,13 @@ impl Filter {
     }
 }
 
+/// Returns when the month of a time began, in UTC.
+fn month(now: i64) -> i64 {
+    let date = rfc3339(now);
+    let day = date.get(8..10).and_then(|day| day.parse().ok());
+    (now.div_euclid(DAY) - day.unwrap_or(1) + 1) * DAY
+}
+
 /// Returns whether `text` contains `part`, which is in lower case, in any case of ASCII letters.
 fn contains(text: &str, part: &str) -> bool {
     let (text, part) = (text.as_bytes(), part.as_bytes());
@@ -105,13 +117,15 @@ fn contains(text: &str, part: &str) -> bool {
 }
 
 impl Requests {
-    /// Returns the rows that match from `cursor` on, at most `limit`.
+    /// Returns the rows that match from `cursor` on, without the first `offset` of them, at most `limit`.
     pub(in crate::operate) fn find(
         &self,
         filter: &Filter,
         cursor: Option<Key>,
+        offset: usize,
         limit: usize,
     ) -> Found<'_> {
+        let mut skipped = 0;
         let mut found = Found {
             rows: Vec::new(),
             next: None,
@@ -134,7 +148,9 @@ impl Requests {
             if cursor.is_some_and(|cursor| *key > cursor) {
                 continue;
             }
-            if found.rows.len() < limit {
+            if skipped < offset {
+                skipped += 1;
+            } else if found.rows.len() < limit {
                 found.rows.push(row);
             } else if found.next.is_none() {
                 found.next = Some(*key);
@@ -160,11 +176,19 @@ impl Requests {
             .sum()
     }
 
-    /// Returns the numbers of the strip at `now`, in milliseconds since the epoch.
-    pub(in crate::operate) fn numbers(&self, now: i64) -> Numbers {
+    /// Returns how many runs of videos and images are open, or have ended at this time or later.
+    pub(in crate::operate) fn runs_since(&self, ended: i64) -> usize {
+        let runs = self.rows.values().filter(|row| row.kind != Kind::Batch);
+        runs.filter(|row| row.ended.is_none_or(|at| at >= ended))
+            .count()
+    }
+
+    /// Returns the numbers of the strip at `now`; requests are known since `since`. Both are in milliseconds since the epoch.
+    pub(in crate::operate) fn numbers(&self, now: i64, since: i64) -> Numbers {
         let mut numbers = Numbers {
             completed_by_minute: vec![0; 60],
             failed_by_minute: vec![0; 60],
+            month_from: month(now).max(since).max(self.forgotten_ended + 1),
             ..Numbers::default()
         };
         let midnight = now.div_euclid(DAY) * DAY;
@@ -173,12 +197,8 @@ impl Requests {
                 None => numbers.open(row),
                 Some(ended) => {
                     numbers.ended(row, now - ended);
-                    if ended >= midnight && row.state == State::Completed && row.kind != Kind::Batch
-                    {
-                        match row.cost_usd {
-                            Some(cost) => numbers.spent_today_usd += cost,
-                            None => numbers.unpriced_today += 1,
-                        }
+                    if row.state == State::Completed && row.kind != Kind::Batch {
+                        numbers.paid(row.cost_usd, ended, midnight);
                     }
                 }
             }
@@ -201,6 +221,22 @@ impl Numbers {
                 created: row.created,
                 percent: row.percent,
             });
+        }
+    }
+
+    /// Adds what a job cost that ended at this time.
+    fn paid(&mut self, cost_usd: Option<f64>, ended: i64, midnight: i64) {
+        let (usd, unpriced) = match cost_usd {
+            Some(cost) => (cost, 0),
+            None => (0.0, 1),
+        };
+        if ended >= midnight {
+            self.spent_today_usd += usd;
+            self.unpriced_today += unpriced;
+        }
+        if ended >= self.month_from {
+            self.spent_month_usd += usd;
+            self.unpriced_month += unpriced;
         }
     }
 

@@ -71,7 +71,7 @@ fn known(events: &[Event]) -> Requests {
 }
 
 fn ids(requests: &Requests, filter: &Filter) -> Vec<String> {
-    let found = requests.find(filter, None, 100);
+    let found = requests.find(filter, None, 0, 100);
     found.rows.iter().map(|row| row.id.to_string()).collect()
 }
 
@@ -173,7 +173,7 @@ fn a_filter_selects_and_the_facets_ignore_its_states() {
         assert_eq!(ids(&requests, &filter(change)), expected);
     }
     let found_in = filter(&|it| it.states = vec![State::Failed]);
-    let found = requests.find(&found_in, None, 1);
+    let found = requests.find(&found_in, None, 0, 1);
     assert_eq!((found.total, found.rows.len()), (2, 1));
     assert_eq!(
         (
@@ -198,7 +198,7 @@ fn pages_have_each_row_once() {
     let (mut cursor, mut seen) = (None, Vec::new());
 
     loop {
-        let page = requests.find(&Filter::default(), cursor, 10);
+        let page = requests.find(&Filter::default(), cursor, 0, 10);
         seen.extend(page.rows.iter().map(|row| row.id.to_string()));
         cursor = page.next;
         if cursor.is_none() {
@@ -209,6 +209,33 @@ fn pages_have_each_row_once() {
     assert_eq!(seen.len(), 25);
     let unique: HashSet<_> = seen.iter().collect();
     assert_eq!(unique.len(), 25);
+}
+
+#[test]
+fn an_offset_skips_rows_that_match() {
+    let events: Vec<_> = (0..25)
+        .map(|number| {
+            let event_type = match number % 5 {
+                0 => EventType::Cancelled,
+                _ => EventType::Started,
+            };
+            event(&format!("r-{number:02}"), 0, 0, event_type, 25 - number)
+        })
+        .collect();
+    let requests = known(&events);
+    let open = Filter {
+        states: vec![State::Started],
+        ..Filter::default()
+    };
+
+    let found = requests.find(&open, None, 2, 2);
+
+    let ids: Vec<_> = found.rows.iter().map(|row| &*row.id).collect();
+    assert_eq!((ids, found.total), (vec!["r-22", "r-21"], 20));
+    assert!(found.next.is_some());
+    let last = requests.find(&open, None, 19, 2);
+    assert_eq!((&*last.rows[0].id, last.rows.len()), ("r-01", 1));
+    assert_eq!(last.next, None);
 }
 
 #[test]
@@ -225,7 +252,7 @@ fn numbers_count_the_last_hour_and_todays_money() {
         failed("long-ago", 0, ErrorCode::ProviderFailed, 61),
     ]);
 
-    let numbers = requests.numbers(NOW);
+    let numbers = requests.numbers(NOW, 0);
 
     assert_eq!((numbers.running, numbers.started), (2, 2));
     assert_eq!(numbers.oldest.unwrap().id, "old");
@@ -233,6 +260,7 @@ fn numbers_count_the_last_hour_and_todays_money() {
     assert_eq!(numbers.codes["provider_failed"], 1);
     assert_eq!(numbers.spent_today_usd, 1.25);
     assert_eq!(numbers.unpriced_today, 1);
+    assert_eq!(requests.runs_since(NOW - 2 * MINUTE), 4);
     assert_eq!(
         (
             numbers.completed_by_minute[57],
@@ -241,6 +269,37 @@ fn numbers_count_the_last_hour_and_todays_money() {
         (1, 1)
     );
     assert_eq!(numbers.failed_by_minute[0], 1);
+}
+
+#[test]
+fn the_months_money_counts_from_its_first_day_or_from_what_is_known() {
+    // 2023-11-14T22:13:20Z.
+    const DAY: i64 = 1_440;
+    let first = 1_698_796_800_000;
+    let events = [
+        completed("october", "m", Some(32.0), 15 * DAY),
+        completed("long-ago", "m", Some(16.0), 13 * DAY),
+        completed("unpriced", "m", None, 13 * DAY),
+        completed("yesterday", "m", Some(8.0), DAY),
+        completed("today", "m", Some(4.0), 2),
+    ];
+    let money = |requests: &Requests, since| {
+        let numbers = requests.numbers(NOW, since);
+        let spent = (numbers.spent_today_usd, numbers.spent_month_usd);
+        (spent, numbers.unpriced_month, numbers.month_from)
+    };
+    let requests = known(&events);
+
+    assert_eq!(money(&requests, 0), ((4.0, 28.0), 1, first));
+    let week = NOW - 7 * DAY * MINUTE;
+    assert_eq!(money(&requests, week), ((4.0, 12.0), 0, week));
+    // What was forgotten is not in the sum, so the sum begins after it.
+    let mut requests = Requests::new(2);
+    for (offset, event) in events.iter().enumerate() {
+        requests.event(event, (0, offset as i64));
+    }
+    let after = NOW - 13 * DAY * MINUTE + 1;
+    assert_eq!(money(&requests, 0), ((4.0, 12.0), 0, after));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::browser::Browser;
 use super::{Console, keys};
 use crate::notify::{event, publisher};
-use crate::support::{Space, eventually_within};
+use crate::support::Space;
 
 const COUNT: usize = 100_000;
 /// Events that are published at once.
@@ -79,7 +79,7 @@ fn used(console: &Console) -> (f64, f64) {
 async fn the_figures_of_100_000_requests() {
     let space = Space::new().await;
     let empty = Console::start(&space, &keys()).await;
-    known(&empty, 0).await;
+    empty.knows(0).await;
     let (empty_mb, _) = used(&empty);
     drop(empty);
     let publisher = publisher(&space);
@@ -92,7 +92,7 @@ async fn the_figures_of_100_000_requests() {
 
     let began = Instant::now();
     let console = Console::start(&space, &keys()).await;
-    known(&console, COUNT).await;
+    console.knows(COUNT).await;
     let read_in = began.elapsed().as_secs_f64();
     let (full_mb, before) = used(&console);
     tokio::time::sleep(IDLE).await;
@@ -121,19 +121,6 @@ async fn the_figures_of_100_000_requests() {
     );
     let (looked_at_mb, _) = used(&console);
     eprintln!("  memory after that: {looked_at_mb:.0} MB");
-}
-
-/// Waits until the console has read this many requests.
-async fn known(console: &Console, count: usize) {
-    eventually_within(
-        Duration::from_secs(300),
-        "all requests are known",
-        async || {
-            let known = console.answer("/stats").await["known"].clone();
-            (known["requests"] == count && known["events"]["state"] == "live").then_some(())
-        },
-    )
-    .await;
 }
 
 impl Browser {

@@ -28,7 +28,7 @@ impl Browser {
     }
 
     /// Waits until the list shows a request in this state.
-    async fn shows(&self, request: &Request, state: &str) {
+    pub(super) async fn shows(&self, request: &Request, state: &str) {
         let script = format!(
             "const row = document.querySelector('tr[data-id=\"{}\"] .state'); return row !== null && row.textContent === '{state}'",
             request.id
@@ -36,7 +36,7 @@ impl Browser {
         self.until(&script).await;
     }
 
-    async fn click(&self, selector: &str) {
+    pub(super) async fn click(&self, selector: &str) {
         let selector = json!(selector);
         self.until(&format!(
             "return document.querySelector({selector}) !== null"

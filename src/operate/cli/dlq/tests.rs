@@ -44,7 +44,7 @@ fn filters_are_parsed() {
 
     let filter = list.filters.filter().unwrap();
 
-    assert_eq!(filter.reasons, [ErrorCode::TooOld, ErrorCode::Invalid]);
+    assert_eq!(filter.reasons, ["too_old", "invalid"]);
     assert_eq!(filter.since, Some(1_699_992_800_000));
     assert_eq!(filter.until, Some(1_700_000_000_000));
 }

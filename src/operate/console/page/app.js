@@ -26,6 +26,7 @@ let session = null;
 let current = { request() {}, receipts() {}, reset() {}, key() {} };
 let stats = null;
 let engines = { value: '…', why: 'being checked' };
+let backlog = { records: {}, runs: {} };
 
 function go(href) {
   history.pushState(null, '', href);
@@ -74,12 +75,12 @@ function drawStrip() {
   const oldest = requests.oldest;
   replace(strip,
     tile('/?state=open', 'Running', number(requests.running), kinds || 'nothing runs'),
-    tile('/?state=started', 'Started', number(requests.started), 'no news from the provider yet'),
+    tile('/?state=started', 'Waiting', number(requests.started + (backlog.records.value ?? 0) + (backlog.runs.value ?? 0)), waiting(requests)),
     tile(oldest ? `/requests/${encodeURIComponent(oldest.id)}` : '/?state=open', 'Oldest unfinished', oldest ? span(stats.now - oldest.created) : '–', oldest ? `${oldest.id}, ${oldest.percent} %` : 'none'),
     tile('/?state=completed&last=3600000', 'Completed, 1 h', number(requests.completed), ended ? `${(requests.completed / ended * 100).toFixed(1)} % of ended` : 'none', spark(requests.completed_by_minute)),
     tile('/?state=failed&last=3600000', 'Failed, 1 h', h('span', { class: requests.failed ? 'bad' : '' }, number(requests.failed)), most ? `${number(most[1])} ${most[0]}` : 'none', spark(requests.failed_by_minute)),
     tile('/?state=rejected', 'Rejected, 1 h', number(requests.rejected), `${number(requests.cancelled)} cancelled`),
-    tile('/?state=completed&last=86400000', 'Spent today', usd(requests.spent_today_usd), requests.unpriced_today ? `${number(requests.unpriced_today)} without a known cost` : 'since midnight UTC'),
+    tile('/?state=completed&last=86400000', 'Spent today', usd(requests.spent_today_usd), h('span', { title: requests.unpriced_month ? `${number(requests.unpriced_month)} without a known cost` : null }, `${usd(requests.spent_month_usd)} since ${utc(requests.month_from).slice(5, 10)}`)),
     tile('/endpoints', 'Endpoints failing', h('span', { class: endpoints.failing ? 'bad' : '' }, number(endpoints.failing)), `of ${number(endpoints.all)} known`),
     tile('/dead-letters', 'Dead letters, 1 h', h('span', { class: letters.last_hour ? 'bad' : '' }, number(letters.last_hour)), `${number(letters.requests + letters.notifications)} since ${utc(known.since).slice(0, 10)}`),
     tile('/doctor', 'Engines', engines.value, engines.why));
@@ -89,6 +90,24 @@ function drawStrip() {
   const behind = reading.some(([, it]) => it.state === 'catching_up') ? h('p', { class: 'banner warn' }, mark('warn'), `Reading events since ${utc(known.since)}: ${number(known.requests)} requests so far.`) : null;
   const forgotten = known.forgotten ? h('p', { class: 'banner warn' }, `The ${number(known.requests)} newest requests are known; ${number(known.forgotten)} older ones are forgotten (CONSOLE_REQUESTS).`) : null;
   replace(notice, failed, behind, forgotten);
+}
+
+// Says what waits, and where.
+function waiting(requests) {
+  const unknown = [backlog.records, backlog.runs].find((it) => it.error);
+  const parts = [[requests.started, 'without progress'], [backlog.runs.value, 'for a worker'], [backlog.records.value, 'for intake']].filter(([count]) => count);
+  return h('span', { title: unknown?.error }, unknown ? 'some are not known' : parts.map(([count, where]) => `${number(count)} ${where}`).join(', ') || 'none');
+}
+
+// Asked only while the page is seen, like the doctor.
+async function lookBack() {
+  if (document.hidden) return;
+  try {
+    backlog = await api('/backlog');
+  } catch (error) {
+    backlog = { records: { error: error.message }, runs: {} };
+  }
+  if (stats) drawStrip();
 }
 
 // The doctor calls every engine, so it is asked once a minute, and only while the page is seen.
@@ -175,5 +194,7 @@ async function start() {
   connect();
   examine();
   setInterval(examine, 60000);
+  lookBack();
+  setInterval(lookBack, 10000);
 }
 start();

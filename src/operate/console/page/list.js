@@ -1,4 +1,5 @@
-// The list of requests: filters in the address, rows that change in place.
+// The list of requests: filters in the address, rows that change in place. It is as high as all rows together, but only the rows around
+// those that are seen are loaded and drawn.
 
 import { act } from './actions.js';
 import { icon, mark } from './icons.js';
@@ -7,7 +8,9 @@ import { ago, api, failure, h, link, loading, number, replace, span, title, usd 
 const STATES = ['started', 'generating', 'completed', 'failed', 'cancelled', 'rejected'];
 const KINDS = ['video', 'image', 'batch'];
 const TIMES = [['', 'Any time'], ['600000', 'Last 10 minutes'], ['3600000', 'Last hour'], ['86400000', 'Last day']];
+// Rows that are drawn, and how many of them are above those that are seen.
 const LIMIT = 100;
+const ABOVE = 35;
 const REFRESH = 1500;
 
 // Shows the list; returns what the stream calls when something changes.
@@ -17,7 +20,12 @@ export function showList(main, session, go) {
   const parts = { tabs: h('div', { class: 'tabs', role: 'navigation', 'aria-label': 'States' }), codes: h('div', { class: 'tools' }), scope: h('span', { class: 'scope push' }), more: h('div', { class: 'more' }) };
   const picked = new Set();
   const rows = new Map();
-  let next = null;
+  // The place of what is not drawn, above and below.
+  const gaps = [h('tbody'), h('tbody')];
+  let height = 44;
+  let first = 0;
+  let total = 0;
+  let loads = null;
   let timer = null;
 
   const table = h('table', { class: 'reqs' },
@@ -26,7 +34,7 @@ export function showList(main, session, go) {
       h('th', { class: 'pic' }, h('span', { class: 'vh' }, 'Picture')),
       ...[['Request', ''], ['State', 'state'], ['Progress', 'progress'], ['Kind', 'kind'], ['User', 'user'], ['Model', 'model'], ['Cost', 'num cost'], ['Age', 'num age']]
         .map(([name, kind]) => h('th', { class: kind, scope: 'col' }, name)))),
-    body);
+    gaps[0], body, gaps[1]);
   replace(main, h('h1', { class: 'vh' }, 'Requests'), parts.tabs, tools(), parts.codes, h('div', { class: 'panel list' }, table, parts.more));
   replace(parts.more, loading());
 
@@ -67,24 +75,47 @@ export function showList(main, session, go) {
     return sent;
   }
 
-  async function load(cursor) {
+  // The first row to draw, by what is seen.
+  function wanted() {
+    const above = Math.floor(first - body.getBoundingClientRect().top / height);
+    return Math.max(0, Math.min(above - ABOVE, total - LIMIT));
+  }
+
+  // Loads the rows to draw. While it loads, further calls make it load once more.
+  async function load() {
+    if (loads) { loads.again = true; return; }
+    loads = { again: false };
+    const from = wanted();
     const sent = asked();
-    sent.set('limit', String(Math.max(LIMIT, cursor ? LIMIT : rows.size)));
-    if (cursor) sent.set('cursor', cursor);
+    sent.set('limit', String(LIMIT));
+    sent.set('offset', String(from));
     try {
       const found = await api(`/requests?${sent}`);
-      if (!cursor) rows.clear();
+      rows.clear();
       for (const row of found.items) rows.set(row.id, row);
-      next = found.next;
+      first = from;
+      total = found.total;
       draw(found);
     } catch (error) {
-      replace(parts.more, failure(error, () => load()));
+      replace(parts.more, failure(error, load));
     }
+    const { again } = loads;
+    loads = null;
+    if (again) load();
+  }
+
+  function scrolled() {
+    if (!main.contains(table)) removeEventListener('scroll', scrolled);
+    else if (Math.abs(wanted() - first) > ABOVE / 2 || (wanted() !== first && !rows.size)) load();
   }
 
   function draw(found) {
     const now = Date.now();
+    const focused = body.contains(document.activeElement) ? document.activeElement.closest('tr').dataset.id : null;
     replace(body, [...rows.values()].map((row) => line(row, now)));
+    if (focused !== null) drawn(focused)?.querySelector('a').focus({ preventScroll: true });
+    height = body.firstElementChild?.getBoundingClientRect().height || height;
+    [first, total - first - rows.size].forEach((count, at) => replace(gaps[at], count > 0 ? h('tr', { class: 'gap', 'aria-hidden': 'true' }, h('td', { colspan: 10, style: { height: `${count * height}px` } })) : null));
     const state = query.get('state') ?? '';
     const tab = (key, label, count, sign) => link(href('state', key), { 'aria-current': state === key ? 'page' : null }, sign, label, h('span', { class: 'n' }, number(count)));
     const all = Object.values(found.states).reduce((sum, count) => sum + count, 0);
@@ -92,9 +123,7 @@ export function showList(main, session, go) {
     replace(parts.codes, Object.entries(found.codes).sort((a, b) => b[1] - a[1]).map(([code, count]) =>
       link(href('code', query.get('code') === code ? '' : code), { class: `tag ${query.get('code') === code ? 'run' : 'bad'}` }, code, ` ${number(count)}`)));
     scope(found.total);
-    replace(parts.more, next
-      ? h('button', { class: 'btn', type: 'button', onclick: () => load(next) }, `Show ${LIMIT} more`)
-      : null, h('span', null, rows.size ? `${number(rows.size)} of ${number(found.total)}` : empty()));
+    replace(parts.more, h('span', null, rows.size ? number(total) : empty()));
   }
 
   function empty() {
@@ -135,7 +164,7 @@ export function showList(main, session, go) {
     if (row.state === 'failed' || row.state === 'rejected') return h('span', { class: 'mono bad' }, row.code ?? '');
     if (row.state === 'completed') return h('span', { class: 'dim' }, `took ${span(row.ended - row.created)}`);
     if (row.state === 'cancelled') return '';
-    if (row.state === 'started') return h('span', { class: 'dim' }, 'no news from the provider yet');
+    if (row.state === 'started') return h('span', { class: 'dim' }, 'no progress yet');
     return h('span', { class: 'row' }, h('span', { class: 'bar' }, h('i', { style: { width: `${row.percent}%` } })), `${row.percent} %`);
   }
 
@@ -146,9 +175,13 @@ export function showList(main, session, go) {
     return h('span', { class: `thumb ${row.state === 'generating' ? 'wait' : ''}` }, picture, row.outputs > 1 ? h('span', { class: 'cnt' }, row.outputs) : null);
   }
 
+  function drawn(id) {
+    return body.querySelector(`[data-id="${CSS.escape(id)}"]`);
+  }
+
   function pick(id, on) {
     if (on) picked.add(id); else picked.delete(id);
-    body.querySelector(`[data-id="${CSS.escape(id)}"]`)?.classList.toggle('picked', on);
+    drawn(id)?.classList.toggle('picked', on);
     scope();
   }
 
@@ -169,6 +202,7 @@ export function showList(main, session, go) {
   }
 
   load();
+  addEventListener('scroll', scrolled, { passive: true });
   return {
     // Rows change in place at once; new ones, and the counts, are read a moment later.
     request(changed) {
@@ -176,7 +210,7 @@ export function showList(main, session, go) {
       for (const row of changed) {
         if (!rows.has(row.id)) continue;
         rows.set(row.id, row);
-        const old = body.querySelector(`[data-id="${CSS.escape(row.id)}"]`);
+        const old = drawn(row.id);
         const focused = old?.contains(document.activeElement);
         const fresh = line(row, now);
         old?.replaceWith(fresh);

@@ -6,16 +6,18 @@ import { ago, api, bytes, facts, failure, h, link, loading, number, panel, plura
 
 const quiet = { request() {}, receipts() {}, reset() {}, key() {} };
 
-// Loads and draws, and again after each failure; returns what loads anew.
+// Loads and draws, and again after each failure; returns what loads anew. An answer that comes after the person has left is not drawn.
 function view(main, heading, path, draw) {
-  replace(main, h('h1', null, heading), loading());
+  const top = h('h1', null, heading);
+  replace(main, top, loading());
   const load = async () => {
+    let shown;
     try {
-      const found = await api(path());
-      replace(main, h('h1', null, heading), draw(found, load));
+      shown = draw(await api(path()), load);
     } catch (error) {
-      replace(main, h('h1', null, heading), failure(error, load));
+      shown = failure(error, load);
     }
+    if (main.contains(top)) replace(main, top, shown);
   };
   load();
   return load;
@@ -49,17 +51,22 @@ export function showLetters(main, session, go) {
   const topic = query.get('topic') ?? 'requests';
   const shown = h('div', { class: 'stack' });
   const picked = new Set();
-  const path = () => `/dead-letters?${new URLSearchParams({ topic, reason: query.get('reason') ?? '', q: query.get('q') ?? '' })}`;
+  const filter = { reason: query.get('reason') ?? '', key: query.get('key') ?? '' };
+  const at = (changed) => `/dead-letters?${new URLSearchParams({ topic, ...filter, ...changed })}`;
+  const path = () => at({ q: query.get('q') ?? '' });
   view(main, 'Dead letters', path, (found, again) => {
     const redrive = h('button', { class: 'btn act push', type: 'button', disabled: !session.can_act, onclick: () => {
-      const ids = picked.size ? [...picked] : found.items.map((letter) => letter.position);
-      act('redrive', { ids, topic }, again);
+      // Only the list knows the text q; all other filters select more than the list shows.
+      const scope = picked.size ? { ids: [...picked] } : query.get('q') ? { ids: found.items.map((letter) => letter.position) } : { filter };
+      act('redrive', { ...scope, topic }, () => { picked.clear(); again(); });
     } }, icon('retry', 14), 'Redrive…');
+    const key = h('label', { class: `field short ${filter.key ? 'on' : ''}` }, h('span', { class: 'vh' }, 'Key'),
+      h('input', { placeholder: 'Key', value: filter.key, onchange: (event) => go(at({ key: event.target.value.trim() })) }));
     return [
       h('div', { class: 'tools' }, h('div', { class: 'tabs' }, [['requests', 'Requests and commands'], ['notifications', 'Notifications']].map(([name, text]) =>
         link(`/dead-letters?topic=${name}`, { 'aria-current': name === topic ? 'page' : null }, text))),
-      Object.entries(found.reasons).map(([reason, count]) => link(`/dead-letters?${new URLSearchParams({ topic, reason: query.get('reason') === reason ? '' : reason })}`, { class: `tag ${query.get('reason') === reason ? 'run' : 'bad'}` }, `${reason} ${number(count)}`)),
-      found.items.length ? redrive : null),
+      Object.entries(found.reasons).map(([reason, count]) => link(at({ reason: filter.reason === reason ? '' : reason }), { class: `tag ${filter.reason === reason ? 'run' : 'bad'}` }, `${reason} ${number(count)}`)),
+      key, found.items.length ? redrive : null),
       found.items.length ? h('div', { class: 'split' }, h('div', { class: 'panel list' }, h('table', null,
         h('thead', null, h('tr', null, ['', 'Position', 'Reason', 'Key', 'Why', 'Age'].map((name) => h('th', { scope: 'col' }, name || h('span', { class: 'vh' }, 'Select'))))),
         h('tbody', null, found.items.map((letter) => h('tr', null,
