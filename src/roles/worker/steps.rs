@@ -93,6 +93,15 @@ const SETTLE_TIME: Duration = Duration::from_secs(20);
 /// Time limit for publishing; after it the step is retried.
 const PUBLISH_TIME: Duration = Duration::from_secs(120);
 
+/// What became of a job that may still run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// There is none, or the provider has been asked to cancel it.
+    Cancelled,
+    /// It may still run.
+    Not,
+}
+
 impl Work {
     /// Publishes the events that a step was given.
     ///
@@ -112,21 +121,7 @@ impl Work {
     /// attempts if this worker does not know the API of a job that may still run. A cancel that fails is only logged.
     pub async fn finish(&self, input: Finish, attempt: u32) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
-        let ending = self.end_job(&input.pending.workflow, &input.leftover);
-        match tokio::time::timeout(CANCEL_TIME, ending).await {
-            Ok(Err(error)) if attempt < ELSEWHERE_TRIES => {
-                return Err(Aborted::Again(error.into()));
-            }
-            Ok(Err(_)) => {
-                tracing::error!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled: no worker knows its API");
-                not_cancelled(&input.leftover);
-            }
-            Ok(Ok(())) => {}
-            Err(_) => {
-                tracing::warn!(event = "job_not_cancelled", workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
-                not_cancelled(&input.leftover);
-            }
-        }
+        let ended = self.end_leftover(&input, attempt).await?;
         let outcome = input
             .pending
             .events
@@ -154,11 +149,38 @@ impl Work {
         let trace = input.pending.traceparent.as_deref();
         let publishing = self.publisher.publish_result(outcome, trace);
         in_time(publishing, "cannot publish the outcome").await?;
+        // Only now: an attempt before this line is repeated, and one job counts once.
+        if ended == Ended::Not {
+            not_cancelled(&input.leftover);
+        }
         report_end(outcome, &input);
         Ok(())
     }
 
-    /// Cancels what may still run at the provider, as far as the provider allows it. A cancel that fails is only logged.
+    /// Cancels, within a time limit, what a run has left at the provider.
+    ///
+    /// # Errors
+    /// [`Aborted::Again`] in the first attempts if this worker does not know the provider's API.
+    async fn end_leftover(&self, input: &Finish, attempt: u32) -> Result<Ended, Aborted> {
+        let workflow = &input.pending.workflow;
+        let ending = self.end_job(workflow, &input.leftover);
+        match tokio::time::timeout(CANCEL_TIME, ending).await {
+            Ok(Ok(ended)) => return Ok(ended),
+            Ok(Err(error)) if attempt < ELSEWHERE_TRIES => {
+                return Err(Aborted::Again(error.into()));
+            }
+            Ok(Err(_)) => {
+                tracing::error!(event = "job_not_cancelled", %workflow, "the provider's job was not cancelled: no worker knows its API");
+            }
+            Err(_) => {
+                tracing::warn!(event = "job_not_cancelled", %workflow, "the provider's job was not cancelled in time");
+            }
+        }
+        Ok(Ended::Not)
+    }
+
+    /// Cancels what may still run at the provider, as far as the provider allows it. A cancel that fails is logged; the
+    /// caller counts it.
     ///
     /// # Errors
     /// [`provider::Error::NotConfigured`]: this worker does not know the provider's API, but another one may.
@@ -166,14 +188,16 @@ impl Work {
         &self,
         workflow: &WorkflowId,
         leftover: &ProviderJobLeft,
-    ) -> Result<(), provider::Error> {
+    ) -> Result<Ended, provider::Error> {
         for attempt in 1..=CANCEL_TRIES {
             let ended = match leftover {
-                ProviderJobLeft::None => return Ok(()),
+                ProviderJobLeft::None => return Ok(Ended::Cancelled),
                 ProviderJobLeft::Job(job) => self.cancel(job).await,
                 ProviderJobLeft::Unknown(lookup) => self.find_and_end(workflow, lookup).await,
             };
-            let Err(error) = ended else { return Ok(()) };
+            let Err(error) = ended else {
+                return Ok(Ended::Cancelled);
+            };
             tracing::warn!(event = "job_not_cancelled", %workflow, error = format!("{error:#}"), tries = attempt, "cannot cancel the provider's job");
             if let Ok(error @ provider::Error::NotConfigured(_)) = error.downcast() {
                 return Err(error);
@@ -182,8 +206,7 @@ impl Work {
                 tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
             }
         }
-        not_cancelled(leftover);
-        Ok(())
+        Ok(Ended::Not)
     }
 
     async fn cancel(&self, job: &Job) -> anyhow::Result<()> {

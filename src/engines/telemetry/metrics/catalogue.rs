@@ -217,7 +217,7 @@ same number.",
 pub(in super::super) const MONEY_AT_RISK: Metric =
     counter("genflow_money_at_risk_total", &["provider", "cause"]).help(
         "Times that money may be lost or paid twice, by cause: ambiguous (a run ended without knowing whether its job \
-exists), resent (after an ambiguous submit), unused (a job that no run uses), not_cancelled (a job may still run), \
+exists), resent (after an ambiguous submit), unused (a job that no run used was cancelled), not_cancelled (a job may still run), \
 not_kept (the provider's answer), not_stored (the outputs).",
     );
 pub(in super::super) const GENERATION_FAILURES: Metric =

@@ -10,6 +10,7 @@ use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::job_use::is_used;
 use crate::roles::worker::heartbeat::{Unstored, store};
+use crate::roles::worker::steps::Ended;
 
 /// A provider's answer within this time after the fence needs no check: a run that has ended since then searches for
 /// its job for longer ([`LOOKUPS`](crate::roles::worker::steps::LOOKUPS),
@@ -45,16 +46,22 @@ impl This<'_> {
             Some(false) => return true,
             Some(true) => {
                 tracing::warn!(event = "job_unwanted", %workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
-                events::money_at_risk(job.provider, "unused");
                 let leftover = ProviderJobLeft::Job(job.clone());
-                // It knows the API: it has just submitted the job.
-                if let Err(error) = self.work.end_job(workflow, &leftover).await {
-                    tracing::warn!(event = "job_not_cancelled", %workflow, %error, "the job was not cancelled");
-                }
+                // One job counts once: by what became of it.
+                let cause = match self.work.end_job(workflow, &leftover).await {
+                    Ok(Ended::Cancelled) => "unused",
+                    Ok(Ended::Not) => "not_cancelled",
+                    // It should know the API: it has just submitted the job.
+                    Err(error) => {
+                        tracing::warn!(event = "job_not_cancelled", %workflow, %error, "the job was not cancelled");
+                        "not_cancelled"
+                    }
+                };
+                events::money_at_risk(job.provider, cause);
             }
             None => {
                 tracing::warn!(event = "job_not_cancelled", %workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
-                events::money_at_risk(job.provider, "unused");
+                events::money_at_risk(job.provider, "not_cancelled");
             }
         }
         false
