@@ -7,6 +7,7 @@
 mod away;
 mod declined;
 mod fence;
+mod late;
 mod listed;
 mod presets;
 mod switched;
