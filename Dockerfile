@@ -21,7 +21,7 @@ WORKDIR /src
 # `dev` for an image that has the provider simulator.
 ARG FEATURES=""
 # The dependencies first, with an empty program: they are built again only when the lock file changes. Cargo.toml names
-# the benches and tests, which are not in the context: without their files cargo refuses it.
+# the benches and tests, which are not copied yet: without their files cargo refuses it.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches tests/it \
  && echo 'fn main() {}' > src/main.rs \

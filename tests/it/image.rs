@@ -63,7 +63,7 @@ fn included(folder: &Path) -> Vec<PathBuf> {
             files.extend(included(&path));
         } else if name.ends_with(".rs") && name != "tests.rs" {
             let text = std::fs::read_to_string(&path).unwrap();
-            let program = text.split("#[cfg(test)]\nmod ").next().unwrap();
+            let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let included = ["include_str!(", "include_bytes!("]
                 .into_iter()
                 .flat_map(|call| program.split(call).skip(1))

@@ -86,7 +86,9 @@ mod tests {
 
         assert!(docs.contains(&table), "docs/models.md lacks:\n{table}");
         let readme = include_str!("../../../README.md");
-        let defaults = table.lines().filter(|line| line.contains("`replicate`"));
+        let lines = table.lines();
+        let defaults: Vec<_> = lines.filter(|line| line.contains("`replicate`")).collect();
+        assert_eq!(defaults.len(), 2, "{table}");
         for line in defaults {
             let cells: Vec<_> = line.split(" | ").collect();
             let price = cells[3].split(" per ").next().unwrap();

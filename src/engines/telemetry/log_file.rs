@@ -63,7 +63,7 @@ impl LogFile {
         let named = match fs::metadata(&self.settings.path) {
             Ok(named) => named,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return open(&self.settings).map(Some);
+                return begin(&self.settings, &open_one).map(Some);
             }
             Err(error) => return Err(error),
         };
@@ -87,10 +87,7 @@ impl LogFile {
             return Ok(None);
         }
         self.rotate(&open_one)?;
-        let next = open(&self.settings)?;
-        // A file that others cannot read is better than none.
-        hand_on(&next, &open_one).ok();
-        Ok(Some(next))
+        begin(&self.settings, &open_one).map(Some)
     }
 
     /// Renames the file to `path.1`, the one of that name to `path.2`, and so on; the last one is removed.
@@ -118,6 +115,20 @@ impl LogFile {
 
 fn open(settings: &config::LogFile) -> io::Result<File> {
     options().create(true).open(&settings.path)
+}
+
+/// Creates the file after the one that was open. Only a file that this call has created gets the owner and mode: another
+/// one may be a link to a file of this user.
+fn begin(settings: &config::LogFile, before: &fs::Metadata) -> io::Result<File> {
+    match options().create_new(true).open(&settings.path) {
+        Ok(file) => {
+            // A file that others cannot read is better than none.
+            hand_on(&file, before).ok();
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(settings),
+        Err(error) => Err(error),
+    }
 }
 
 fn options() -> OpenOptions {
@@ -257,14 +268,20 @@ mod tests {
         chown(&settings.path, owner, owner).unwrap();
 
         log.write(b"1111111\n").unwrap();
-        log.write(b"2222222\n").unwrap();
+        let moved = folder.0.join("moved");
+        for (line, before) in [("2222222\n", "log.1"), ("3\n", "moved")] {
+            if before == "moved" {
+                fs::rename(&settings.path, &moved).unwrap();
+            }
+            log.write(line.as_bytes()).unwrap();
 
-        let next = fs::metadata(&settings.path).unwrap();
-        let before = fs::metadata(folder.0.join("log.1")).unwrap();
-        assert_ne!(next.ino(), before.ino());
-        assert_eq!(next.permissions().mode() & 0o777, 0o640);
-        assert_eq!((next.uid(), next.gid()), (before.uid(), before.gid()));
-        assert!(!is_root || next.uid() == 65_534);
+            let next = fs::metadata(&settings.path).unwrap();
+            let before = fs::metadata(folder.0.join(before)).unwrap();
+            assert_ne!(next.ino(), before.ino());
+            assert_eq!(next.permissions().mode() & 0o777, 0o640);
+            assert_eq!((next.uid(), next.gid()), (before.uid(), before.gid()));
+            assert!(!is_root || next.uid() == 65_534);
+        }
     }
 
     #[test]

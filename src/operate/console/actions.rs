@@ -159,13 +159,18 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     if let Some(refusal) = refused_if_grown(asked, would) {
         return Ok(refusal);
     }
-    let summary = redrive(&shared.config, &order(false), &stop, &mut ignored).await?;
-    let sent: u64 = summary.sent.values().sum();
     tracing::info!(
         person,
-        sent,
-        "dead letters were sent again from the console"
+        would,
+        "dead letters are sent again from the console"
     );
+    // In a task of its own, so that it goes on if the person closes the page.
+    let (shared, order) = (shared.clone(), order(false));
+    let sending = tokio::spawn(async move {
+        let mut ignored = |_: &Redriven<'_>| Ok(());
+        redrive(&shared.config, &order, &stop, &mut ignored).await
+    });
+    let sent: u64 = sending.await??.sent.values().sum();
     Ok(Json::<Value>(json!({ "sent": sent })).into_response())
 }
 

@@ -15,7 +15,7 @@ use super::known::Reading;
 use crate::domain::time::rfc3339;
 use crate::engines::clock::now;
 use crate::engines::kafka::admin;
-use crate::workflows::generation;
+use crate::workflows::{batch, generation};
 
 /// How long the numbers are kept, so that many pages cost no more than one.
 const KEPT: Duration = Duration::from_secs(5);
@@ -49,13 +49,14 @@ async fn records(shared: &Shared) -> anyhow::Result<Value> {
     ))
 }
 
-/// Counts the open runs without an event. Runs that Temporal may still count as open are taken off, so the number is
-/// rather too small than too large.
+/// Counts the open runs without an event. Runs that Temporal may still count as open are taken off, so while many runs
+/// end, the number is too small.
 async fn runs(shared: &Shared) -> anyhow::Result<Value> {
     let temporal = shared.temporal().await?;
     let query = format!(
-        "WorkflowType = '{}' AND TaskQueue = '{}' AND ExecutionStatus = 'Running' AND StartTime >= '{}'",
+        "WorkflowType IN ('{}', '{}') AND TaskQueue = '{}' AND ExecutionStatus = 'Running' AND StartTime >= '{}'",
         generation::NAME,
+        batch::NAME,
         temporal.task_queue(),
         rfc3339(shared.known.since()),
     );

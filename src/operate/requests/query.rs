@@ -176,10 +176,10 @@ impl Requests {
             .sum()
     }
 
-    /// Returns how many runs of videos and images are open, or have ended at this time or later.
+    /// Returns how many runs are open, or have ended at this time or later.
     pub(in crate::operate) fn runs_since(&self, ended: i64) -> usize {
-        let runs = self.rows.values().filter(|row| row.kind != Kind::Batch);
-        runs.filter(|row| row.ended.is_none_or(|at| at >= ended))
+        let rows = self.rows.values();
+        rows.filter(|row| row.ended.is_none_or(|at| at >= ended))
             .count()
     }
 

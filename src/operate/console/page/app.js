@@ -80,7 +80,7 @@ function drawStrip() {
     tile('/?state=completed&last=3600000', 'Completed, 1 h', number(requests.completed), ended ? `${(requests.completed / ended * 100).toFixed(1)} % of ended` : 'none', spark(requests.completed_by_minute)),
     tile('/?state=failed&last=3600000', 'Failed, 1 h', h('span', { class: requests.failed ? 'bad' : '' }, number(requests.failed)), most ? `${number(most[1])} ${most[0]}` : 'none', spark(requests.failed_by_minute)),
     tile('/?state=rejected', 'Rejected, 1 h', number(requests.rejected), `${number(requests.cancelled)} cancelled`),
-    tile('/?state=completed&last=86400000', 'Spent today', usd(requests.spent_today_usd), h('span', { title: requests.unpriced_month ? `${number(requests.unpriced_month)} without a known cost` : null }, `${usd(requests.spent_month_usd)} since ${utc(requests.month_from).slice(5, 10)}`)),
+    tile('/?state=completed&last=86400000', 'Spent today', usd(requests.spent_today_usd), h('span', { title: requests.unpriced_month ? `${number(requests.unpriced_month)} without a known cost` : null }, `${usd(requests.spent_month_usd)} since ${utc(requests.month_from).slice(5, requests.month_from % 86400000 ? 16 : 10)}`)),
     tile('/endpoints', 'Endpoints failing', h('span', { class: endpoints.failing ? 'bad' : '' }, number(endpoints.failing)), `of ${number(endpoints.all)} known`),
     tile('/dead-letters', 'Dead letters, 1 h', h('span', { class: letters.last_hour ? 'bad' : '' }, number(letters.last_hour)), `${number(letters.requests + letters.notifications)} since ${utc(known.since).slice(0, 10)}`),
     tile('/doctor', 'Engines', engines.value, engines.why));

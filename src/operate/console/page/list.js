@@ -96,6 +96,8 @@ export function showList(main, session, go) {
       first = from;
       total = found.total;
       draw(found);
+      // Fewer match than before: load those that do.
+      if (!rows.size && total) loads.again = true;
     } catch (error) {
       replace(parts.more, failure(error, load));
     }
