@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::{Console, keys};
+use crate::batch::batch;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
@@ -32,7 +33,7 @@ impl Browser {
 async fn what_waits_is_counted_before_its_first_event() {
     let space = Space::new().await;
     let console = Console::start(&space, &keys()).await;
-    let requests = [image("one"), image("two")];
+    let requests = [image("one"), batch("two", &[json!({})])];
     for request in &requests {
         space.send(request).await;
     }
