@@ -32,7 +32,7 @@ impl LogFile {
         })
     }
 
-    /// Checks that the file can be opened, or created if there is none. It creates nothing.
+    /// Checks that this process could write to the file. Creates no file.
     pub(super) fn check(settings: &config::LogFile) -> io::Result<()> {
         match options().open(&settings.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -117,8 +117,8 @@ fn open(settings: &config::LogFile) -> io::Result<File> {
     options().create(true).open(&settings.path)
 }
 
-/// Creates the file after the one that was open. Only a file that this call has created gets the owner and mode: another
-/// one may be a link to a file of this user.
+/// Creates the next file, with the owner and mode of `before`. If another process has just created it, opens it without
+/// changing either: it may be a hard link to a file of this process's user.
 fn begin(settings: &config::LogFile, before: &fs::Metadata) -> io::Result<File> {
     match options().create_new(true).open(&settings.path) {
         Ok(file) => {

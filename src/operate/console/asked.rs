@@ -50,7 +50,7 @@ impl Asked {
     /// Returns the filter as the query of a list.
     ///
     /// # Errors
-    /// It is none.
+    /// The filter is not a valid query of that list.
     pub(super) fn filter<Q: DeserializeOwned>(&self) -> Result<Option<Q>, String> {
         let query = self.filter.clone().map(serde_json::from_value).transpose();
         query.map_err(|error| format!("filter is invalid: {error}"))

@@ -96,7 +96,7 @@ const PUBLISH_TIME: Duration = Duration::from_secs(120);
 /// What became of a job that may still run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// There is none, or the provider has been asked to cancel it.
+    /// The run left no job, or the provider was asked to cancel it.
     Cancelled,
     /// It may still run.
     Not,

@@ -1,3 +1,5 @@
+//! What a simulated job makes of a model and its input.
+
 use serde_json::json;
 
 use super::*;

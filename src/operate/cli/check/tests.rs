@@ -1,3 +1,5 @@
+//! What `genflow models check` and `submit --dry-run` show.
+
 use super::*;
 use crate::domain::{Common, Fallback, ImageSpec, VideoSpec};
 

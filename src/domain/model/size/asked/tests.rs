@@ -1,3 +1,5 @@
+//! Sizes, classes and ratios are read in all their spellings.
+
 use super::*;
 
 #[test]
