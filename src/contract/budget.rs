@@ -23,6 +23,10 @@ pub struct Reserve {
     #[serde(default)]
     pub candidate: u32,
     pub amount: Micros,
+    /// When the calling attempt is no longer the current one unless it has sent a heartbeat, in milliseconds since the
+    /// epoch by the server's clock: afterwards nothing is reserved. `None` in calls of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
     /// The limits in the settings of the calling worker.
     pub limits: Limits,
 }
@@ -36,4 +40,7 @@ pub struct Settle {
     /// The candidates below this number declined: the account releases their reservations.
     #[serde(default)]
     pub declined: u32,
+    /// Whether the run ends: afterwards it reserves nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
 }

@@ -3,15 +3,20 @@
 //!
 //! Days and months are those of the calendar in UTC. A reservation counts for the day, and the month, in which it was
 //! made; what it cost in the end counts for the same ones. Once they are over, it no longer counts.
+//!
+//! A reservation that comes after the end of its run would never be settled, so it is refused ([`Account::is_late`]).
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike as _, Months};
 use serde::{Deserialize, Serialize};
 
-/// Most open reservations of an account: it must fit into the input of a workflow, of 2 MB at most.
+/// Most runs that an account keeps, open or ended: it must fit into the input of a workflow, of 2 MB at most.
 const MOST_OPEN: usize = 20_000;
 const DAY_MS: i64 = 86_400_000;
+/// How long an account knows a run that has ended, in milliseconds: as long as an attempt may be the current one without
+/// a heartbeat, which is the longest `HEARTBEAT_TIMEOUT`.
+const ENDED_KEPT_MS: i64 = 60_000;
 
 /// An amount in millionths of a US dollar: sums of whole numbers are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,6 +124,8 @@ pub enum Answer {
     Refused(Refusal),
     /// The account has as many open reservations as it can hold: some must be settled first.
     Full,
+    /// The run has ended, or the caller is no longer the current attempt: nothing is reserved.
+    Late,
 }
 
 /// Why an amount was not reserved.
@@ -152,6 +159,9 @@ pub struct Account {
     spent_month: Micros,
     /// Open reservations by run id, all of this month.
     open: BTreeMap<String, Reservation>,
+    /// The runs that ended a moment ago, and until when they are kept, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ended: BTreeMap<String, i64>,
     /// The limits that the last reservation brought, for statements.
     limits: Limits,
 }
@@ -233,7 +243,7 @@ impl Account {
         if before == Some(wanted) {
             return Answer::Granted;
         }
-        if before.is_none() && self.open.len() >= MOST_OPEN {
+        if before.is_none() && self.open.len() + self.ended.len() >= MOST_OPEN {
             return Answer::Full;
         }
         // The run's own reservation must not count against it.
@@ -246,6 +256,19 @@ impl Account {
             self.open.insert(run.to_owned(), before);
         }
         Answer::Refused(refusal)
+    }
+
+    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or it was valid only `until` an
+    /// earlier time, after which its caller may no longer be the current attempt. Both are in milliseconds since the
+    /// epoch. An attempt that is current keeps its run open, so one of the two holds after the end of the run.
+    pub fn is_late(&self, run: &str, until: Option<i64>, at: i64) -> bool {
+        until.is_some_and(|until| until < at) || self.ended.contains_key(run)
+    }
+
+    /// Notes that a run has ended: a call to reserve for it is late from now on.
+    pub fn end(&mut self, run: &str, at: i64) {
+        self.ended.retain(|_, until| *until >= at);
+        self.ended.insert(run.to_owned(), at + ENDED_KEPT_MS);
     }
 
     /// Settles the reservation of a run. Candidates below `declined` accepted nothing, so a reservation for one of them
@@ -279,10 +302,12 @@ impl Account {
         }
     }
 
-    /// Returns whether nothing is spent or reserved in the month of `at`, so that the account need not be kept.
+    /// Returns whether nothing is spent or reserved in the month of `at`, and no run ended a moment ago, so that the
+    /// account need not be kept.
     pub fn is_empty(&self, at: i64) -> bool {
         let now = self.statement(at);
-        now.open == 0 && now.month.spent == Micros::default()
+        let has_ended = self.ended.values().any(|until| *until >= at);
+        now.open == 0 && now.month.spent == Micros::default() && !has_ended
     }
 
     /// Begins the day, and the month, of `at`. A clock that goes back does not bring an earlier day back.

@@ -1,7 +1,7 @@
 //! `budget.v1`: the account of one user, or of all users together, for as long as money is spent on it.
 //!
 //! Each change is one update or signal, and complete in one step: no two reservations can be granted the same money. A
-//! repeated change does nothing more. The account ends in a month in which nothing is spent or reserved; the next
+//! repeated change does nothing more, and a run that has ended reserves nothing. The account ends in a month in which nothing is spent or reserved; the next
 //! reservation starts it again.
 
 #![deny(clippy::disallowed_methods)]
@@ -68,10 +68,14 @@ impl Budget {
             run,
             candidate,
             amount,
+            until,
             limits,
         } = asked;
-        let account = &mut self.start.account;
-        account.reserve(&run, candidate, amount, limits, time(ctx))
+        let (account, at) = (&mut self.start.account, time(ctx));
+        if account.is_late(&run, until, at) {
+            return Answer::Late;
+        }
+        account.reserve(&run, candidate, amount, limits, at)
     }
 
     /// Settles what a run has reserved.
@@ -82,8 +86,13 @@ impl Budget {
             run,
             spend,
             declined,
+            ends,
         } = settled;
-        self.start.account.settle(&run, spend, declined, time(ctx));
+        let (account, at) = (&mut self.start.account, time(ctx));
+        account.settle(&run, spend, declined, at);
+        if ends {
+            account.end(&run, at);
+        }
     }
 
     /// Returns what is spent and reserved at a time, in milliseconds since the epoch.

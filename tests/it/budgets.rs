@@ -2,6 +2,8 @@
 
 mod accounts;
 mod fallback;
+mod late;
+mod month;
 
 use genflow::domain::budget::Statement;
 use genflow::domain::{ErrorCode, Event, EventType, Request};

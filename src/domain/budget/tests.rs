@@ -25,7 +25,9 @@ fn used(account: &Account, at: i64) -> [f64; 4] {
 fn refusal(answer: Answer) -> Refusal {
     match answer {
         Answer::Refused(refusal) => refusal,
-        other @ (Answer::Granted | Answer::Full) => panic!("expected a refusal, got {other:?}"),
+        other @ (Answer::Granted | Answer::Full | Answer::Late) => {
+            panic!("expected a refusal, got {other:?}")
+        }
     }
 }
 
@@ -169,6 +171,38 @@ fn a_reservation_that_is_never_settled_ends_with_its_month() {
     account.settle("a", Spend::Reserved, 0, december);
 
     assert_eq!(used(&account, december), [0.0; 4]);
+}
+
+#[test]
+fn a_call_to_reserve_is_late_once_its_time_is_over_or_its_run_has_ended() {
+    let mut account = Account::default();
+    assert!(!account.is_late("a", None, MONDAY));
+    assert!(!account.is_late("a", Some(MONDAY), MONDAY));
+    assert!(account.is_late("a", Some(MONDAY - 1), MONDAY));
+
+    account.end("a", MONDAY);
+
+    let valid = MONDAY + ENDED_KEPT_MS;
+    assert!(account.is_late("a", Some(valid), valid));
+    assert!(account.is_late("a", None, MONDAY));
+    assert!(!account.is_late("b", Some(valid), valid));
+}
+
+#[test]
+fn a_run_that_has_ended_is_kept_until_every_call_of_its_attempts_is_late() {
+    let mut account = Account::default();
+    account.end("a", MONDAY);
+    let last = MONDAY + ENDED_KEPT_MS;
+    assert!(!account.is_empty(last), "the account is kept");
+
+    account.end("b", last);
+    assert_eq!(account.ended.len(), 2);
+    account.end("c", last + 1);
+
+    assert_eq!(account.ended.keys().collect::<Vec<_>>(), ["b", "c"]);
+    assert!(account.is_empty(last + 2 * ENDED_KEPT_MS));
+    let json = serde_json::to_string(&account).unwrap();
+    assert_eq!(serde_json::from_str::<Account>(&json).unwrap(), account);
 }
 
 #[test]

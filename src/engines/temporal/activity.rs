@@ -107,6 +107,14 @@ pub(crate) fn every(ctx: &ActivityContext) -> Duration {
         / 3
 }
 
+/// Returns until when an attempt is the current one if it sends no heartbeat, in milliseconds since the epoch by the
+/// server's clock.
+pub(crate) fn valid_until(ctx: &ActivityContext) -> Option<i64> {
+    let info = ctx.info();
+    let until = info.started_time? + info.heartbeat_timeout?;
+    Some(since_epoch(until))
+}
+
 pub(crate) fn failure(aborted: Aborted) -> ActivityError {
     let (name, error, retry_delay) = match aborted {
         Aborted::Cancelled => return ActivityError::cancelled(),

@@ -3,7 +3,7 @@
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowQueryError};
 use temporalio_client::{
     Priority, WorkflowExecutionStatus, WorkflowIdConflictPolicy, WorkflowQueryOptions,
-    WorkflowSignalOptions, WorkflowUpdateWithStartOptions,
+    WorkflowSignalOptions, WorkflowStartOptions, WorkflowUpdateWithStartOptions,
 };
 
 use super::client::{Error, Temporal, answered, fairness_key};
@@ -49,19 +49,14 @@ impl Temporal {
         asked: Reserve,
         segment: u32,
     ) -> Result<Answer, Error> {
-        let mut priority = Priority::default();
-        priority.priority_key = Some(URGENT);
         let options = WorkflowUpdateWithStartOptions::new(
             self.task_queue(),
             holder.workflow(&self.task_queue()),
             WorkflowIdConflictPolicy::UseExisting,
         )
-        .priority(priority)
+        .priority(urgent())
         .build();
-        let start = BudgetStart {
-            account: Account::default(),
-            segment,
-        };
+        let start = unused(segment);
         let client = self.client();
         let reserving = client.execute_update_with_start_workflow(
             Budget::run,
@@ -87,6 +82,32 @@ impl Temporal {
         }
     }
 
+    /// Like [`Self::settle`], on an account that must know that the run has ended: it is started if it does not run.
+    ///
+    /// # Errors
+    /// The server did not take it. The call may be repeated.
+    pub async fn settle_last(
+        &self,
+        holder: &Holder,
+        settled: Settle,
+        segment: u32,
+    ) -> Result<(), Error> {
+        let account = holder.workflow(&self.task_queue());
+        let options = WorkflowStartOptions::new(self.task_queue(), account)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .priority(urgent())
+            .build();
+        let client = self.client();
+        let settling = client.signal_with_start_workflow(
+            Budget::run,
+            unused(segment),
+            Budget::settle,
+            settled,
+            options,
+        );
+        settling.await.map(drop).map_err(answered)
+    }
+
     /// Returns what is spent and reserved on an account at a time, in milliseconds since the epoch; `None` if there is no
     /// account, or it is closed.
     ///
@@ -106,6 +127,20 @@ impl Temporal {
             Err(WorkflowQueryError::NotFound(_)) => Ok(None),
             Err(error) => Err(answered(error)),
         }
+    }
+}
+
+fn urgent() -> Priority {
+    let mut priority = Priority::default();
+    priority.priority_key = Some(URGENT);
+    priority
+}
+
+/// Returns the input of an account that continues as new after `segment` changes.
+fn unused(segment: u32) -> BudgetStart {
+    BudgetStart {
+        account: Account::default(),
+        segment,
     }
 }
 

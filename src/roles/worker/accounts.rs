@@ -2,7 +2,8 @@
 //!
 //! A run has one reservation on each account, for the candidate that it submits next. When that one declines, the
 //! reservation of the next one replaces it; if there is no next one, the end of the run releases it. Other workers may
-//! repeat both calls: the account does each of them once. Without a budget, no call is made.
+//! repeat both calls: the account does each of them once, and reserves nothing after the end of the run. Without a
+//! budget, no call is made.
 
 use std::fmt;
 
@@ -38,6 +39,10 @@ pub(crate) enum Unreserved {
     Refused(EventError),
     #[error("a budget has too many open reservations")]
     Full,
+    #[error(
+        "this attempt is no longer the current one, or its run has ended: its budget reserves nothing"
+    )]
+    Late,
     #[error("a budget did not answer")]
     Unanswered(#[source] Error),
 }
@@ -56,7 +61,8 @@ impl Accounts {
         !self.budgets.is_unlimited()
     }
 
-    /// Reserves what a submit of a run costs, for its user and for all users. After a refusal, what the user's account
+    /// Reserves what a submit of a run costs, for its user and for all users. An attempt is current `until` then, in
+    /// milliseconds since the epoch by the server's clock, if it sends no heartbeat. After a refusal, what the user's account
     /// has granted stays until the end of the run: an attempt that is no longer the current one may be refused late, and
     /// must not give back what the current one needs.
     pub(crate) async fn reserve(
@@ -64,17 +70,19 @@ impl Accounts {
         submit: &Submit,
         run: &str,
         usd: f64,
+        until: Option<i64>,
     ) -> Result<(), Unreserved> {
         let user = self.user(&submit.pending).await;
         let user = &user.map_err(Unreserved::Unanswered)?;
         let amount = Micros::of_usd(usd);
-        let accounts = [(user, self.budgets.user), (&Holder::All, self.budgets.all)];
+        failpoint::hit("budget.reserving").await;
         let limited = |(_, limits): &(&Holder, Limits)| !limits.is_unlimited();
-        for (holder, limits) in accounts.into_iter().filter(limited) {
+        for (holder, limits) in self.all(user).into_iter().filter(limited) {
             let asked = Reserve {
                 run: run.to_owned(),
                 candidate: submit.candidate,
                 amount,
+                until,
                 limits,
             };
             let answer = self.temporal.reserve(holder, asked, self.segment).await;
@@ -82,6 +90,7 @@ impl Accounts {
             match answer.map_err(Unreserved::Unanswered)? {
                 Answer::Granted => {}
                 Answer::Full => return Err(Unreserved::Full),
+                Answer::Late => return Err(Unreserved::Late),
                 Answer::Refused(refusal) => {
                     failpoint::hit("budget.refused").await;
                     return Err(Unreserved::Refused(exceeded(holder, amount, &refusal)));
@@ -94,8 +103,21 @@ impl Accounts {
     /// Counts the reservation of a run as spent, because a submit may have been accepted and another follows.
     pub(crate) async fn count_as_spent(&self, submit: &Submit, run: &str) -> Result<(), Error> {
         let user = self.user(&submit.pending).await?;
-        self.settle(&user, run, Spend::Reserved, submit.candidate)
-            .await
+        for (holder, _) in self.all(&user) {
+            let settled = Settle {
+                run: run.to_owned(),
+                spend: Spend::Reserved,
+                declined: submit.candidate,
+                ends: false,
+            };
+            self.temporal.settle(holder, settled).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the accounts of a run of this user, and their limits.
+    fn all<'h>(&self, user: &'h Holder) -> [(&'h Holder, Limits); 2] {
+        [(user, self.budgets.user), (&Holder::All, self.budgets.all)]
     }
 
     /// Returns the user of a run: by its events, or by its search attributes once all of them are confirmed.
@@ -108,27 +130,8 @@ impl Accounts {
             .ok_or_else(comes_and_goes)
     }
 
-    /// Settles what a run has reserved, also on an account that has no limit now: it may have had one.
-    async fn settle(
-        &self,
-        user: &Holder,
-        run: &str,
-        spend: Spend,
-        declined: u32,
-    ) -> Result<(), Error> {
-        for holder in [user, &Holder::All] {
-            let settled = Settle {
-                run: run.to_owned(),
-                spend,
-                declined,
-            };
-            self.temporal.settle(holder, settled).await?;
-        }
-        Ok(())
-    }
-
-    /// Settles a run that ends. Makes no call if the run has reserved nothing, as far as it knows, and this worker has
-    /// no budget.
+    /// Settles a run that ends, also on an account that has no limit now: it may have had one. Makes no call if the run
+    /// has reserved nothing, as far as it knows, and this worker has no budget.
     pub(crate) async fn finish(&self, outcome: &Event, input: &Finish) -> Result<(), Error> {
         let may_be_reserved = input.budget.reserved || self.are_limited();
         let run = outcome.run_id.as_deref();
@@ -136,8 +139,23 @@ impl Accounts {
             return Ok(());
         };
         let user = Holder::of(&outcome.user_id);
-        let spend = spend(outcome, input);
-        self.settle(&user, run, spend, input.budget.declined).await
+        for (holder, limits) in self.all(&user) {
+            let settled = Settle {
+                run: run.to_owned(),
+                spend: spend(outcome, input),
+                declined: input.budget.declined,
+                ends: true,
+            };
+            // An account with a limit may get a late call to reserve, even if it does not run yet.
+            match limits.is_unlimited() {
+                true => self.temporal.settle(holder, settled).await?,
+                false => {
+                    let settling = self.temporal.settle_last(holder, settled, self.segment);
+                    settling.await?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -179,6 +197,7 @@ fn outcome(answer: &Result<Answer, Error>) -> &'static str {
         Ok(Answer::Granted) => "granted",
         Ok(Answer::Refused(_)) => "refused",
         Ok(Answer::Full) => "full",
+        Ok(Answer::Late) => "late",
         Err(_) => "unanswered",
     }
 }

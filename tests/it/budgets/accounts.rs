@@ -17,6 +17,7 @@ fn reserve(run: usize) -> Reserve {
         run: format!("run {run}"),
         candidate: 0,
         amount: Micros::of_usd(0.01),
+        until: None,
         limits: Limits {
             day: Some(Micros::of_usd(0.25)),
             month: None,
@@ -44,12 +45,13 @@ async fn an_account_that_continues_as_new_under_load_loses_nothing() {
             match answer {
                 Answer::Granted => granted += 1,
                 Answer::Refused(_) => {}
-                Answer::Full => panic!("it has few reservations"),
+                other @ (Answer::Full | Answer::Late) => panic!("{other:?}"),
             }
             let settled = Settle {
                 run: asked.run,
                 spend: Spend::Reserved,
                 declined: 0,
+                ends: true,
             };
             if number % 2 == 0 {
                 temporal.settle(ann, settled).await.unwrap();
@@ -122,6 +124,7 @@ async fn the_history_of_an_account_replays() {
             run: asked.run.clone(),
             spend: Spend::Cost(Micros::of_usd(0.02)),
             declined: 0,
+            ends: true,
         };
         temporal.reserve(&ann, asked, 40).await.unwrap();
         if run % 2 == 0 {

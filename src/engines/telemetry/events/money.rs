@@ -46,8 +46,8 @@ pub fn generation_priced(provider: ProviderName, model: &str, priority: &'static
     catalogue::SPENT.record(cost.usd, &[model, priority]);
 }
 
-/// A budget was asked for a reservation. `budget`: `user` or `all`; `outcome`: `granted`, `refused`, `full` or
-/// `unanswered`.
+/// A budget was asked for a reservation. `budget`: `user` or `all`; `outcome`: `granted`, `refused`, `full`,
+/// `late` or `unanswered`.
 pub fn budget_asked(budget: &'static str, outcome: &'static str) {
     debug!(budget, outcome, "budget asked");
     catalogue::BUDGET_RESERVATIONS.add(1, &[budget, outcome]);

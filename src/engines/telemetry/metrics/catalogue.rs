@@ -112,7 +112,7 @@ genflow's prices) or ESTIMATE; the sum is the money spent. Models that genflow d
 pub(in super::super) const BUDGET_RESERVATIONS: Metric =
     counter("genflow_budget_reservations_total", &["budget", "outcome"]).help(
         "Requests for a reservation on a budget, by budget (user or all) and outcome: granted, \
-refused, full or unanswered.",
+refused, full, late or unanswered.",
     );
 pub(in super::super) const RUN_SECONDS: Metric =
     histogram(RUN, "genflow_run_seconds", &["kind", "outcome"])

@@ -10,7 +10,7 @@ use super::search::Found;
 use crate::contract::run::{AttemptRecord, Sent, Submit, Submitted};
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError, Problem};
-use crate::engines::temporal::activity::{Aborted, every, failure};
+use crate::engines::temporal::activity::{Aborted, every, failure, valid_until};
 use crate::roles::worker::accounts::Unreserved;
 
 /// What the work before the fence leads to.
@@ -84,10 +84,11 @@ impl This<'_> {
         };
         // `bind` refuses an unknown price; one that came through would not fit into any budget.
         let usd = bound.quote.estimate_usd.unwrap_or(f64::INFINITY);
-        match accounts.reserve(self.input, self.run_id, usd).await {
+        let until = valid_until(self.ctx);
+        match accounts.reserve(self.input, self.run_id, usd, until).await {
             Ok(()) => Ok(Ok(bound)),
             Err(Unreserved::Refused(error)) => Ok(Err(error)),
-            Err(error @ (Unreserved::Full | Unreserved::Unanswered(_))) => {
+            Err(error @ (Unreserved::Full | Unreserved::Late | Unreserved::Unanswered(_))) => {
                 Err(failure(Aborted::Again(error.into())))
             }
         }
