@@ -47,6 +47,7 @@ use self::waiting::WaitingPage;
 use crate::app::{self, Roles};
 use crate::domain::shown;
 use crate::engines::config::Config;
+use crate::engines::http;
 use crate::engines::kafka::admin::Asked;
 use crate::engines::storage::Store;
 use crate::engines::telemetry;
@@ -249,11 +250,10 @@ async fn run_all(
     };
     let mails = dev_run.mailbox.as_ref().map(Mailbox::router);
     let routes = dev_run.receiver.router().merge(mails.unwrap_or_default());
-    let showing =
-        axum::serve(pages, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
+    let showing = http::serve(pages, routes, &ending);
     let console = console::run(console_settings(dev_run), None, console, ending.clone());
     let (served, watched, shown, console) =
-        tokio::join!(serving, watching, showing.into_future(), Box::pin(console));
+        tokio::join!(serving, watching, showing, Box::pin(console));
     telemetry.flush().await;
     watched
         .and(served)

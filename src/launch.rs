@@ -39,8 +39,8 @@ pub async fn run(cli: Cli, of_env_file: BTreeSet<String>) -> anyhow::Result<u8> 
             Ok(0)
         }
         CliCommand::CodecServer => serve_codec(stop).await,
-        CliCommand::Secrets => {
-            cli::secrets::print(&mut stdout())?;
+        CliCommand::Secrets(secrets) => {
+            cli::secrets::print(secrets, &mut stdout())?;
             Ok(0)
         }
         CliCommand::Console { key } => Box::pin(serve_console(key.get()?, stop)).await,

@@ -16,14 +16,12 @@ use axum::routing::get;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::engines::telemetry;
 use crate::engines::telemetry::events;
+use crate::engines::{http, telemetry};
 
-/// How long open connections may last after `stop`.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Interval at which the recorder aggregates histogram samples, so that they do not pile up between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -119,16 +117,9 @@ pub async fn serve(
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let server = axum::serve(listener, routes(health, metrics.clone()))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let overdue = async {
-        stop.cancelled().await;
-        sleep(PATIENCE).await;
-    };
-    // When one of these ends, the others are dropped: none of them has work to finish.
+    let routes = routes(health, metrics.clone());
     tokio::select! {
-        served = async { server.await } => served,
-        () = overdue => Ok(()),
+        served = http::serve(listener, routes, &stop) => served,
         () = keep_up(&metrics) => Ok(()),
     }
 }

@@ -1,9 +1,15 @@
-//! Creates all HTTP clients: one TLS stack, no proxy, no redirects, no silent retry.
+//! Creates all HTTP clients: one TLS stack, no proxy, no redirects, no silent retry. Serves pages until a stop.
 
+use std::fmt::Debug;
+use std::io;
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
+use axum::Router;
+use axum::serve::Listener;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 static TLS: Once = Once::new();
 
@@ -36,6 +42,34 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(10))
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
+}
+
+/// How long [`serve`] waits for open requests after a stop.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until `stop`; a second later, requests that are still open are cut.
+///
+/// # Errors
+/// The listener fails.
+pub(crate) async fn serve<L>(
+    listener: L,
+    routes: Router,
+    stop: &CancellationToken,
+) -> io::Result<()>
+where
+    L: Listener,
+    L::Addr: Debug,
+{
+    let server =
+        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = async { server.await } => served,
+        () = overdue => Ok(()),
+    }
 }
 
 /// Returns the pause that `Retry-After` asks for, in seconds or as a date.

@@ -102,7 +102,7 @@ pub enum CliCommand {
     /// Decode what Temporal stores, for Temporal's web UI and command line
     CodecServer,
     /// Print new secrets as lines for .env
-    Secrets,
+    Secrets(secrets::Secrets),
     /// Write a .env with fresh secrets; asks for each setting that no flag gives
     Init(init::Init),
     /// Show each setting, its value and its source, or validate all settings

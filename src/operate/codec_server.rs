@@ -5,7 +5,6 @@
 //! listed origin; and a call for another namespace than genflow's is refused.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -18,16 +17,14 @@ use axum::routing::post;
 use subtle::ConstantTimeEq as _;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::engines::config::{self, Config};
+use crate::engines::http;
 use crate::engines::temporal::payloads::{Codec, Error};
 
 /// Limit on the bytes of a call: a page of a history.
 const MAX_BODY: usize = 64 * 1024 * 1024;
-/// How long open connections may last after the stop.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The header in which the UI and the command line send the namespace.
 const NAMESPACE: &str = "x-namespace";
 /// For how many seconds a browser may keep the answer to a preflight.
@@ -54,16 +51,8 @@ pub async fn serve(
         settings: config.codec_server.clone(),
         namespaces: [&temporal.namespace, &temporal.notify_namespace].map(Clone::clone),
     };
-    let serving = axum::serve(listener, routes(Arc::new(server)))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let overdue = async {
-        stop.cancelled().await;
-        sleep(PATIENCE).await;
-    };
-    tokio::select! {
-        served = async { serving.await } => served.context("the HTTP server failed"),
-        () = overdue => Ok(()),
-    }
+    let served = http::serve(listener, routes(Arc::new(server)), stop).await;
+    served.context("the HTTP server failed")
 }
 
 fn routes(server: Arc<Server>) -> Router {

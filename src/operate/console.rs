@@ -24,7 +24,6 @@ mod topic;
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -41,13 +40,11 @@ use self::known::Known;
 use self::topic::Topic;
 use crate::engines::clock::now;
 use crate::engines::config::Config;
+use crate::engines::http;
 use crate::engines::registry::Registry;
 use crate::engines::storage::Store;
 use crate::engines::temporal::client::Temporal;
 use crate::operate::dead_letters::DlqTopic;
-
-/// How long open connections may last after the stop: a page's stream of changes never ends by itself.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all pages share.
 type Shared = Arc<Parts>;
@@ -129,8 +126,6 @@ pub async fn run(
         api_key,
         config,
     });
-    let serving = axum::serve(listener, routes(shared.clone()))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let reading = |topic| {
         follow(
             &shared.config,
@@ -140,13 +135,10 @@ pub async fn run(
             since,
         )
     };
-    let overdue = async {
-        stop.cancelled().await;
-        tokio::time::sleep(PATIENCE).await;
-    };
     tokio::select! {
-        served = serving.into_future() => served.context("the console's server failed"),
-        () = overdue => Ok(()),
+        served = http::serve(listener, routes(shared.clone()), &stop) => {
+            served.context("the console's server failed")
+        }
         () = reading(Topic::Events) => Ok(()),
         () = reading(Topic::Receipts) => Ok(()),
         () = reading(Topic::Letters(DlqTopic::Requests)) => Ok(()),

@@ -41,6 +41,9 @@ pub struct Init {
     /// Replace the file if it exists; its secrets are lost, and notification targets encrypted with them become unreadable
     #[arg(long)]
     pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The provider of images and videos.
@@ -75,7 +78,11 @@ pub fn run(init: &Init, out: &mut dyn Write) -> anyhow::Result<()> {
     let values = values(init)?;
     check(&values)?;
     write(path, &contents(&values), init.force)?;
-    writeln!(out, "{}", path.display())?;
+    if init.json {
+        writeln!(out, "{}", serde_json::json!({ "path": path }))?;
+    } else {
+        writeln!(out, "{}", path.display())?;
+    }
     note("only you can read it; next: genflow setup, genflow doctor, genflow all");
     Ok(())
 }

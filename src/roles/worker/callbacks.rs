@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::Connections;
@@ -28,6 +28,7 @@ use crate::domain::{ProviderName, WorkflowId, hex};
 use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::failpoint;
+use crate::engines::http;
 use crate::engines::provider::Refused;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::client::Temporal;
@@ -38,8 +39,6 @@ const MAX_BODY: usize = 1024 * 1024;
 const STEP_TIME: Duration = Duration::from_secs(10);
 /// How long a poller on this worker may take to confirm that it is the current one.
 const TAKE_TIME: Duration = Duration::from_secs(2);
-/// How long open connections may last after the stop.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Number of callbacks that are remembered, so that their repeats have no effect.
 const REMEMBERED: usize = 4096;
 /// The answer to `GET /callbacks/ping`, by which `genflow doctor` recognizes a worker.
@@ -108,16 +107,7 @@ pub(super) async fn serve(
         temporal: temporal.clone(),
         taken: Mutex::default(),
     };
-    let server = axum::serve(Connections::of(listener), routes(shared))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let overdue = async {
-        stop.cancelled().await;
-        sleep(PATIENCE).await;
-    };
-    tokio::select! {
-        served = async { server.await } => served,
-        () = overdue => Ok(()),
-    }
+    http::serve(Connections::of(listener), routes(shared), stop).await
 }
 
 fn routes(shared: Shared) -> Router {

@@ -150,6 +150,11 @@ async fn json_is_as_the_reference_shows_it() {
     let settings = shapes.read("config show", &["kafka_brokers"]).await;
     assert_eq!(settings[0]["source"], "environment");
     shapes.read("config check", &[]).await;
+    shapes.read("secrets", &[]).await;
+    let env = shapes.space.folder().join("shapes.env");
+    let init = ["--provider", "simulator", "-o", env.to_str().unwrap()];
+    let made = shapes.read("init", &init).await;
+    assert_eq!(made[0]["path"], env.to_str().unwrap());
 
     let with_json = super::covered::paths();
     let with_json = with_json.into_iter().filter(|path| json_of(path).is_some());

@@ -23,7 +23,7 @@ pub(super) const PAGES: &[Page] = &[
             ),
         ],
         exit: "0; 64 if the file exists already",
-        json: None,
+        json: Some(r#"{"path": ".env"}"#),
         see: &[CONFIGURATION, SECRETS],
     },
     Page {
@@ -33,7 +33,9 @@ pub(super) const PAGES: &[Page] = &[
             ("See what they look like", "secrets"),
         ],
         exit: "0",
-        json: None,
+        json: Some(
+            r#"{"NOTIFY_KEYS": "2026-12-01:mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8=", "WEBHOOK_SIGNING_KEY": "whsk_…", "WEBHOOK_SIGNING_SECRET": "whsec_…"}"#,
+        ),
         see: &[SECRETS],
     },
     Page {
