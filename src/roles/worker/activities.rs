@@ -3,6 +3,7 @@
 //!
 //! Business failures are Ok values. After an Err the events stay unconfirmed, and Temporal retries the activity.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use temporalio_macros::activities;
@@ -62,15 +63,16 @@ impl Activities {
     ) -> Result<Fetched, ActivityError> {
         let deadline = deadline(&ctx, input.deadline);
         let turn = Turn::of(&ctx, deadline);
-        let ended = async {
+        let ended = pin!(async {
             tokio::select! {
                 () = ctx.cancelled() => Aborted::Cancelled,
                 () = self.work.listed.cancelled(&ctx, || turn.failures()) => Aborted::Cancelled,
                 () = sleep_until(deadline) => Aborted::Expired,
             }
-        };
+        });
         let provider = input.job.provider;
-        let fetching = self.work.fetch(input, &turn, ended);
+        // Pinned, like `ended`: a future that is passed by value is stored twice, and thousands of jobs wait here.
+        let fetching = pin!(self.work.fetch(&input, &turn, ended));
         let fetched = heartbeating(&ctx, || turn.failures(), fetching).await?;
         if fetched.is_err() {
             // Reaches Temporal together with the failure, so the next attempt continues the counts.

@@ -9,7 +9,7 @@ mod tests;
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use self::pauses::{pause, rare_pause};
@@ -75,15 +75,14 @@ impl Work {
     /// [`Aborted`]; business failures are values.
     pub(crate) async fn fetch(
         &self,
-        input: Fetch,
+        input: &Fetch,
         turn: &Turn<'_>,
-        ended: impl Future<Output = Aborted>,
+        mut ended: Pin<&mut impl Future<Output = Aborted>>,
     ) -> Result<Fetched, Aborted> {
         // First: the next steps may hand the job back, but then no attempt would end the run.
         if turn.time_left().is_zero() {
             return Err(Aborted::Expired);
         }
-        let mut ended = std::pin::pin!(ended);
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
         // Boxed, so that a job that waits takes little memory.
@@ -103,13 +102,15 @@ impl Work {
         // Before the first poll, which notices what was called back earlier.
         let mut wake = self.wakes.of(&input.pending.workflow);
         loop {
-            let step = self.poll(&input, turn, &slot, &mut polled, ended.as_mut());
+            let step = self.poll(input, turn, &slot, &mut polled, ended.as_mut());
             let pause = match Box::pin(step).await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
             };
-            let pausing = self.pause(pause, &input, turn, &polled, &mut wake);
-            let end = self.unless_ended(pausing, ended.as_mut()).await?;
+            let end = {
+                let pausing = pin!(self.pause(pause, input, turn, &polled, &mut wake));
+                self.unless_ended(pausing, ended.as_mut()).await?
+            };
             polled.was_due &= end == PauseEnd::Due;
             polled.has_heeded_list |= end == PauseEnd::Listed;
         }
