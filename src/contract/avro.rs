@@ -11,8 +11,10 @@ mod read;
 mod resolve;
 mod write;
 
-use std::sync::LazyLock;
+use std::fmt;
+use std::sync::{LazyLock, OnceLock};
 
+use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, from_value};
@@ -27,13 +29,25 @@ use crate::domain::{
 };
 
 /// One of our schemas, as text and parsed.
-#[derive(Debug)]
 pub struct Ours {
     /// Record name, which is also the file's name.
     pub name: &'static str,
     /// The text of the `.avsc` file, as it is registered.
     pub text: &'static str,
     pub schema: Schema,
+    codec: OnceLock<Codec>,
+}
+
+/// The library's reader and writer of a schema. Both hold an index of its named types, which costs as much as a record.
+struct Codec {
+    reader: GenericDatumReader<'static>,
+    writer: GenericDatumWriter<'static>,
+}
+
+impl fmt::Debug for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +125,24 @@ impl Ours {
             name,
             text,
             schema: Schema::parse_str(text).expect("an embedded schema parses"),
+            codec: OnceLock::new(),
         }
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the text is part of the program; tests read and write each"
+    )]
+    fn codec(&'static self) -> &'static Codec {
+        let resolves = "an embedded schema resolves";
+        self.codec.get_or_init(|| Codec {
+            reader: GenericDatumReader::builder(&self.schema)
+                .build()
+                .expect(resolves),
+            writer: GenericDatumWriter::builder(&self.schema)
+                .build()
+                .expect(resolves),
+        })
     }
 }
 
@@ -172,7 +203,7 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
 pub fn read_as<T: DeserializeOwned>(
     writer: &Schema,
     datum: &[u8],
-    ours: &Ours,
+    ours: &'static Ours,
 ) -> Result<T, Error> {
     Ok(from_value(&read(writer, datum, ours)?)?)
 }
@@ -186,9 +217,8 @@ pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error
 ///
 /// # Errors
 /// [`Error::Datum`] if the value does not fit, which a test of each shape rules out.
-pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
-    let writer = GenericDatumWriter::builder(&ours.schema).build()?;
-    Ok(writer.write_ser_to_vec(value)?)
+pub fn write<T: Serialize>(ours: &'static Ours, value: &T) -> Result<Vec<u8>, Error> {
+    Ok(ours.codec().writer.write_ser_to_vec(value)?)
 }
 
 fn invalid(error: Invalid) -> Error {
@@ -196,7 +226,11 @@ fn invalid(error: Invalid) -> Error {
     Error::Invalid { error, named: None }
 }
 
-fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
+fn read(writer: &Schema, datum: &[u8], ours: &'static Ours) -> Result<Value, Error> {
+    // Most producers use the schema of this version: there is nothing to resolve.
+    if *writer == ours.schema {
+        return datum::read_by(&ours.codec().reader, datum);
+    }
     let value = datum::read(writer, datum)?;
     Ok(resolve::resolve(value, writer, &ours.schema)?)
 }

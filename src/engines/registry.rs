@@ -206,7 +206,7 @@ impl Registry {
     pub async fn encode<T: serde::Serialize + Sync>(
         &self,
         topic: &str,
-        ours: &Ours,
+        ours: &'static Ours,
         value: &T,
     ) -> Result<Vec<u8>, EncodeError> {
         let id = self.id_of(&subject(topic), ours).await?;

@@ -35,7 +35,7 @@ impl RecordSender {
     pub(crate) async fn frame(
         &self,
         topic: &str,
-        ours: &Ours,
+        ours: &'static Ours,
         datum: &[u8],
     ) -> anyhow::Result<Vec<u8>> {
         let id = self.registry.id_of(&subject(topic), ours).await?;

@@ -64,10 +64,14 @@ pub fn parse_writer(text: &str) -> Result<Schema, SchemaError> {
 
 /// Reads a datum with the writer's schema; bytes left over are an error.
 pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
+    read_by(&GenericDatumReader::builder(writer).build()?, datum)
+}
+
+/// Reads a datum with a reader of the writer's schema; bytes left over are an error.
+pub(super) fn read_by(reader: &GenericDatumReader<'_>, datum: &[u8]) -> Result<Value, Error> {
     // Only the first call in a process sets the limit, so every datum must be read through this function.
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let mut rest = Rest(datum);
-    let reader = GenericDatumReader::builder(writer).build()?;
     let value = reader.read_value(&mut rest)?;
     if !rest.0.is_empty() {
         return Err(Error::LeftOver);

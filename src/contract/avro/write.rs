@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use apache_avro::types::Value;
-use apache_avro::writer::datum::GenericDatumWriter;
 use url::Url;
 
 use super::{COMMAND, Error, Ours, REQUEST};
@@ -69,9 +68,8 @@ pub fn write_command(command: &Command, issued_at: Option<i64>) -> Result<Vec<u8
     written(&COMMAND, value)
 }
 
-fn written(ours: &Ours, value: Value) -> Result<Vec<u8>, Error> {
-    let writer = GenericDatumWriter::builder(&ours.schema).build()?;
-    Ok(writer.write_value_to_vec(value)?)
+fn written(ours: &'static Ours, value: Value) -> Result<Vec<u8>, Error> {
+    Ok(ours.codec().writer.write_value_to_vec(value)?)
 }
 
 fn of_single(single: &Single) -> Value {
