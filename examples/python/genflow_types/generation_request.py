@@ -28,7 +28,7 @@ class Input(AvroModel):
     One file that the model starts from.
     """
     url: str = dataclasses.field(metadata={'doc': 'http or https URL of a public host.'})
-    role: InputRole = InputRole.UNSPECIFIED
+    role: InputRole = dataclasses.field(metadata={'doc': 'SOURCE is the file to edit, MASK the region of it to edit, REFERENCE an example to resemble; UNSPECIFIED lets genflow choose among the inputs that the model has.'}, default=InputRole.UNSPECIFIED)
 
 
 class OnUnsupported(str, enum.Enum):
@@ -142,10 +142,10 @@ class BatchItem(AvroModel):
     One request of a batch.
     """
     request_id: str = dataclasses.field(metadata={'doc': "As GenerationRequest.request_id; names the item's own request."})
-    spec: typing.Union[VideoSpec, ImageSpec]
-    webhook_url: typing.Optional[str] = None
+    spec: typing.Union[VideoSpec, ImageSpec] = dataclasses.field(metadata={'doc': 'What to make; a batch cannot contain another.'})
+    webhook_url: typing.Optional[str] = dataclasses.field(metadata={'doc': "Where to POST signed events of the item; at most 2,048 characters. The batch's targets do not receive them."}, default=None)
     notify_on: typing.List[EventType] = dataclasses.field(metadata={'doc': "Types to notify of; empty takes the batch's."}, default_factory=list)
-    metadata: typing.Dict[str, str] = dataclasses.field(default_factory=dict)
+    metadata: typing.Dict[str, str] = dataclasses.field(metadata={'doc': "Given back in every event of the item, instead of the batch's; at most 32 entries and 8 KiB."}, default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -154,9 +154,9 @@ class BatchSpec(AvroModel):
     Many videos and images under one id.
     """
     items: typing.List[BatchItem] = dataclasses.field(metadata={'doc': '1 to 10,000 items.'})
-    strategy: BatchStrategy = BatchStrategy.PARALLEL
+    strategy: BatchStrategy = dataclasses.field(metadata={'doc': 'PARALLEL keeps up to max_concurrent items running; SEQUENTIAL runs one at a time, in the order of items.'}, default=BatchStrategy.PARALLEL)
     max_concurrent: types.Int32 = dataclasses.field(metadata={'doc': 'Items running at once, 1 to 500.'}, default=3)
-    on_failure: OnFailure = OnFailure.CONTINUE
+    on_failure: OnFailure = dataclasses.field(metadata={'doc': 'STOP starts no further item once one has failed, and lets running ones continue; CONTINUE tries every item. A cancelled item is no failure.'}, default=OnFailure.CONTINUE)
 
     
     class Meta:
@@ -183,7 +183,7 @@ class GenerationRequest(AvroModel):
     request_id: str = dataclasses.field(metadata={'doc': "Names the request: a letter or digit, then letters, digits, '.', '_', '-'; 1 to 128."})
     user_id: str = dataclasses.field(metadata={'doc': 'The tenant; 1 to 128 characters, none of them a control character.'})
     spec: typing.Union[VideoSpec, ImageSpec, BatchSpec] = dataclasses.field(metadata={'doc': 'What to make.'})
-    priority: Priority = Priority.NORMAL
+    priority: Priority = dataclasses.field(metadata={'doc': 'HIGH is served before NORMAL, and NORMAL before LOW; items have that of their batch.'}, default=Priority.NORMAL)
     timeout_seconds: typing.Optional[types.Int32] = dataclasses.field(metadata={'doc': "Deadline counted from the workflow's start, 1 to 604,800; null takes the configured one of the kind."}, default=None)
     webhook_url: typing.Optional[str] = dataclasses.field(metadata={'doc': 'Where to POST signed events; at most 2,048 characters.'}, default=None)
     notify_email: typing.Optional[str] = dataclasses.field(metadata={'doc': 'Where to mail events.'}, default=None)

@@ -8,8 +8,10 @@ import (
 // How far the generation is.
 type Progress struct {
 	// 0 to 100, never falling.
-	Percent int     `avro:"percent"`
-	Stage   string  `avro:"stage"`
+	Percent int `avro:"percent"`
+	// The provider's name for the current stage, at most 128 characters; for a batch, the word items.
+	Stage string `avro:"stage"`
+	// Text for people, at most 1,000 characters; null if there is none.
 	Message *string `avro:"message"`
 }
 
@@ -18,13 +20,18 @@ type Output struct {
 	// Where the file is stored.
 	URI string `avro:"uri"`
 	// Where the file can be fetched, if published.
-	URL         *string `avro:"url"`
-	ContentType string  `avro:"content_type"`
-	Bytes       int64   `avro:"bytes"`
+	URL *string `avro:"url"`
+	// MIME type, detected from the file's first bytes, not taken from the provider's answer.
+	ContentType string `avro:"content_type"`
+	// Size of the file.
+	Bytes int64 `avro:"bytes"`
 	// Lower-case hex.
-	Sha256          string   `avro:"sha256"`
-	Width           *int     `avro:"width"`
-	Height          *int     `avro:"height"`
+	Sha256 string `avro:"sha256"`
+	// Pixels; null if genflow cannot read it from the file.
+	Width *int `avro:"width"`
+	// Pixels; null if genflow cannot read it from the file.
+	Height *int `avro:"height"`
+	// Length of a video; null for an image, or if genflow cannot read it from the file.
 	DurationSeconds *float64 `avro:"duration_seconds"`
 }
 
@@ -33,15 +40,19 @@ type Note struct {
 	// Field of the request.
 	Field string `avro:"field"`
 	// adapted, dropped or overridden.
-	Type    string `avro:"type"`
+	Type string `avro:"type"`
+	// What was sent or left out, and why, as text for people.
 	Details string `avro:"details"`
 }
 
 // What was made.
 type Result struct {
-	Outputs       []Output `avro:"outputs"`
-	Provider      string   `avro:"provider"`
-	ProviderJobID string   `avro:"provider_job_id"`
+	// The stored files, in the provider's order.
+	Outputs []Output `avro:"outputs"`
+	// Name of the provider that made it, such as replicate; after a fallback, the one that accepted the job.
+	Provider string `avro:"provider"`
+	// The provider's own id of the job, or of its answer if it made the files at once.
+	ProviderJobID string `avro:"provider_job_id"`
 	// From workflow start to the stored result.
 	ElapsedMs int64 `avro:"elapsed_ms"`
 	// The best number for what the job cost, in US dollars.
@@ -58,10 +69,15 @@ type Result struct {
 
 // How the items of a batch ended.
 type BatchSummary struct {
-	Total      int `avro:"total"`
-	Completed  int `avro:"completed"`
-	Failed     int `avro:"failed"`
-	Cancelled  int `avro:"cancelled"`
+	// Number of items in the batch, the sum of the other counts.
+	Total int `avro:"total"`
+	// Items that ended as COMPLETED.
+	Completed int `avro:"completed"`
+	// Items that ended as FAILED.
+	Failed int `avro:"failed"`
+	// Items that ended as CANCELLED.
+	Cancelled int `avro:"cancelled"`
+	// Items without a run: the batch ended before their turn, or another request has their id.
 	NotStarted int `avro:"not_started"`
 }
 
@@ -91,13 +107,17 @@ type Error struct {
 
 // The refused record.
 type RecordPosition struct {
-	Topic     string `avro:"topic"`
-	Partition int    `avro:"partition"`
-	Offset    int64  `avro:"offset"`
+	// The topic of requests, by default gen.requests; the dead letter has it in the header dlq.original.topic.
+	Topic string `avro:"topic"`
+	// The dead letter has it in the header dlq.original.partition.
+	Partition int `avro:"partition"`
+	// The dead letter has it in the header dlq.original.offset.
+	Offset int64 `avro:"offset"`
 }
 
 // Whom to notify: sealed, only the notifier can open it.
 type Notify struct {
+	// Event types to notify of: notify_on of the request or, if an item has none, of its batch.
 	On []string `avro:"on"`
 	// AES-256-GCM.
 	Sealed []byte `avro:"sealed"`
@@ -105,8 +125,10 @@ type Notify struct {
 
 // A model that was tried without success.
 type Tried struct {
+	// The provider that was asked, such as replicate.
 	Provider string `avro:"provider"`
-	Model    string `avro:"model"`
+	// The provider's name of the model, cut off after 256 characters.
+	Model string `avro:"model"`
 	// From the list of error codes.
 	Code string `avro:"code"`
 	// Why it failed; at most 300 characters.
@@ -116,27 +138,41 @@ type Tried struct {
 // One step in the life of a request; value of gen.events and gen.results.
 type GenerationEvent struct {
 	// UUIDv5, the same on every copy of the event.
-	EventID   string `avro:"event_id"`
+	EventID string `avro:"event_id"`
+	// The request, or the item of a batch, that the event is about; also the record's key on gen.events.
 	RequestID string `avro:"request_id"`
 	// 0 for the first run, n for the n-th effective retry.
 	Retry int `avro:"retry"`
 	// From 0 without gaps; -1 for REJECTED.
 	Sequence int `avro:"sequence"`
 	// The batch this request is an item of.
-	BatchID    *string           `avro:"batch_id"`
-	UserID     string            `avro:"user_id"`
-	Kind       string            `avro:"kind"`
-	Type       string            `avro:"type"`
-	OccurredAt time.Time         `avro:"occurred_at"`
-	WorkflowID *string           `avro:"workflow_id"`
-	RunID      *string           `avro:"run_id"`
-	Progress   *Progress         `avro:"progress"`
-	Result     *Result           `avro:"result"`
-	Batch      *BatchSummary     `avro:"batch"`
-	Error      *Error            `avro:"error"`
-	Record     *RecordPosition   `avro:"record"`
-	Notify     *Notify           `avro:"notify"`
-	Metadata   map[string]string `avro:"metadata"`
+	BatchID *string `avro:"batch_id"`
+	// The tenant, as in the request; empty if a refused record has no valid one.
+	UserID string `avro:"user_id"`
+	// VIDEO or IMAGE, also for an item of a batch; BATCH for the batch itself; UNKNOWN if genflow cannot read it from a refused record.
+	Kind string `avro:"kind"`
+	// STARTED is the first event of a run, COMPLETED, FAILED or CANCELLED the last; REJECTED answers a refused record, which starts no run.
+	Type string `avro:"type"`
+	// When the workflow decided the event, or the timestamp of a refused record, in milliseconds since the Unix epoch; the same on every copy.
+	OccurredAt time.Time `avro:"occurred_at"`
+	// Temporal's workflow id of the run: the request_id, or request_id~n for the n-th retry; also the record's key on gen.results. Null for REJECTED.
+	WorkflowID *string `avro:"workflow_id"`
+	// Temporal's run id of the workflow; a STARTED with another one may begin a new life of the request. Null for REJECTED.
+	RunID *string `avro:"run_id"`
+	// How far the run has come; set on PROGRESS, else null.
+	Progress *Progress `avro:"progress"`
+	// The stored files and facts about the job; set on COMPLETED, except for a batch, else null.
+	Result *Result `avro:"result"`
+	// Counts of the items; set on the last event of a batch, else null.
+	Batch *BatchSummary `avro:"batch"`
+	// Why the request failed or the record was refused; set on FAILED and REJECTED, else null.
+	Error *Error `avro:"error"`
+	// Position of the refused record; set on REJECTED, else null.
+	Record *RecordPosition `avro:"record"`
+	// Sealed targets and the types to notify them of; null on gen.results, or if the request has no targets and the default notify_on.
+	Notify *Notify `avro:"notify"`
+	// The request's metadata; empty if genflow cannot read it from a refused record, or if the event would exceed 256 kB.
+	Metadata map[string]string `avro:"metadata"`
 	// The models tried without success, in order; set on the last event of a run that fell back to another model.
 	Tried []Tried `avro:"tried"`
 }

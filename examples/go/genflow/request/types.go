@@ -8,7 +8,8 @@ import (
 // One file that the model starts from.
 type Input struct {
 	// http or https URL of a public host.
-	URL  string `avro:"url"`
+	URL string `avro:"url"`
+	// SOURCE is the file to edit, MASK the region of it to edit, REFERENCE an example to resemble; UNSPECIFIED lets genflow choose among the inputs that the model has.
 	Role string `avro:"role"`
 }
 
@@ -91,20 +92,25 @@ type ImageSpec struct {
 // One request of a batch.
 type BatchItem struct {
 	// As GenerationRequest.request_id; names the item's own request.
-	RequestID  string  `avro:"request_id"`
-	Spec       any     `avro:"spec"`
+	RequestID string `avro:"request_id"`
+	// What to make; a batch cannot contain another.
+	Spec any `avro:"spec"`
+	// Where to POST signed events of the item; at most 2,048 characters. The batch's targets do not receive them.
 	WebhookURL *string `avro:"webhook_url"`
 	// Types to notify of; empty takes the batch's.
-	NotifyOn []string          `avro:"notify_on"`
+	NotifyOn []string `avro:"notify_on"`
+	// Given back in every event of the item, instead of the batch's; at most 32 entries and 8 KiB.
 	Metadata map[string]string `avro:"metadata"`
 }
 
 // Many videos and images under one id.
 type BatchSpec struct {
+	// PARALLEL keeps up to max_concurrent items running; SEQUENTIAL runs one at a time, in the order of items.
 	Strategy string `avro:"strategy"`
 	// Items running at once, 1 to 500.
-	MaxConcurrent int    `avro:"max_concurrent"`
-	OnFailure     string `avro:"on_failure"`
+	MaxConcurrent int `avro:"max_concurrent"`
+	// STOP starts no further item once one has failed, and lets running ones continue; CONTINUE tries every item. A cancelled item is no failure.
+	OnFailure string `avro:"on_failure"`
 	// 1 to 10,000 items.
 	Items []BatchItem `avro:"items"`
 }
@@ -116,7 +122,8 @@ type GenerationRequest struct {
 	// The tenant; 1 to 128 characters, none of them a control character.
 	UserID string `avro:"user_id"`
 	// What to make.
-	Spec     any    `avro:"spec"`
+	Spec any `avro:"spec"`
+	// HIGH is served before NORMAL, and NORMAL before LOW; items have that of their batch.
 	Priority string `avro:"priority"`
 	// Deadline counted from the workflow's start, 1 to 604,800; null takes the configured one of the kind.
 	TimeoutSeconds *int `avro:"timeout_seconds"`
