@@ -1,4 +1,4 @@
-//! Time in the two forms that genflow writes: whole milliseconds since the epoch, and RFC 3339 in UTC.
+//! Time in the forms that genflow writes: whole milliseconds since the epoch, RFC 3339 in UTC, and ages for people.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,4 +24,16 @@ pub(crate) fn millis(span: Duration) -> u64 {
 pub(crate) fn rfc3339(millis: i64) -> String {
     let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Formats the time since `then` in the unit that people would use; both are in milliseconds since the epoch.
+pub(crate) fn age(then: i64, now: i64) -> String {
+    let seconds = span(then, now).as_secs();
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "min"),
+        3_600..172_800 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit}")
 }

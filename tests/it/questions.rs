@@ -2,11 +2,14 @@
 //! answer from the console's API, from the command line and from the metrics. `docs/operating/questions.md` has the same
 //! answers for people.
 
+mod waiting;
+
 use chrono::DateTime;
 use genflow::domain::{Request, Targets};
 use genflow::engines::clock::now;
 use serde_json::{Value, json};
 
+use self::waiting::Sent;
 use crate::console::{Console, keys};
 use crate::doctor::doctor;
 use crate::support::gate::Gate;
@@ -258,6 +261,16 @@ async fn what_did_user_alice_cost_this_month() {
     assert!(!all.page("metrics").await.contains("alice"));
 }
 
+/// Waits until the console says that so many records wait for intake, and when the oldest was sent.
+async fn until_the_oldest_is(console: &Console, records: u64, oldest: &Sent) {
+    eventually("the console has the oldest record", async || {
+        let waiting = console.get("/backlog").await["records"].clone();
+        let is_oldest = oldest.is_at(waiting["oldest"].as_i64());
+        (waiting["value"] == records && is_oldest).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn is_intake_behind_and_by_how_long() {
     let space = Space::new().await;
@@ -270,7 +283,8 @@ async fn is_intake_behind_and_by_how_long() {
 
     // It runs, and cannot start anything.
     gate.shut();
-    for _ in 0..3 {
+    let first = Sent::send(&space, &image("waits")).await;
+    for _ in 0..2 {
         space.send(&image("waits")).await;
     }
     held.says("readyz", "holds records").await;
@@ -281,31 +295,45 @@ async fn is_intake_behind_and_by_how_long() {
     .await;
     assert!(held.sum("genflow_records_in_flight").await >= 1.0);
 
-    // It does not even run. No process has a metric of it, but the brokers know what it has not committed.
+    // It does not even run. No process has a metric of it, but the brokers have what it has not committed.
     held.process.terminate().await;
     let group = format!("group {}-intake", space.name());
-    let waiting = format!("lag 3 on {topic}, no members");
-    let report = eventually("the group is empty", async || {
+    let waits = |found: &str| {
+        let start = format!("lag 3 on {topic}, the oldest ");
+        found.starts_with(&start) && found.ends_with(" old, no members")
+    };
+    let (report, asked) = eventually("the group is empty", async || {
+        let asked = now();
         let report = doctor(&space, &[]).await;
-        (report.found(&group) == waiting).then_some(report)
+        waits(report.found(&group)).then_some((report, asked))
     })
     .await;
+    first.has_age_in(report.found(&group), asked);
     assert_eq!(report.verdict(&group), "warn");
+    let asked = now();
     let report = console.get("/doctor?fresh=true").await;
     let mut checks = report["checks"].as_array().unwrap().iter();
     let check = checks.find(|check| check["check"] == group.as_str());
     let check = check.unwrap();
-    assert_eq!(check["found"], waiting.as_str());
+    let found = check["found"].as_str().unwrap();
+    assert!(waits(found), "{found}");
+    first.has_age_in(found, asked);
     assert_eq!(check["advice"], "start genflow intake");
+    until_the_oldest_is(&console, 3, &first).await;
 
     // It runs again, and says by how long it was behind.
-    let again = Watched::start(&space, "intake", &[]);
+    let mut again = Watched::start(&space, "intake", &[]);
     space.caught_up("intake", topic).await;
     let delay = "genflow_request_start_delay_seconds";
     assert_eq!(again.sum(&format!("{delay}_count")).await, 3.0);
     assert!(again.sum(&format!("{delay}_sum")).await >= 2.0);
     let report = doctor(&space, &[]).await;
     assert_eq!(report.found(&group), format!("lag 0 on {topic}, 1 member"));
+
+    // The records that it has committed are older, and count no more.
+    again.process.terminate().await;
+    let next = Sent::send(&space, &image("waits")).await;
+    until_the_oldest_is(&console, 1, &next).await;
 }
 
 #[tokio::test]

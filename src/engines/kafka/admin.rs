@@ -3,6 +3,7 @@
 //! Existing topics are left alone; settings that differ are reported. Partitions are added only on request and only to
 //! input topics, because keys then move to other partitions and their records lose their order.
 
+mod backlog;
 mod inspect;
 mod plan;
 mod replication;
@@ -16,7 +17,8 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
-pub use self::inspect::{Cluster, Topic, inspect, lag, members};
+pub use self::backlog::{Backlog, backlog, lag};
+pub use self::inspect::{Cluster, Topic, inspect, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{TopicPlan, plans};

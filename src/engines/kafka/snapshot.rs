@@ -26,6 +26,8 @@ pub enum Extent {
     Since(i64),
     /// Single records by partition and offset; missing ones are skipped.
     At(BTreeSet<(i32, i64)>),
+    /// From each of these partitions, the first record at this offset or later.
+    FirstFrom(BTreeMap<i32, i64>),
 }
 
 /// A reader of the records that a topic holds at present.
@@ -34,6 +36,8 @@ pub struct Snapshot {
     brokers: String,
     topic: String,
     bounds: BTreeMap<i32, Range<i64>>,
+    /// Whether each range is done after its first record.
+    only_first: bool,
     todo: VecDeque<(i32, Range<i64>)>,
     current: Option<(i32, Range<i64>)>,
 }
@@ -48,6 +52,7 @@ impl Snapshot {
     /// No broker answers, the topic does not exist, or the brokers refuse to let it be read.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
         let name = topic.to_owned();
+        let only_first = matches!(extent, Extent::FirstFrom(_));
         let look_up = move |consumer: &Reader, partitions: &[i32]| {
             let bounds = bounds(consumer, &name, partitions)?;
             let todo = spans(consumer, &name, &bounds, extent)?;
@@ -59,6 +64,7 @@ impl Snapshot {
             brokers: kafka.brokers.clone(),
             topic: topic.to_owned(),
             bounds,
+            only_first,
             todo,
             current: None,
         })
@@ -96,7 +102,7 @@ impl Snapshot {
                     if message.partition() != partition || offset < range.start {
                         continue;
                     }
-                    if offset + 1 >= range.end {
+                    if self.only_first || offset + 1 >= range.end {
                         self.current = None;
                     }
                     if offset < range.end {
@@ -157,6 +163,13 @@ fn spans(
                     partition,
                     run.start.max(stored.start)..run.end.min(stored.end),
                 ))
+            })
+            .collect(),
+        Extent::FirstFrom(offsets) => offsets
+            .into_iter()
+            .filter_map(|(partition, offset)| {
+                let stored = bounds.get(&partition)?;
+                Some((partition, offset.max(stored.start)..stored.end))
             })
             .collect(),
         Extent::Since(millis) => {

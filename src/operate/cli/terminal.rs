@@ -10,6 +10,8 @@ use std::time::Duration;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::domain::time::age;
+
 /// Set once, before the command runs.
 static QUIET: AtomicBool = AtomicBool::new(false);
 /// How often a bar moves while nothing happens.
@@ -104,14 +106,7 @@ pub(super) fn text_width() -> usize {
 
 /// Formats how long ago a time was, both in milliseconds since the epoch.
 pub(crate) fn ago(then: i64, now: i64) -> String {
-    let seconds = now.saturating_sub(then).max(0) / 1000;
-    let (count, unit) = match seconds {
-        0..60 => (seconds, "s"),
-        60..3_600 => (seconds / 60, "min"),
-        3_600..172_800 => (seconds / 3_600, "h"),
-        _ => (seconds / 86_400, "days"),
-    };
-    format!("{count} {unit} ago")
+    format!("{} ago", age(then, now))
 }
 
 /// Breaks the lines of a text that are wider than `width` between words. A line's continuation begins below its description,

@@ -1,5 +1,5 @@
 //! What waits before the console's topics show it: records that intake has not read, and runs that have published no event,
-//! because no worker has taken their first step. Kafka and Temporal are asked for two numbers while a page is open.
+//! because no worker has taken their first step. Kafka and Temporal are asked for both while a page is open.
 
 use std::time::Duration;
 
@@ -35,18 +35,20 @@ pub(super) async fn backlog(State(shared): State<Shared>) -> Json<Value> {
         return Json(numbers.clone());
     }
     let (records, runs) = tokio::join!(within(records(&shared)), within(runs(&shared)));
-    let numbers = json!({ "records": part(records), "runs": part(runs) });
+    let records = match records {
+        Ok(admin::Backlog { records, oldest }) => json!({ "value": records, "oldest": oldest }),
+        Err(why) => part(Err(why)),
+    };
+    let numbers = json!({ "records": records, "runs": part(runs) });
     *kept = Some((Instant::now(), numbers.clone()));
     Json(numbers)
 }
 
-/// Counts the records that intake has not committed.
-async fn records(shared: &Shared) -> anyhow::Result<Value> {
+/// Looks up the records that intake has not committed.
+async fn records(shared: &Shared) -> anyhow::Result<admin::Backlog> {
     let kafka = &shared.config.kafka;
     let group = format!("{}-intake", kafka.group);
-    Ok(json!(
-        admin::lag(kafka, &group, &kafka.topics.requests).await?
-    ))
+    Ok(admin::backlog(kafka, &group, &kafka.topics.requests).await?)
 }
 
 /// Counts the open runs without an event. Runs that Temporal may still count as open are taken off, so while many runs

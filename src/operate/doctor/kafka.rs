@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::{Finding, causes, count};
+use crate::domain::time::age;
+use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::kafka::admin;
-use crate::engines::kafka::admin::{Difference, Topic};
+use crate::engines::kafka::admin::{Backlog, Difference, Topic};
 
 pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
     // The window may be unknown, for example if Temporal does not answer: then no retention counts as longer than it.
@@ -179,30 +181,38 @@ fn advice(differences: &[&Difference], kind: TopicKind) -> String {
 async fn group(kafka: &config::Kafka, role: &str, topic: &str) -> Finding {
     let group = format!("{}-{role}", kafka.group);
     let check = format!("group {group}");
-    let lag = match admin::lag(kafka, &group, topic).await {
-        Ok(lag) => lag,
+    let lag = match admin::backlog(kafka, &group, topic).await {
+        Ok(backlog) => lag(topic, backlog, now()),
         Err(error) => {
             return Finding::unknown(check, causes(&error))
                 .advise("check that this principal may describe the group");
         }
     };
     match admin::members(kafka, &group).await {
-        Ok(members) => judge_group(check, role, topic, lag, members),
-        Err(error) => Finding::unknown(check, format!("lag {lag} on {topic}; {}", causes(&error))),
+        Ok(members) => judge_group(check, role, &lag, members),
+        Err(error) => Finding::unknown(check, format!("{lag}; {}", causes(&error))),
     }
 }
 
-fn judge_group(check: String, role: &str, topic: &str, lag: u64, members: usize) -> Finding {
-    let found = format!("lag {lag} on {topic}");
+/// Says how many records wait, and for how long if that is known.
+fn lag(topic: &str, backlog: Backlog, now: i64) -> String {
+    let Backlog { records, oldest } = backlog;
+    match oldest {
+        Some(oldest) => format!(
+            "lag {records} on {topic}, the oldest {} old",
+            age(oldest, now)
+        ),
+        None => format!("lag {records} on {topic}"),
+    }
+}
+
+fn judge_group(check: String, role: &str, lag: &str, members: usize) -> Finding {
     match members {
-        0 => Finding::warn(check, format!("{found}, no members")).advise(match role {
+        0 => Finding::warn(check, format!("{lag}, no members")).advise(match role {
             "notifier" => "start genflow notifier",
             _ => "start genflow intake",
         }),
-        _ => Finding::ok(
-            check,
-            format!("{found}, {}", count(members as u64, "member")),
-        ),
+        _ => Finding::ok(check, format!("{lag}, {}", count(members as u64, "member"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Inspects topics, groups and lag, and changes nothing.
+//! Inspects topics and groups, and changes nothing.
 //!
 //! Topics are found in the list of all topics: a metadata request that names a topic may create it if the brokers
 //! allow auto-creation.
@@ -7,15 +7,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::error::KafkaError;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::plan::{Difference, for_brokers, plans};
 use super::{Error, Lookup, admin, differences, shape};
 use crate::engines::config;
+use crate::engines::kafka::LOOKUP_TIMEOUT;
 use crate::engines::kafka::connection::Connection;
-use crate::engines::kafka::{LOOKUP_TIMEOUT, partitions};
 
 #[derive(Debug)]
 pub struct Cluster {
@@ -90,40 +88,4 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<usize, Error>
     Lookup::of_group(kafka, group)?
         .ask(count, unreachable)
         .await
-}
-
-/// Counts the records of `topic` that `group` has not committed; a partition without a commit counts from its start.
-///
-/// # Errors
-/// [`Error::Topic`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
-pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
-    let asked = topic.to_owned();
-    let failed = |source| Error::Topic {
-        topic: topic.to_owned(),
-        source,
-    };
-    let count = move |consumer: &StreamConsumer<Connection>| uncommitted(consumer, &asked);
-    Lookup::of_group(kafka, group)?.ask(count, failed).await
-}
-
-fn uncommitted(consumer: &StreamConsumer<Connection>, topic: &str) -> Result<u64, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions(consumer.client(), topic)? {
-        list.add_partition(topic, partition);
-    }
-    let mut lag = 0;
-    for committed in consumer.committed_offsets(list, LOOKUP_TIMEOUT)?.elements() {
-        let (low, high) =
-            consumer.fetch_watermarks(topic, committed.partition(), LOOKUP_TIMEOUT)?;
-        let from = match committed.offset() {
-            Offset::Offset(offset) => offset.max(low),
-            Offset::Beginning
-            | Offset::End
-            | Offset::Stored
-            | Offset::Invalid
-            | Offset::OffsetTail(_) => low,
-        };
-        lag += u64::try_from(high - from).unwrap_or(0);
-    }
-    Ok(lag)
 }

@@ -92,10 +92,12 @@ function drawStrip() {
   replace(notice, failed, behind, forgotten);
 }
 
-// Says what waits, and where.
+// Says what waits, where, and for how long if it waits for intake.
 function waiting(requests) {
   const unknown = [backlog.records, backlog.runs].find((it) => it.error);
-  const parts = [[requests.started, 'without progress'], [backlog.runs.value, 'for a worker'], [backlog.records.value, 'for intake']].filter(([count]) => count);
+  const { value: records, oldest } = backlog.records;
+  const intake = oldest ? `for intake, oldest ${span(stats.now - oldest)}` : 'for intake';
+  const parts = [[requests.started, 'without progress'], [backlog.runs.value, 'for a worker'], [records, intake]].filter(([count]) => count);
   return h('span', { title: unknown?.error }, unknown ? 'some are not known' : parts.map(([count, where]) => `${number(count)} ${where}`).join(', ') || 'none');
 }
 

@@ -106,13 +106,35 @@ fn a_partition_without_a_leader_fails_and_one_with_late_replicas_warns() {
 
 #[test]
 fn a_group_without_members_warns() {
-    for (members, verdict) in [(0, Verdict::Warn), (2, Verdict::Ok)] {
-        let found = judge_group("group g".to_owned(), "intake", "gen.requests", 3, members);
-
-        assert_eq!(found.verdict, verdict, "{found:?}");
-        assert!(
-            found.found.starts_with("lag 3 on gen.requests"),
-            "{found:?}"
+    for (members, verdict, found) in [
+        (0, Verdict::Warn, "lag 3 on gen.requests, no members"),
+        (2, Verdict::Ok, "lag 3 on gen.requests, 2 members"),
+    ] {
+        let finding = judge_group(
+            "group g".to_owned(),
+            "intake",
+            "lag 3 on gen.requests",
+            members,
         );
+
+        assert_eq!((finding.verdict, finding.found.as_str()), (verdict, found));
+    }
+}
+
+#[test]
+fn a_lag_has_the_age_of_its_oldest_record_if_that_is_known() {
+    let now = 1_700_000_000_000;
+    for (records, oldest, text) in [
+        (
+            3,
+            Some(now - 150_000),
+            "lag 3 on gen.requests, the oldest 2 min old",
+        ),
+        (3, None, "lag 3 on gen.requests"),
+        (0, None, "lag 0 on gen.requests"),
+    ] {
+        let backlog = Backlog { records, oldest };
+
+        assert_eq!(lag("gen.requests", backlog, now), text);
     }
 }
