@@ -25,7 +25,7 @@ impl December {
     }
 
     /// Adds an event at `time` of the 1st; returns its id.
-    fn add(&mut self, time: &str, name: &str, kind: u32, attributes: Value) -> usize {
+    fn add(&mut self, time: &str, name: &str, kind: u32, attributes: &Value) -> usize {
         let id = self.events().len() + 1;
         let mut event = self.events()[0].clone();
         event["event_id"] = json!(id);
@@ -39,13 +39,13 @@ impl December {
     /// Adds an event with the attributes of the last one of its type, changed by `edit`.
     fn again(&mut self, time: &str, name: &str, edit: impl FnOnce(&mut Value)) -> usize {
         let key = format!("{name}EventAttributes");
-        let last = self.events().iter().rev();
-        let last = last.filter(|event| event["attributes"].get(&key).is_some());
-        let mut last = last.take(1).cloned().next().unwrap();
+        let mut last = self.events().iter().rev();
+        let last = last.find(|event| event["attributes"].get(&key).is_some());
+        let mut last = last.unwrap().clone();
         let kind = last["event_type"].as_u64().unwrap().try_into().unwrap();
         let mut attributes = last["attributes"][&key].take();
         edit(&mut attributes);
-        self.add(time, name, kind, attributes)
+        self.add(time, name, kind, &attributes)
     }
 
     /// Adds a workflow task; returns the id of its completion.
@@ -83,7 +83,7 @@ impl December {
     /// Adds the firing of the account's timer, and the task that follows; returns the id of its completion.
     fn timer(&mut self, time: &str) -> usize {
         let fired = json!({"timer_id": "1", "started_event_id": 5});
-        self.add(time, "TimerFired", 18, fired);
+        self.add(time, "TimerFired", 18, &fired);
         self.task(time)
     }
 
@@ -100,7 +100,7 @@ impl December {
             let mut history = Self {
                 history: self.history.clone(),
             };
-            history.add(time, name, kind, attributes);
+            history.add(time, name, kind, &attributes);
             replayed(&history.history).await.is_none()
         };
         (
