@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Most runs that an account keeps, open or ended: it must fit into the input of a workflow, of 2 MB at most.
 const MOST_OPEN: usize = 20_000;
 const DAY_MS: i64 = 86_400_000;
-/// How long an account knows a run that has ended, in milliseconds: as long as an attempt may be the current one without
-/// a heartbeat, which is the longest `HEARTBEAT_TIMEOUT`.
-const ENDED_KEPT_MS: i64 = 60_000;
+/// How long after its start an attempt may reserve, in milliseconds: the longest `HEARTBEAT_TIMEOUT`. For as long, an
+/// account knows a run that has ended.
+pub const RESERVES_FOR_MS: i64 = 60_000;
 
 /// An amount in millionths of a US dollar: sums of whole numbers are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -198,11 +198,7 @@ pub struct Usage {
 impl Statement {
     /// Returns the statement of an account on which nothing was ever reserved.
     pub fn unused(limits: Limits, at: i64) -> Self {
-        let account = Account {
-            limits,
-            ..Account::default()
-        };
-        account.statement(at)
+        Account::unused(limits).statement(at)
     }
 }
 
@@ -213,6 +209,14 @@ impl Usage {
 }
 
 impl Account {
+    /// Returns an account on which nothing was ever reserved.
+    pub fn unused(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// Reserves an amount for a run, if it fits into the limits. `at` is in milliseconds since the epoch.
     ///
     /// A run has one reservation. A repeat on the same day changes nothing; a larger amount raises it if the increase
@@ -243,8 +247,11 @@ impl Account {
         if before == Some(wanted) {
             return Answer::Granted;
         }
-        if before.is_none() && self.open.len() + self.ended.len() >= MOST_OPEN {
-            return Answer::Full;
+        if before.is_none() && self.is_full() {
+            self.forget_ended(at);
+            if self.is_full() {
+                return Answer::Full;
+            }
         }
         // The run's own reservation must not count against it.
         self.open.remove(run);
@@ -258,17 +265,28 @@ impl Account {
         Answer::Refused(refusal)
     }
 
-    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or it was valid only `until` an
-    /// earlier time, after which its caller may no longer be the current attempt. Both are in milliseconds since the
-    /// epoch. An attempt that is current keeps its run open, so one of the two holds after the end of the run.
+    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or its attempt might reserve only
+    /// `until` an earlier time ([`RESERVES_FOR_MS`]). Both are in milliseconds since the epoch. Every attempt starts before
+    /// the end of its run, so afterwards one of the two holds.
     pub fn is_late(&self, run: &str, until: Option<i64>, at: i64) -> bool {
         until.is_some_and(|until| until < at) || self.ended.contains_key(run)
     }
 
     /// Notes that a run has ended: a call to reserve for it is late from now on.
     pub fn end(&mut self, run: &str, at: i64) {
+        self.forget_ended(at);
+        // A full account could not be continued as new. It refuses other calls too, until a run is settled.
+        if !self.is_full() {
+            self.ended.insert(run.to_owned(), at + RESERVES_FOR_MS);
+        }
+    }
+
+    fn forget_ended(&mut self, at: i64) {
         self.ended.retain(|_, until| *until >= at);
-        self.ended.insert(run.to_owned(), at + ENDED_KEPT_MS);
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.len() + self.ended.len() >= MOST_OPEN
     }
 
     /// Settles the reservation of a run. Candidates below `declined` accepted nothing, so a reservation for one of them

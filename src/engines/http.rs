@@ -47,7 +47,7 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
 /// How long [`serve`] waits for open requests after a stop.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves until `stop`; a second later, requests that are still open are cut.
+/// Serves until `stop`, and waits a second at most for requests that are still open.
 ///
 /// # Errors
 /// The listener fails.

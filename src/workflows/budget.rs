@@ -1,8 +1,8 @@
 //! `budget.v1`: the account of one user, or of all users together, for as long as money is spent on it.
 //!
 //! Each change is one update or signal, and complete in one step: no two reservations can be granted the same money. A
-//! repeated change does nothing more, and a run that has ended reserves nothing. The account ends in a month in which nothing is spent or reserved; the next
-//! reservation starts it again.
+//! repeated change does nothing more, and a run that has ended reserves nothing. The account ends after a month in which
+//! nothing is spent or reserved; the next reservation, or the next end of a run, starts it again.
 
 #![deny(clippy::disallowed_methods)]
 

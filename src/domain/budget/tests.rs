@@ -182,7 +182,7 @@ fn a_call_to_reserve_is_late_once_its_time_is_over_or_its_run_has_ended() {
 
     account.end("a", MONDAY);
 
-    let valid = MONDAY + ENDED_KEPT_MS;
+    let valid = MONDAY + RESERVES_FOR_MS;
     assert!(account.is_late("a", Some(valid), valid));
     assert!(account.is_late("a", None, MONDAY));
     assert!(!account.is_late("b", Some(valid), valid));
@@ -192,7 +192,7 @@ fn a_call_to_reserve_is_late_once_its_time_is_over_or_its_run_has_ended() {
 fn a_run_that_has_ended_is_kept_until_every_call_of_its_attempts_is_late() {
     let mut account = Account::default();
     account.end("a", MONDAY);
-    let last = MONDAY + ENDED_KEPT_MS;
+    let last = MONDAY + RESERVES_FOR_MS;
     assert!(!account.is_empty(last), "the account is kept");
 
     account.end("b", last);
@@ -200,7 +200,7 @@ fn a_run_that_has_ended_is_kept_until_every_call_of_its_attempts_is_late() {
     account.end("c", last + 1);
 
     assert_eq!(account.ended.keys().collect::<Vec<_>>(), ["b", "c"]);
-    assert!(account.is_empty(last + 2 * ENDED_KEPT_MS));
+    assert!(account.is_empty(last + 2 * RESERVES_FOR_MS));
     let json = serde_json::to_string(&account).unwrap();
     assert_eq!(serde_json::from_str::<Account>(&json).unwrap(), account);
 }

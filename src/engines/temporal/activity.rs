@@ -107,12 +107,9 @@ pub(crate) fn every(ctx: &ActivityContext) -> Duration {
         / 3
 }
 
-/// Returns until when an attempt is the current one if it sends no heartbeat, in milliseconds since the epoch by the
-/// server's clock.
-pub(crate) fn valid_until(ctx: &ActivityContext) -> Option<i64> {
-    let info = ctx.info();
-    let until = info.started_time? + info.heartbeat_timeout?;
-    Some(since_epoch(until))
+/// Returns when an attempt started, in milliseconds since the epoch by the server's clock.
+pub(crate) fn started_at(ctx: &ActivityContext) -> Option<i64> {
+    ctx.info().started_time.map(since_epoch)
 }
 
 pub(crate) fn failure(aborted: Aborted) -> ActivityError {

@@ -8,7 +8,7 @@ use temporalio_client::{
 
 use super::client::{Error, Temporal, answered, fairness_key};
 use crate::contract::budget::{BudgetStart, Reserve, Settle};
-use crate::domain::budget::{Account, Answer, Statement};
+use crate::domain::budget::{Account, Answer, Limits, Statement};
 use crate::workflows::budget::Budget;
 
 /// Priority of an account's tasks: a submit waits for them.
@@ -56,7 +56,7 @@ impl Temporal {
         )
         .priority(urgent())
         .build();
-        let start = unused(segment);
+        let start = unused(asked.limits, segment);
         let client = self.client();
         let reserving = client.execute_update_with_start_workflow(
             Budget::run,
@@ -90,6 +90,7 @@ impl Temporal {
         &self,
         holder: &Holder,
         settled: Settle,
+        limits: Limits,
         segment: u32,
     ) -> Result<(), Error> {
         let account = holder.workflow(&self.task_queue());
@@ -100,7 +101,7 @@ impl Temporal {
         let client = self.client();
         let settling = client.signal_with_start_workflow(
             Budget::run,
-            unused(segment),
+            unused(limits, segment),
             Budget::settle,
             settled,
             options,
@@ -137,9 +138,9 @@ fn urgent() -> Priority {
 }
 
 /// Returns the input of an account that continues as new after `segment` changes.
-fn unused(segment: u32) -> BudgetStart {
+fn unused(limits: Limits, segment: u32) -> BudgetStart {
     BudgetStart {
-        account: Account::default(),
+        account: Account::unused(limits),
         segment,
     }
 }

@@ -79,7 +79,11 @@ pub fn run(init: &Init, out: &mut dyn Write) -> anyhow::Result<()> {
     check(&values)?;
     write(path, &contents(&values), init.force)?;
     if init.json {
-        writeln!(out, "{}", serde_json::json!({ "path": path }))?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::json!({ "path": path.display().to_string() })
+        )?;
     } else {
         writeln!(out, "{}", path.display())?;
     }

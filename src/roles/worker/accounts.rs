@@ -39,9 +39,7 @@ pub(crate) enum Unreserved {
     Refused(EventError),
     #[error("a budget has too many open reservations")]
     Full,
-    #[error(
-        "this attempt is no longer the current one, or its run has ended: its budget reserves nothing"
-    )]
+    #[error("the run has ended, or this attempt began too long ago: its budget reserves nothing")]
     Late,
     #[error("a budget did not answer")]
     Unanswered(#[source] Error),
@@ -61,8 +59,8 @@ impl Accounts {
         !self.budgets.is_unlimited()
     }
 
-    /// Reserves what a submit of a run costs, for its user and for all users. An attempt is current `until` then, in
-    /// milliseconds since the epoch by the server's clock, if it sends no heartbeat. After a refusal, what the user's account
+    /// Reserves what a submit of a run costs, for its user and for all users. The attempt may reserve `until` then, in
+    /// milliseconds since the epoch by the server's clock. After a refusal, what the user's account
     /// has granted stays until the end of the run: an attempt that is no longer the current one may be refused late, and
     /// must not give back what the current one needs.
     pub(crate) async fn reserve(
@@ -90,7 +88,10 @@ impl Accounts {
             match answer.map_err(Unreserved::Unanswered)? {
                 Answer::Granted => {}
                 Answer::Full => return Err(Unreserved::Full),
-                Answer::Late => return Err(Unreserved::Late),
+                Answer::Late => {
+                    tracing::warn!(workflow = %submit.pending.workflow, "not sent: {}", Unreserved::Late);
+                    return Err(Unreserved::Late);
+                }
                 Answer::Refused(refusal) => {
                     failpoint::hit("budget.refused").await;
                     return Err(Unreserved::Refused(exceeded(holder, amount, &refusal)));
@@ -150,7 +151,8 @@ impl Accounts {
             match limits.is_unlimited() {
                 true => self.temporal.settle(holder, settled).await?,
                 false => {
-                    let settling = self.temporal.settle_last(holder, settled, self.segment);
+                    let temporal = &self.temporal;
+                    let settling = temporal.settle_last(holder, settled, limits, self.segment);
                     settling.await?;
                 }
             }

@@ -29,6 +29,8 @@ async fn an_attempt_of_a_run_that_was_terminated_reserves_nothing() {
     late.signal(Signal::CONT);
     assert!(late.terminate().await.success(), "{}", late.output());
 
+    let refused = "its budget reserves nothing";
+    assert!(late.output().contains(refused), "{}", late.output());
     for holder in [Holder::of("ann"), Holder::All] {
         assert_eq!(budgeted.used_by(&holder).await, [0.0, 0.0], "{holder:?}");
     }

@@ -8,9 +8,10 @@ use tokio::time::timeout;
 use super::This;
 use super::search::Found;
 use crate::contract::run::{AttemptRecord, Sent, Submit, Submitted};
+use crate::domain::budget::RESERVES_FOR_MS;
 use crate::domain::model::Bound;
 use crate::domain::{ErrorCode, EventError, Problem};
-use crate::engines::temporal::activity::{Aborted, every, failure, valid_until};
+use crate::engines::temporal::activity::{Aborted, every, failure, started_at};
 use crate::roles::worker::accounts::Unreserved;
 
 /// What the work before the fence leads to.
@@ -84,7 +85,7 @@ impl This<'_> {
         };
         // `bind` refuses an unknown price; one that came through would not fit into any budget.
         let usd = bound.quote.estimate_usd.unwrap_or(f64::INFINITY);
-        let until = valid_until(self.ctx);
+        let until = started_at(self.ctx).map(|at| at + RESERVES_FOR_MS);
         match accounts.reserve(self.input, self.run_id, usd, until).await {
             Ok(()) => Ok(Ok(bound)),
             Err(Unreserved::Refused(error)) => Ok(Err(error)),
