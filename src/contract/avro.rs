@@ -38,7 +38,8 @@ pub struct Ours {
     codec: OnceLock<Codec>,
 }
 
-/// The library's reader and writer of a schema. Both hold an index of its named types, which costs as much as a record.
+/// The library's reader and writer of a schema. Each holds an index of the schema's named types; to build it takes about as
+/// long as to read a record.
 struct Codec {
     reader: GenericDatumReader<'static>,
     writer: GenericDatumWriter<'static>,

@@ -23,8 +23,8 @@ pub struct Reserve {
     #[serde(default)]
     pub candidate: u32,
     pub amount: Micros,
-    /// How long the calling attempt may reserve, in milliseconds since the epoch by the server's clock. `None` in calls of
-    /// earlier versions.
+    /// Until when the calling attempt may reserve, in milliseconds since the epoch by the server's clock. `None` in calls
+    /// of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
     /// The limits in the settings of the calling worker.

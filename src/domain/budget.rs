@@ -124,7 +124,7 @@ pub enum Answer {
     Refused(Refusal),
     /// The account has as many open reservations as it can hold: some must be settled first.
     Full,
-    /// The run has ended, or the caller is no longer the current attempt: nothing is reserved.
+    /// The run has ended, or the calling attempt began too long ago: nothing is reserved.
     Late,
 }
 
@@ -162,7 +162,7 @@ pub struct Account {
     /// The runs that ended a moment ago, and until when they are kept, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ended: BTreeMap<String, i64>,
-    /// The limits that the last reservation brought, for statements.
+    /// The limits that the last reservation brought, or the start of the account; for statements.
     limits: Limits,
 }
 
@@ -265,8 +265,8 @@ impl Account {
         Answer::Refused(refusal)
     }
 
-    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or its attempt might reserve only
-    /// `until` an earlier time ([`RESERVES_FOR_MS`]). Both are in milliseconds since the epoch. Every attempt starts before
+    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or its attempt was allowed to
+    /// reserve only `until` an earlier time ([`RESERVES_FOR_MS`]). Both are in milliseconds since the epoch. Every attempt starts before
     /// the end of its run, so afterwards one of the two holds.
     pub fn is_late(&self, run: &str, until: Option<i64>, at: i64) -> bool {
         until.is_some_and(|until| until < at) || self.ended.contains_key(run)
@@ -275,7 +275,7 @@ impl Account {
     /// Notes that a run has ended: a call to reserve for it is late from now on.
     pub fn end(&mut self, run: &str, at: i64) {
         self.forget_ended(at);
-        // A full account could not be continued as new. It refuses other calls too, until a run is settled.
+        // With more runs, the account could no longer continue as new. A full account reserves nothing either.
         if !self.is_full() {
             self.ended.insert(run.to_owned(), at + RESERVES_FOR_MS);
         }

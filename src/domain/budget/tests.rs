@@ -238,6 +238,23 @@ fn an_account_with_as_many_reservations_as_it_can_hold_takes_no_more() {
 }
 
 #[test]
+fn runs_that_have_ended_take_room_for_a_minute_and_none_that_is_needed_for_continue_as_new() {
+    let mut account = Account::default();
+    for run in 0..MOST_OPEN {
+        account
+            .ended
+            .insert(run.to_string(), MONDAY + RESERVES_FOR_MS);
+    }
+
+    account.end("one more", MONDAY);
+
+    assert_eq!(account.ended.len(), MOST_OPEN);
+    let mut reserve = |at| account.reserve("a", 0, usd(1.0), Limits::default(), at);
+    assert_eq!(reserve(MONDAY), Answer::Full);
+    assert_eq!(reserve(MONDAY + RESERVES_FOR_MS + 1), Answer::Granted);
+}
+
+#[test]
 fn the_reservation_of_a_later_candidate_replaces_that_of_one_that_declined() {
     let mut account = Account::default();
     let limits = limits(1.0, 1.0);

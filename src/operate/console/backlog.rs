@@ -1,4 +1,4 @@
-//! What waits before the console's topics show it: records that intake has not read, and runs that have published no event,
+//! What waits before the console's topics show it: records that intake has not committed, and runs that have published no event,
 //! because no worker has taken their first step. Kafka and Temporal are asked for both while a page is open.
 
 use std::time::Duration;
