@@ -122,7 +122,7 @@ pub enum Answer {
     /// The amount is reserved, whether by this call or an earlier one.
     Granted,
     Refused(Refusal),
-    /// The account has as many open reservations as it can hold: some must be settled first.
+    /// The account holds as many runs as it can: some must be settled first, or have ended a minute ago.
     Full,
     /// The run has ended, or the calling attempt began too long ago: nothing is reserved.
     Late,
@@ -265,9 +265,9 @@ impl Account {
         Answer::Refused(refusal)
     }
 
-    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or its attempt was allowed to
-    /// reserve only `until` an earlier time ([`RESERVES_FOR_MS`]). Both are in milliseconds since the epoch. Every attempt starts before
-    /// the end of its run, so afterwards one of the two holds.
+    /// Returns whether a call to reserve comes too late, at `at`: its run has ended, or its attempt was allowed to reserve
+    /// only `until` an earlier time ([`RESERVES_FOR_MS`]). Both are in milliseconds since the epoch. Every attempt starts
+    /// before the end of its run, so afterwards one of the two holds.
     pub fn is_late(&self, run: &str, until: Option<i64>, at: i64) -> bool {
         until.is_some_and(|until| until < at) || self.ended.contains_key(run)
     }
@@ -275,7 +275,8 @@ impl Account {
     /// Notes that a run has ended: a call to reserve for it is late from now on.
     pub fn end(&mut self, run: &str, at: i64) {
         self.forget_ended(at);
-        // With more runs, the account could no longer continue as new. A full account reserves nothing either.
+        // With more runs, the account could no longer continue as new. This end is then forgotten: once there is room, a
+        // late call of this run could still reserve.
         if !self.is_full() {
             self.ended.insert(run.to_owned(), at + RESERVES_FOR_MS);
         }

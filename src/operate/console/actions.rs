@@ -168,7 +168,11 @@ async fn send_again(shared: &Shared, person: &str, asked: &Asked) -> anyhow::Res
     let (shared, order) = (shared.clone(), order(false));
     let sending = tokio::spawn(async move {
         let mut ignored = |_: &Redriven<'_>| Ok(());
-        redrive(&shared.config, &order, &stop, &mut ignored).await
+        let done = redrive(&shared.config, &order, &stop, &mut ignored).await;
+        if let Err(error) = &done {
+            tracing::warn!(%error, "not all dead letters were sent again from the console");
+        }
+        done
     });
     let sent: u64 = sending.await??.sent.values().sum();
     Ok(Json::<Value>(json!({ "sent": sent })).into_response())

@@ -37,9 +37,11 @@ pub(crate) enum Unreserved {
     /// The request must not be sent.
     #[error("{}", .0.message)]
     Refused(EventError),
-    #[error("a budget has too many open reservations")]
+    #[error("a budget holds as many runs as it can")]
     Full,
-    #[error("the run has ended, or this attempt began too long ago: its budget reserves nothing")]
+    #[error(
+        "the run has ended, or this attempt began too long ago: nothing is reserved; if the run is open, the next attempt reserves"
+    )]
     Late,
     #[error("a budget did not answer")]
     Unanswered(#[source] Error),
@@ -59,8 +61,8 @@ impl Accounts {
         !self.budgets.is_unlimited()
     }
 
-    /// Reserves what a submit of a run costs, for its user and for all users. The attempt may reserve `until` then, in
-    /// milliseconds since the epoch by the server's clock. After a refusal, what the user's account
+    /// Reserves what a submit of a run costs, for its user and for all users. The attempt may reserve until
+    /// `until`, in milliseconds since the epoch by the server's clock. After a refusal, what the user's account
     /// has granted stays until the end of the run: an attempt that is no longer the current one may be refused late, and
     /// must not give back what the current one needs.
     pub(crate) async fn reserve(

@@ -29,10 +29,13 @@ async fn an_attempt_of_a_run_that_was_terminated_reserves_nothing() {
     late.signal(Signal::CONT);
     assert!(late.terminate().await.success(), "{}", late.output());
 
-    let refused = "its budget reserves nothing";
+    let refused = "nothing is reserved; if the run is open";
     assert!(late.output().contains(refused), "{}", late.output());
     for holder in [Holder::of("ann"), Holder::All] {
         assert_eq!(budgeted.used_by(&holder).await, [0.0, 0.0], "{holder:?}");
+        // The end of the run has started the account.
+        let day = budgeted.statement(&holder).await.unwrap().day;
+        assert_eq!(day.limit, Some(Micros::of_usd(1.0)), "{holder:?}");
     }
 }
 
